@@ -1,0 +1,84 @@
+"""What every rnnlab cell is: a frozen spec that builds a Flax NNX module whose step is a projection and an update."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import chz
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, PyTree
+
+from rnnlab.spec import field
+
+DType = Literal["float32", "bfloat16", "float64"]
+
+
+@chz.chz
+class CellSpec:
+    """One step of recurrence: what to build, and nothing built yet."""
+
+    features: int = field(64, "hidden width H", low=1)
+    dtype: DType = chz.field(default="float32", doc="computation dtype; sums over time stay at least float32")
+    param_dtype: DType = chz.field(default="float32", doc="dtype in which parameters are kept and updated")
+
+    def build(self, in_features: int, *, rngs: nnx.Rngs) -> nnx.RNNCellBase:
+        """The module for inputs of width D = `in_features`, its weights drawn from `rngs.params()`."""
+        raise TypeError(f"{type(self).__name__} builds no cell: choose one of its subclasses")
+
+
+class Cell(nnx.RNNCellBase):
+    """A step (carry, x) -> (carry, y): z = x w_x + h w_h + b, then `update(carry, z)`.
+
+    A subclass writes `update` and, where it has them, `gates`; it states the names of its carry's
+    components (h last, y is h) and how many blocks of H columns z has. Speed, taps, segments and path
+    decomposition follow from that.
+    """
+
+    carry_names: ClassVar[tuple[str, ...]] = ("h",)
+    blocks: ClassVar[int] = 1
+
+    def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array, b: Array):
+        dtype = jnp.dtype(spec.param_dtype)
+        self.features = spec.features
+        self.in_features = in_features
+        self.dtype = jnp.dtype(spec.dtype)
+        self.w_x = nnx.Param(w_x.astype(dtype))
+        self.w_h = nnx.Param(w_h.astype(dtype))
+        self.b = nnx.Param(b.astype(dtype))
+
+    def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
+        """(w_x, w_h, b) in the computation dtype; Z = blocks * H."""
+        return self.w_x[...].astype(self.dtype), self.w_h[...].astype(self.dtype), self.b[...].astype(self.dtype)
+
+    def update(self, carry: PyTree, z: Float[Array, "*B Z"]) -> tuple[PyTree, Float[Array, "*B H"]]:
+        """carry_t and y_t from carry_{t-1} and z_t. What a subclass writes."""
+        raise TypeError(f"{type(self).__name__} has no update")
+
+    def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
+        """The named internals that z_t determines; none for a cell without gates."""
+        del z
+        return {}
+
+    def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
+        """z_t = x_t w_x + h_{t-1} w_h + b."""
+        w_x, w_h, b = self.projection()
+        return x.astype(w_x.dtype) @ w_x + h.astype(w_h.dtype) @ w_h + b
+
+    def __call__(self, carry: PyTree, inputs: Float[Array, "*B D"]) -> tuple[PyTree, Float[Array, "*B H"]]:
+        return self.update(carry, self.project(jax.tree.leaves(carry)[-1], inputs))
+
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None) -> PyTree:
+        """Zeros for inputs of `input_shape` [*B, D]; needs no rngs. A cell state is kept in at least float32."""
+        del rngs, carry_init
+        shape = (*input_shape[:-1], self.features)
+        h = jnp.zeros(shape, self.dtype)
+        if len(self.carry_names) == 1:
+            return h
+        state = jnp.zeros(shape, jnp.promote_types(self.dtype, jnp.float32))
+        return (*[state] * (len(self.carry_names) - 1), h)
+
+    @property
+    def num_feature_axes(self) -> int:
+        return 1

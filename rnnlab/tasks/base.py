@@ -1,0 +1,104 @@
+"""What every task is: a frozen spec whose batches are a pure function of a key."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import chz
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Num
+
+from rnnlab.spec import field
+
+
+class Batch(NamedTuple):
+    """Sequences and what is asked at their last N steps (N = 1: one answer at the end)."""
+
+    inputs: Float[Array, "T B D"]
+    targets: Num[Array, "N B *K"]
+
+
+@chz.chz
+class Task:
+    """Sequences [T, B, D] with a known dependency, and a loss at the last `answers` steps."""
+
+    length: int = field(200, "sequence length T, in steps", low=1)
+
+    @property
+    def in_features(self) -> int:
+        """D."""
+        raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
+
+    @property
+    def out_features(self) -> int:
+        """K."""
+        raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
+
+    @property
+    def answers(self) -> int:
+        """N, the number of last steps at which outputs count."""
+        return 1
+
+    @property
+    def chance(self) -> float:
+        """The loss of the best predictor without memory, the line every curve is drawn against."""
+        raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
+
+    def sample(self, key: Array, batch_size: int) -> Batch:
+        """A training batch, the same for the same key."""
+        raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
+
+    def held_out(self, key: Array, batch_size: int) -> Batch:
+        """A batch that training never sees: other draws, or the held-out part of real data."""
+        return self.sample(key, batch_size)
+
+    def losses(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
+        """The loss of each sequence."""
+        raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
+
+    def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
+        """The part of each sequence's answers that is right, 0 to 1."""
+        raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
+
+    def metrics(self, outputs: Float[Array, "N B K"], batch: Batch) -> dict[str, Any]:
+        """Means over the batch."""
+        return {"loss": jnp.mean(self.losses(outputs, batch)), "accuracy": jnp.mean(self.right(outputs, batch))}
+
+    def solved(self, metrics: dict[str, Any]) -> Any:
+        """Whether held-out `metrics` meet the task's stop rule."""
+        return metrics["accuracy"] >= self.solved_accuracy
+
+    @property
+    def solved_accuracy(self) -> float:
+        """Pascanu, Mikolov & Bengio 2013, section 4.1: a run succeeds when less than 1 % of test sequences is wrong."""
+        return 0.99
+
+
+def cross_entropy(outputs: Float[Array, "N B K"], targets: Num[Array, "N B"]) -> Float[Array, "N B"]:
+    """Nats."""
+    log_p = jax.nn.log_softmax(outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)))
+    return -jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+
+
+def positions(key: Array, window: tuple[int, int], batch_size: int) -> Num[Array, " B"]:
+    """One step in [start, stop) for each sequence."""
+    return jax.random.randint(key, (batch_size,), *window)
+
+
+def windows_at(fractions: tuple[float, ...], length: int, path: str) -> tuple[tuple[int, int], ...]:
+    """Fractions (start, stop, start, stop, ...) of a sequence as steps [start, stop); each must hold a step."""
+    if len(fractions) < 2 or len(fractions) % 2:
+        raise ValueError(f"{path}={fractions}: must be pairs of start and stop")
+    if list(fractions) != sorted(fractions) or fractions[0] < 0 or fractions[-1] > 1:
+        raise ValueError(f"{path}={fractions}: must rise from 0 to 1")
+    pairs = zip(fractions[::2], fractions[1::2], strict=True)
+    steps = tuple((round(a * length), round(b * length)) for a, b in pairs)
+    if any(stop <= start for start, stop in steps):
+        fits = next(n for n in range(length, 10**6) if all(round(b * n) > round(a * n) for a, b in _pairs(fractions)))
+        raise ValueError(f"length={length}: {path}={fractions} leaves a marker no step; the shortest that fits is {fits}")
+    return steps
+
+
+def _pairs(fractions):
+    return list(zip(fractions[::2], fractions[1::2], strict=True))
