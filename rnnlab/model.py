@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from rnnlab.cells import CellSpec
+from rnnlab.cells import Cell, CellSpec
 from rnnlab.scan import hidden, unroll
 
 
@@ -46,11 +46,14 @@ class SequenceModel(nnx.Module):
         ys = inputs
         for cell, carry, tap in zip(self.cells[:-1], carries[:-1], taps[:-1], strict=True):
             _, ys = unroll(cell, carry, ys, taps=tap, segment=segment)
-        early, late = (jax.tree.map(lambda tap, part=part: tap[part], taps[-1]) for part in _parts(silent))
-        top, carry = self.cells[-1], carries[-1]
+        top, carry, tap = self.cells[-1], carries[-1], taps[-1]
+        if silent == length - 1 and isinstance(top, Cell):  # y is h: the last carry holds the one answer
+            carry, _ = unroll(top, carry, ys, taps=tap, segment=segment)
+            return self.readout(hidden(carry)[None])
         if silent:
+            early, tap = jax.tree.map(lambda t: t[:silent], tap), jax.tree.map(lambda t: t[silent:], tap)
             carry, _ = unroll(top, carry, ys[:silent], taps=early, segment=segment)
-        _, ys = unroll(top, carry, ys[silent:], taps=late, segment=segment)
+        _, ys = unroll(top, carry, ys[silent:], taps=tap, segment=segment)
         return self.readout(ys)
 
     def tap_zeros(self, length: int, batch_size: int) -> list[PyTree]:
@@ -83,6 +86,3 @@ class SequenceModel(nnx.Module):
             found |= {f"layer{layer}/{name}": gate for name, gate in gates.items()}
         return found | {"outputs": self.readout(ys)}
 
-
-def _parts(silent: int) -> tuple[slice, slice]:
-    return slice(None, silent), slice(silent, None)

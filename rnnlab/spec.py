@@ -20,7 +20,7 @@ def between(low: Number, high: Number = INFINITY, *, exclusive: bool = False) ->
             return
         bound = f"above {low:g}" if exclusive else f"at least {low:g}"
         top = "" if high == INFINITY else f" and at most {high:g}"
-        raise ValueError(f"{field}={value}: must be {bound}{top}")
+        raise ValueError(f"{field.removeprefix('X_')}={value}: must be {bound}{top}")
 
     return check
 

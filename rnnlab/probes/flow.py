@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,8 +19,17 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from rnnlab.model import SequenceModel
 from rnnlab.perturb import perturbed
+from rnnlab.spec import field
 
 LOG10_2 = math.log10(2)
+
+
+@chz.chz
+class FlowSpec:
+    """How gradient flow is measured."""
+
+    examples: int = field(16, "held-out sequences whose log-norms are averaged", low=1)
+    fraction: float = field(1e-3, "the horizon is the largest lag whose adjoint is above this part of lag 0", above=0)
 
 
 class LogNorm(NamedTuple):

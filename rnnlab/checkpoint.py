@@ -1,0 +1,85 @@
+"""Save and restore one training state. The only file that knows Orbax."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+
+class Checkpoints:
+    """The newest few states of one training, each with what the host must know to go on from it.
+
+    A checkpoint appears whole or not at all (it is written beside its place and renamed). Whether its bytes
+    are still those that were written is checked with a digest when it is read, which Orbax does not do.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder = folder.absolute()
+        self.keep = keep
+
+    def save(self, step: int, state: PyTree, host: dict[str, Any]) -> None:
+        """Writes the state as of `step`; older checkpoints beyond `keep` go once this one stands."""
+        arrays = _arrays(state)
+        place = self.folder / f"{step:09d}"
+        shutil.rmtree(place, ignore_errors=True)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(arrays), host=ocp.args.JsonSave(host | {"digest": _digest(arrays)})
+        )
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            checkpointer.save(place, items)
+        for old in self.steps()[: -self.keep]:
+            shutil.rmtree(self.folder / f"{old:09d}")
+
+    def steps(self) -> list[int]:
+        """The steps that stand on disk, oldest first."""
+        found = self.folder.glob("*") if self.folder.exists() else []
+        return sorted(int(p.name) for p in found if p.name.isdigit())
+
+    def restore(self, like: PyTree, report: Callable[[str], None]) -> tuple[PyTree, dict[str, Any]] | None:
+        """The newest state that is whole, shaped like `like`, and its host part; None where there is none.
+
+        A damaged one is reported, put aside as `NAME.damaged`, and the one before it is taken.
+        """
+        for step in reversed(self.steps()):
+            place = self.folder / f"{step:09d}"
+            try:
+                return self._read(place, like)
+            except Exception as error:  # whatever a damaged file makes Orbax raise
+                aside = place.with_name(place.name + ".damaged")
+                shutil.rmtree(aside, ignore_errors=True)
+                place.rename(aside)
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                report(f"checkpoint {place} is damaged ({reason[:160]}): put aside, going on from the one before it")
+        return None
+
+    def _read(self, place: Path, like: PyTree):
+        arrays = _arrays(like)
+        shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in arrays.items()}
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), host=ocp.args.JsonRestore())
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            found = checkpointer.restore(place, items)
+        restored = {name: np.asarray(found["state"][name]) for name in arrays}
+        host = dict(found["host"])
+        if host.pop("digest") != _digest(restored):
+            raise ValueError("its bytes are not those that were written")
+        return jax.tree.unflatten(jax.tree.structure(like), list(restored.values())), host
+
+
+def _arrays(state: PyTree) -> dict[str, np.ndarray]:
+    return {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.shape} {array.dtype}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

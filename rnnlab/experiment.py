@@ -1,0 +1,228 @@
+"""Run an experiment's arms, one after another, each arm's trials in one program; stop and go on at any point."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import Any
+
+import chz
+import jax
+import numpy as np
+
+from rnnlab.checkpoint import Checkpoints
+from rnnlab.folder import RunFolder
+from rnnlab.probes.flow import FlowSpec, gradient_flow, reach
+from rnnlab.progress import Progress
+from rnnlab.recorder import Recorder
+from rnnlab.settings import ArmSpec, flat
+from rnnlab.tasks import Task
+from rnnlab.train import (
+    DIVERGED,
+    PROBES,
+    STATUS,
+    TrainState,
+    compile_windows,
+    fit,
+    initial_states,
+    stream,
+)
+from rnnlab.trials import map_trials
+from rnnlab.writers import read_json, read_jsonl, write_json
+
+PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
+
+
+def run_arms(
+    arms: Mapping[str, ArmSpec], folder: RunFolder, progress: Progress, stopping: Callable[[], bool]
+) -> list[dict[str, Any]]:
+    """Trains and measures every arm; the results of all trials, as `results.json` holds them.
+
+    An arm that had finished in an earlier run of the same folder is read, not run. Raises Interrupted when
+    `stopping()` becomes true, after saving.
+    """
+    domains = varied({name: flat(spec) for name, spec in arms.items()})
+    sizes: dict[str, Any] = {}
+    trials = []
+    for name, spec in arms.items():
+        done = folder.trial_file(name)
+        if not done.exists():
+            _run_arm(name, spec, folder, domains, sizes, progress, stopping)
+        found = read_json(done)
+        sizes = {key: found["sizes"][key] for key in ("metrics", "timings")}
+        trials += found["trials"]
+        progress.finished(name, found["trials"])
+    return trials
+
+
+def varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
+    """The settings that differ between arms, each with its values in order of appearance."""
+    paths = dict.fromkeys(path for arm in settings.values() for path in arm)
+    values = {p: list(dict.fromkeys(arm[p] for arm in settings.values() if p in arm)) for p in paths}
+    return {path: found for path, found in values.items() if len(found) > 1}
+
+
+def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
+    checkpoints = Checkpoints(folder.checkpoints(name))
+    state = jax.device_get(initial_states(spec, list(range(spec.seeds))))
+    restored = checkpoints.restore(state, progress.warn)
+    if restored is not None:
+        state, host = restored
+        sizes, first = host["sizes"], host["first"]
+        progress.say(f"{name}: going on from update {int(np.max(state.step))}")
+    recorder = Recorder(folder, name, spec, domains, sizes)
+    probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
+    compiled = _in_background(compile_windows, spec, state)  # meanwhile the probe compiles too
+    if restored is None:
+        first = measure(spec, probe, state)
+        recorder.flow("init", first["profiles"], first["gates"])
+        first = {"reach": first["reach"], "thin": [_thin(p) for p in first["profiles"]]}
+    progress.begin(name, spec, int(np.sum(np.asarray(state.step))))
+
+    def on_record(record):
+        recorder.record(record)
+        progress.window(record)
+
+    def on_checkpoint(state):
+        checkpoints.save(int(np.sum(state.step)), state, {"sizes": recorder.sizes(), "first": first})
+
+    try:
+        state = fit(spec, compiled(), state, on_record=on_record, on_checkpoint=on_checkpoint, stopping=stopping)
+        state = jax.device_get(state)
+        last = measure(spec, probe, state)
+        recorder.flow("trained", last["profiles"], last["gates"])
+        recorder.sizes()
+        records = [r for r in read_jsonl(folder.path / "metrics.jsonl") if r["arm"] == name]
+        recorder.end(records, np.asarray(state.status).tolist())
+        trials = [_result(name, spec, state, seed, records, first, last) for seed in range(spec.seeds)]
+        write_json_in(folder.trial_file(name), {"sizes": recorder.sizes(), "trials": trials})
+    finally:
+        recorder.close()
+
+
+def _in_background(function, *args) -> Callable[[], Any]:
+    """Starts `function(*args)` in a thread; calling what is returned waits for its result."""
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(function, *args)
+    pool.shutdown(wait=False)
+    return future.result
+
+
+def write_json_in(path, value) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, value)
+
+
+@functools.cache
+def flow_probe(task: Task, flow: FlowSpec, layers: int, trials: int) -> Callable[[TrainState], Any]:
+    """All trials' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
+    top = f"layer{layers - 1}/"
+
+    def probe(state):
+        batch = task.held_out(stream(state.seed, PROBES), flow.examples)
+        losses = functools.partial(task.losses, batch=batch)
+        inner = state.model.intermediates(batch.inputs[:, :4])
+        gates = {gate: inner[top + gate] for gate in "ifo" if top + gate in inner}
+        return gradient_flow(state.model, batch.inputs, losses, task.answers), gates
+
+    return map_trials(probe, trials, 1)
+
+
+def measure(spec: ArmSpec, probe: Callable[[TrainState], Any], states: TrainState) -> dict[str, list[Any]]:
+    """Gradient flow and gates of every trial on held-out sequences of its own.
+
+    Returns lists over trials: `profiles` {name: log10 norm [T] by lag, the mean over examples}, `reach`
+    {name: decay rate, half-life, horizon} and `gates` {name: values}.
+    """
+    flows, gates = jax.device_get(probe(states))
+    found: dict[str, list[Any]] = {"profiles": [], "reach": [], "gates": []}
+    for seed in range(spec.seeds):
+        with np.errstate(invalid="ignore"):
+            profiles = {
+                _plain(name, spec.layers): type(norm)(*(part[seed] for part in norm)).log10().mean(axis=1)
+                for name, norm in flows.items()
+            }
+        found["profiles"].append(profiles)
+        found["reach"].append({n: reach(profile, spec.flow.fraction)._asdict() for n, profile in profiles.items()})
+        found["gates"].append({name: gate[seed] for name, gate in gates.items()})
+    return found
+
+
+def _plain(name, layers):
+    """The top layer's names without their prefix."""
+    return name.removeprefix(f"layer{layers - 1}/")
+
+
+def _thin(profile):
+    length = len(next(iter(profile.values())))
+    lags = np.unique(np.concatenate([np.geomspace(1, length, PROFILE_LAGS // 2), np.linspace(1, length, PROFILE_LAGS // 2)]))
+    lags = np.unique(lags.round().astype(int)) - 1
+    return {"lag": lags.tolist()} | {name: np.round(log10[lags], 5).tolist() for name, log10 in profile.items()}
+
+
+def _result(name, spec, state, seed, records, first, last):
+    mine = [r for r in records if r["seed"] == seed]
+    step, status = int(state.step[seed]), int(state.status[seed])
+    keys = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")
+    final = {"loss": mine[-1]["eval/loss"], "accuracy": mine[-1]["eval/accuracy"]} if mine else {}
+    reason = f"loss or gradient not finite at update {step + 1}" if status == DIVERGED else None
+    return {
+        "arm": name,
+        "seed": seed,
+        "status": STATUS[status],
+        "reason": reason,
+        "steps": step,
+        "sequences": step * spec.train.batch_size,
+        "eval": final,
+        "curve": {"step": [r["step"] for r in mine]} | {key: [r[key] for r in mine] for key in keys},
+        "reach": {"init": first["reach"][seed], "trained": last["reach"][seed]},
+        "profiles": {"init": first["thin"][seed], "trained": _thin(last["profiles"][seed])},
+    }
+
+
+def gather(
+    module: ModuleType, name: str, tier: str, arms: Mapping[str, ArmSpec], trials: list[dict[str, Any]], folder: RunFolder
+) -> dict[str, Any]:
+    """All that a report reads: `results.json`."""
+    environment = read_json(folder.path / "environment.json")
+    timings = read_jsonl(folder.path / "timings.jsonl")
+    seconds = {(r["arm"], r["step"]): r["seconds"] for r in timings}
+    return {
+        "experiment": name,
+        "question": module.__doc__.strip().split("\n")[0],
+        "tier": tier,
+        "command": environment["command"],
+        "fraction": next(iter(arms.values())).flow.fraction,
+        "environment": environment,
+        "seconds": round(sum(seconds.values()), 1),
+        "settings": {arm: flat(spec) for arm, spec in arms.items()},
+        "needed_lag": module.needed_lags(arms) if hasattr(module, "needed_lags") else {},
+        "chance": {arm: float(spec.task.chance) for arm, spec in arms.items()},
+        "trials": trials,
+    }
+
+
+def predict_seconds(arms: Mapping[str, ArmSpec]) -> float:
+    """The longest this can take on this machine, from timing a few updates of each kind of arm.
+
+    An update's time grows with the length of the sequence, so a long one is timed at 500 steps and scaled.
+    """
+    measured: dict[Any, float] = {}
+    total = 0.0
+    for spec in arms.values():
+        length = min(spec.task.length, 500)
+        task = chz.replace(spec.task, length=length)
+        short = chz.replace(spec, task=task, train=chz.replace(spec.train, window=2, steps=6, stop_when_solved=False))
+        kind = (type(spec.cell), spec.cell.features, spec.layers, type(task), length, spec.train.batch_size, spec.seeds)
+        if kind not in measured:
+            state = jax.device_get(initial_states(short, list(range(spec.seeds))))
+            run = compile_windows(short, state)
+            state, _ = run(state)
+            start = time.monotonic()
+            jax.block_until_ready(run(state))
+            measured[kind] = (time.monotonic() - start) / 2 / length
+        total += measured[kind] * spec.train.steps * spec.task.length
+    return total

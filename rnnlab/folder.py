@@ -1,0 +1,144 @@
+"""The folder of a run: whose it is, what it was started with, and which bytes of its files count."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from rnnlab.settings import SettingError
+from rnnlab.trials import describe_devices
+from rnnlab.writers import read_json, write_json
+
+if os.name == "posix":
+    import fcntl
+
+FREE = 50 * 2**20  # bytes that a small run writes, checkpoints and figures included
+PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
+
+
+class RunFolder:
+    """`config.json`, `environment.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`, `trials/`, `figures/`."""
+
+    def __init__(self, path: Path, config: Mapping[str, Any]):
+        """Takes the folder for a run with this configuration: a new one, or one to go on in.
+
+        Raises:
+            SettingError: the folder is not a run's, is another configuration's (the differing paths are named),
+                is in use, cannot be written or lies on a full disk. Nothing was written then.
+        """
+        self.path = path
+        _check_place(path)
+        known = path / "config.json"
+        if known.exists():
+            _check_same(known, config)
+        elif path.exists() and any(p.name != ".lock" for p in path.iterdir()):
+            raise SettingError(f"--workdir={path}: not empty and no run of rnnlab (it has no config.json); name another")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(path / ".lock")
+            self.resumed = known.exists()
+            write_json(known, dict(config))
+            write_json(path / "environment.json", environment())
+        except OSError as error:
+            raise SettingError(f"--workdir={path}: {os.strerror(error.errno or errno.EIO)}") from error
+
+    def trial_file(self, arm: str) -> Path:
+        return self.path / "trials" / f"{slug(arm)}.json"
+
+    def checkpoints(self, arm: str) -> Path:
+        return self.path / "checkpoints" / slug(arm)
+
+    def events(self, arm: str, seed: int) -> Path:
+        return self.path / "tensorboard" / slug(arm) / f"seed={seed}" / "events.out.tfevents.0"
+
+
+def slug(name: str) -> str:
+    """A name as a path: `Adding 200/LSTM bias 1` as `adding-200/lstm-bias-1`."""
+    return "/".join(re.sub(r"[^a-z0-9.=]+", "-", part.lower()).strip("-") for part in name.split("/"))
+
+
+def environment() -> dict[str, str]:
+    """What a result may depend on besides its configuration."""
+    versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "devices": describe_devices(),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "float64": str(jax.config.jax_enable_x64),
+        "command": " ".join(["python -m rnnlab.run", *sys.argv[1:]]),
+    }
+
+
+def _installed(name):
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _check_place(path: Path) -> None:
+    existing = next(p for p in [path.absolute(), *path.absolute().parents] if p.exists())
+    if not existing.is_dir():
+        raise SettingError(f"--workdir={path}: {existing} is a file; name a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingError(f"--workdir={path}: {existing} cannot be written; name a folder of your own")
+    free = shutil.disk_usage(existing).free
+    if free < FREE:
+        raise SettingError(
+            f"--workdir={path}: the disk has {free >> 20} MiB left, a run needs {FREE >> 20}; make room or name another"
+        )
+
+
+def _check_same(known: Path, config: Mapping[str, Any]) -> None:
+    try:
+        found = read_json(known)
+        found_flat, wanted = _flat(found), _flat(config)
+    except (ValueError, AttributeError) as error:
+        raise SettingError(f"{known}: damaged ({error}); name another --workdir, or remove that folder") from error
+    differing = [key for key in sorted({*found_flat, *wanted}) if found_flat.get(key) != wanted.get(key)]
+    if differing:
+        shown = [f"{key} ({found_flat.get(key, 'absent')} there, {wanted.get(key, 'absent')} now)" for key in differing]
+        more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
+        raise SettingError(
+            f"--workdir={known.parent}: holds a run with another configuration: {'; '.join(shown[:4])}{more}; "
+            "name another --workdir, or remove that folder"
+        )
+
+
+def _flat(config) -> dict[str, str]:
+    flat = {key: str(value) for key, value in config.items() if key != "arms"}
+    arms = config["arms"]
+    return flat | {f"{arm}: {path}": value for arm, settings in arms.items() for path, value in settings.items()}
+
+
+def _locked(path: Path):
+    """An open file that only this process holds, for as long as it lives."""
+    file = open(path, "a")  # noqa: SIM115 (held until the process ends)
+    if os.name == "posix":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise SettingError(f"--workdir={path.parent}: another process is running in it") from error
+    return file

@@ -1,0 +1,109 @@
+"""What one arm writes while it runs: metrics, timings and a TensorBoard run for each trial."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from rnnlab import dashboard
+from rnnlab.folder import RunFolder
+from rnnlab.settings import ArmSpec, flat
+from rnnlab.train import DIVERGED, STATUS
+from rnnlab.writers import EventFile, JsonLines
+
+MAP_LAGS = 128  # columns of the heat map of gradient norm over training step and lag
+
+
+class Recorder:
+    """The files of one arm, cut back to the sizes that a checkpoint remembers, or begun."""
+
+    def __init__(
+        self, folder: RunFolder, arm: str, spec: ArmSpec, domains: Mapping[str, Sequence], sizes: Mapping[str, Any]
+    ):
+        self.arm, self.spec = arm, spec
+        self._metrics = JsonLines(folder.path / "metrics.jsonl", sizes.get("metrics", 0))
+        self._timings = JsonLines(folder.path / "timings.jsonl", sizes.get("timings", 0))
+        known = sizes.get("events", {})
+        self._events = [EventFile(folder.events(arm, s), known.get(str(s), 0)) for s in range(spec.seeds)]
+        self._since = time.monotonic()
+        if not known:
+            self._begin(domains)
+
+    def _begin(self, domains):
+        settings = flat(self.spec)
+        for seed, events in enumerate(self._events):
+            values = {path: _typed(settings[path]) for path in domains if path in settings}
+            events.summary(dashboard.session_start(values, domains, time.time(), group=f"{self.arm} seed={seed}"), 0)
+            events.text("settings", dashboard.settings_text(settings | {"seed": str(seed)}), 0)
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """One window of all trials; a trial that had ended before it writes nothing."""
+        seconds = time.monotonic() - self._since
+        self._since = time.monotonic()
+        speed = int(record["ran"].sum()) / seconds
+        lags = map_lags(self.spec.task.length)
+        for seed, events in enumerate(self._events):
+            if not record["ran"][seed]:
+                continue
+            step = int(record["step"][seed])
+            scalars = {name: float(record[name][seed]) for name in record if "/" in name}
+            flow = {f"flow/log10_{name}": norms[lags] for name, norms in self._taps(record["taps"], seed).items()}
+            status = STATUS[int(record["status"][seed])]
+            line = {"arm": self.arm, "seed": seed, "step": step, "status": status} | scalars
+            self._metrics.write(line | {name: [round(float(v), 4) for v in norms] for name, norms in flow.items()})
+            self._timings.write({"arm": self.arm, "seed": seed, "step": step, "seconds": round(seconds, 4)})
+            shown = {"eval/chance": self.spec.task.chance, "perf/steps_per_second": speed}
+            events.scalars(scalars | shown, step)
+
+    def _taps(self, taps, seed) -> dict[str, np.ndarray]:
+        """log10 of the top layer's adjoint norms by lag, one carry component each."""
+        leaves = jax.tree.leaves(taps[-1])
+        with np.errstate(divide="ignore"):
+            norms = [np.log10(np.asarray(leaf[seed], np.float64))[::-1] for leaf in leaves]
+        return dict(zip(("c", "h")[-len(leaves) :], norms, strict=True))
+
+    def flow(self, when: str, profiles: Sequence[Mapping[str, np.ndarray]], gates: Sequence[Mapping[str, Any]]) -> None:
+        """Each trial's gradient flow as curves over lag, and its gates as histograms."""
+        for events, profile, values in zip(self._events, profiles, gates, strict=True):
+            for name, log10 in profile.items():
+                dashboard.write_curve(events, f"flow_{when}/log10_{name.replace(' ', '_')}", log10, range(len(log10)))
+            for name, gate in values.items():
+                events.histogram(f"gates/{name}", gate, 0 if when == "init" else self.spec.train.steps)
+
+    def end(self, records: Sequence[Mapping[str, Any]], statuses: Sequence[int]) -> None:
+        """The heat maps of the whole training, and how each trial ended."""
+        lags = map_lags(self.spec.task.length)
+        for seed, events in enumerate(self._events):
+            mine = [r for r in records if r["seed"] == seed]
+            if mine:
+                title = f"{self.arm}, seed {seed}: log10 gradient norm of one example's loss"
+                norms = np.asarray([r["flow/log10_h"] for r in mine], np.float64)
+                png = dashboard.heat_map_png(norms, [r["step"] for r in mine], lags, title)
+                events.image("gradient norm by training step and lag", png, mine[-1]["step"])
+            status = "FAILURE" if statuses[seed] == DIVERGED else "SUCCESS"
+            events.summary(dashboard.session_end(status, time.time()), 0)
+
+    def sizes(self) -> dict[str, Any]:
+        """Flushes; the sizes up to which the files hold what has been recorded."""
+        events = {str(seed): events.flush() for seed, events in enumerate(self._events)}
+        return {"metrics": self._metrics.flush(), "timings": self._timings.flush(), "events": events}
+
+    def close(self) -> None:
+        for file in (self._metrics, self._timings, *self._events):
+            file.close()
+
+
+def map_lags(length: int) -> np.ndarray:
+    """The lags that the heat map shows: all of a short sequence, evenly spaced ones of a long one."""
+    return np.unique(np.linspace(0, length - 1, MAP_LAGS).round().astype(int))
+
+
+def _typed(text: str):
+    try:
+        return float(text)
+    except ValueError:
+        return text

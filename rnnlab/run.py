@@ -1,0 +1,151 @@
+"""The command line: `python -m rnnlab.run --exp=long_memory train.steps=500`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+from absl import app, flags, logging
+from rich.console import Console
+
+from rnnlab import trials
+
+_LATE = trials.use_every_core()  # before anything below makes JAX start its backend
+
+import jax  # noqa: E402
+
+from rnnlab import report, settings  # noqa: E402
+from rnnlab.canary import check_jax  # noqa: E402
+from rnnlab.experiment import gather, predict_seconds, run_arms  # noqa: E402
+from rnnlab.folder import RunFolder  # noqa: E402
+from rnnlab.progress import Progress, clock  # noqa: E402
+from rnnlab.train import Interrupted  # noqa: E402
+from rnnlab.writers import write_json  # noqa: E402
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
+flags.DEFINE_string("tier", "quick", "smoke (seconds), quick (minutes) or paper (hours)")
+flags.DEFINE_string("workdir", None, "the run's folder; left out, runs/EXP-TIER here. The same folder goes on")
+flags.DEFINE_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
+flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
+OURS = ("exp", "tier", "workdir", "arms", "list")
+
+
+def main(argv: list[str]) -> int:
+    logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
+    console = Console()
+    try:
+        return _main(argv[1:], console)
+    except settings.SettingError as error:
+        print(f"rnnlab: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rnnlab: {where}{os.strerror(error.errno or 5)}; what was saved is whole, "
+              "and the same command goes on from there", file=sys.stderr)  # fmt: skip
+        return 2
+
+
+def _main(words: list[str], console: Console) -> int:
+    files = settings.experiment_files()
+    if FLAGS.list:
+        for name, path in files.items():
+            console.print(f"{name}: {settings.question(path)}", markup=False, highlight=False, soft_wrap=True)
+        return 0
+    if FLAGS.exp is None:
+        raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
+    module = settings.load_experiment(FLAGS.exp)
+    overrides = settings.parse_overrides(words)
+    arms = settings.select(settings.resolve(module, FLAGS.tier, overrides), FLAGS.arms)
+    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
+        jax.config.update("jax_enable_x64", True)
+    config = {"experiment": FLAGS.exp, "tier": FLAGS.tier, "arms": {n: settings.flat(s) for n, s in arms.items()}}
+    workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}")
+    folder = RunFolder(workdir, config)
+
+    progress = Progress(console, len(arms))
+    progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier, on {trials.describe_devices()}, in {workdir}")
+    if _LATE:
+        progress.warn(_LATE)
+    if wrong := check_jax():
+        raise settings.SettingError(wrong)
+    if FLAGS.tier == "paper" and not folder.resumed:
+        progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
+        progress.say(f"at most {clock(predict_seconds(arms))} of training on this machine, less where trials end early")
+    stop = _stop_on_signals(progress)
+    began = time.monotonic()
+    try:
+        results_trials = run_arms(arms, folder, progress, lambda: bool(stop))
+    except Interrupted:
+        progress.stop()
+        progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
+        return 128 + stop[0]
+    finally:
+        progress.stop()
+    results = gather(module, FLAGS.exp, FLAGS.tier, arms, results_trials, folder)
+    write_json(workdir / "results.json", results)
+    verdict = module.report(results)
+    report.write(results, verdict, workdir)
+    report.terminal(verdict, console)
+    progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
+    progress.say(f"tensorboard --logdir {shlex.quote(str(workdir / 'tensorboard'))}")
+    return 0
+
+
+def command() -> str:
+    """This command, as a user would type it again."""
+    return shlex.join(["python", "-m", "rnnlab.run", *sys.argv[1:]])
+
+
+def _stop_on_signals(progress: Progress) -> list[int]:
+    """Filled by the first SIGTERM or Ctrl-C, which saves and stops; a second one ends the process at once."""
+    received: list[int] = []
+
+    def handle(number, frame):
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        progress.say("stopping at the end of this window; once more to stop at once")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return received
+
+
+def parse(argv: list[str]) -> list[str]:
+    """absl's flags; an unknown one is an error of one line that names the nearest of ours."""
+    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
+        _print_help(argv)
+        sys.exit(0)
+    try:
+        return FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, OURS, n=1, cutoff=0.5)
+        hint = f"the nearest is --{near[0]}" if near else f"there is {', '.join('--' + name for name in OURS)}"
+        print(f"rnnlab: --{error.flagname}: no such flag; {hint}; settings are written path=value", file=sys.stderr)
+    except flags.Error as error:
+        print(f"rnnlab: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _print_help(argv: list[str]) -> None:
+    words = [word for word in argv if word.lstrip("-") not in ("help", "h", "helpfull")]
+    rest = FLAGS(words, known_only=True)
+    print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [path=value ...]")
+    for name in OURS:
+        print(f"  --{name}: {FLAGS[name].help}")
+    name = FLAGS.exp or "long_memory"
+    overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
+    print("\n" + settings.help_text(settings.load_experiment(name), FLAGS.tier, overrides))
+
+
+def run() -> None:
+    app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,185 @@
+"""From layers of {dotted path: value} to frozen specs: experiment < command line < arm, and who set what."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import fnmatch
+import importlib.util
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import chz
+from chz.blueprint import Castable
+
+from rnnlab.cells import CellSpec
+from rnnlab.discover import subclasses
+from rnnlab.probes.flow import FlowSpec
+from rnnlab.spec import field
+from rnnlab.tasks import Task
+from rnnlab.train import TrialSpec
+
+TIERS = ("smoke", "quick", "paper")
+
+
+class SettingError(ValueError):
+    """What a user wrote cannot be run. One line: what, where, and the nearest right answer."""
+
+
+@chz.chz
+class ArmSpec(TrialSpec):
+    """One setting compared in an experiment: trials that differ in their seed alone."""
+
+    seeds: int = field(3, "trials an arm, with seeds 0, 1, ...", low=1)
+    flow: FlowSpec = chz.field(
+        default_factory=FlowSpec, blueprint_unspecified=FlowSpec, doc="how gradient flow is measured"
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; the nearest is X`, or the whole list where nothing is near."""
+    known = sorted(known)
+    lower = {k.lower(): k for k in reversed(known)}
+    found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return f"; the nearest is {lower[found[0]]}" if found else f"; there is {', '.join(known) or 'none'}"
+
+
+def experiment_folders() -> list[Path]:
+    """Where experiments are looked for: the user's own ./experiments, an installed package's, a checkout's."""
+    package = Path(__file__).parent
+    return [Path.cwd() / "experiments", package / "experiments", package.parent / "experiments"]
+
+
+def experiment_files() -> dict[str, Path]:
+    """Every experiment by name; a user's own comes before a shipped one of the same name."""
+    found: dict[str, Path] = {}
+    for folder in experiment_folders():
+        for path in sorted(folder.glob("[!_]*.py")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def select(arms: Mapping[str, ArmSpec], pattern: str | None) -> dict[str, ArmSpec]:
+    """The arms whose name matches a shell pattern, as in `--arms='*/LSTM*'`; all for None."""
+    chosen = {name: spec for name, spec in arms.items() if pattern is None or fnmatch.fnmatch(name, pattern)}
+    if not chosen:
+        raise SettingError(f"--arms={pattern}: matches no arm{nearest(pattern, arms)}")
+    return chosen
+
+
+def load_experiment(name: str) -> ModuleType:
+    """The experiment's module. Raises SettingError for a name that is no file, or a file that is no experiment."""
+    files = experiment_files()
+    if name not in files:
+        raise SettingError(f"--exp={name}: no such experiment{nearest(name, files)}")
+    spec = importlib.util.spec_from_file_location(f"rnnlab_experiment_{name}", files[name])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    missing = [part for part in ("config", "arms", "report") if not hasattr(module, part)]
+    if missing or not module.__doc__:
+        raise SettingError(f"{files[name]}: an experiment has a docstring, config, arms and report; {missing} missing")
+    return module
+
+
+def question(path: Path) -> str:
+    """The first line of an experiment's docstring, read without running it."""
+    doc = ast.get_docstring(ast.parse(path.read_text()))
+    return (doc or "").strip().split("\n")[0]
+
+
+def parse_overrides(words: Iterable[str]) -> dict[str, str]:
+    """`path=value` words of a command line."""
+    found = {}
+    for word in words:
+        path, equals, value = word.partition("=")
+        if not equals or not path:
+            raise SettingError(f"{word}: settings are written path=value, as in task.length=500")
+        found[path] = value
+    return found
+
+
+def resolve(module: ModuleType, tier: str, overrides: Mapping[str, str]) -> dict[str, ArmSpec]:
+    """The arms of an experiment as frozen specs, by name. Raises SettingError."""
+    if tier not in TIERS:
+        raise SettingError(f"--tier={tier}: no such tier{nearest(tier, TIERS)}")
+    arms = module.arms(tier)
+    for path in overrides:
+        varying = sorted({str(_shown(arm[path])) for arm in arms.values() if path in arm})
+        if varying:
+            raise SettingError(
+                f"{path}={overrides[path]}: the arms of this experiment set it ({', '.join(varying)}); "
+                "choose among them with --arms, or copy the experiment to ./experiments and change its arms"
+            )
+    return {name: _make(module, tier, overrides, name, arm) for name, arm in arms.items()}
+
+
+def _make(module, tier, overrides, name, arm) -> ArmSpec:
+    try:
+        return _blueprint(module, tier, overrides, name, arm).make()
+    except Exception as error:  # chz and the specs' own checks raise TypeError, ValueError and chz's own kinds
+        raise SettingError(_one_line(error, module.config(tier) | overrides | arm)) from error
+
+
+def _blueprint(module, tier, overrides, name, arm) -> chz.Blueprint:
+    """The layers of one arm."""
+    layers = chz.Blueprint(ArmSpec).apply(module.config(tier), layer_name=f"experiment, --tier={tier}")
+    layers.apply({path: Castable(value) for path, value in overrides.items()}, layer_name="command line")
+    return layers.apply(arm, layer_name=f"arm {name}")
+
+
+def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str]) -> str:
+    """Every path with type, default, where its value comes from and its doc, for the first arm."""
+    name, arm = next(iter(module.arms(tier).items()))
+    text = _blueprint(module, tier, overrides, name, arm).get_help()
+    return f"Settings of the arm {name!r}:\n\n" + re.sub(r"rnnlab\.[\w.]+:", "", text.split("Arguments:\n")[-1])
+
+
+def _one_line(error: Exception, values: Mapping[str, Any]) -> str:
+    """chz's several lines, or a validator's one without its path, as one line with path, value and nearest answer."""
+    text = str(error)
+    if match := re.match(r"Extraneous argument '([^']*)'", text):
+        path = match[1]
+        part = path.split(".")[0]
+        owner = f" of {part}={_shown(values[part])}" if part in ("cell", "task") and part in values else ""
+        return f"{path}={_shown(values.get(path, ''))}: no such setting{owner}{nearest(path, _paths(values))}"
+    if match := re.match(r"Could not interpret argument '(.*)' provided for param '([^']*)'", text):
+        value, path = match[1], match[2]
+        options = {"cell": subclasses(CellSpec), "task": subclasses(Task)}.get(path)
+        if options is not None:
+            return f"{path}={value}: no such {path}{nearest(value, options)}"
+        if literal := re.search(r"to Literal\[(.*)\]", text):
+            choices = re.findall(r"'([^']*)'", literal[1])
+            return f"{path}={value}: no such choice{nearest(value, choices)}"
+        kind = re.search(r"cast '.*' to (\S.*)", text)
+        return f"{path}={value}: not {_article(kind[1] if kind else 'a value')}"
+    if match := re.match(r"(?:X_)?(\w+)=", text):
+        paths = [path for path, value in values.items() if path.split(".")[-1] == match[1]]
+        prefix = paths[0].rpartition(".")[0] if paths else ""
+        return f"{prefix}.{text}" if prefix else text
+    return " ".join(text.split())
+
+
+def _article(kind: str) -> str:
+    names = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
+    return names.get(kind, kind)
+
+
+def _paths(values: Mapping[str, Any]) -> list[str]:
+    """Every path that exists with these cell and task."""
+    known = chz.Blueprint(ArmSpec).apply({path: values[path] for path in ("cell", "task") if path in values})
+    return [line.split()[0] for line in known.get_help().split("Arguments:\n")[-1].splitlines() if line.strip()]
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Castable):
+        return value.value
+    return value.__name__ if isinstance(value, type) else value
+
+
+def flat(spec: ArmSpec) -> dict[str, str]:
+    """A spec as {dotted path: value}, all text: what config.json holds and `resolve` could read back."""
+    values = chz.beta_to_blueprint_values(spec)
+    return {path: str(_shown(value)) for path, value in values.items() if path not in ("train", "flow")}

@@ -1,0 +1,68 @@
+"""Estimates over seeds with their intervals: a mean, a median, a proportion. No interval is made up for one trial."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+
+class Interval(NamedTuple):
+    """An estimate, in the unit of its values, and the ends of its interval; nan stands for "not known"."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int  # how many values it rests on
+
+
+def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The mean with Student's t interval (Student 1908), exact for normal values.
+
+    One value has an estimate and no interval (nan), none has neither. Where a value is infinite no t interval
+    exists: the estimate is that infinity (nan if both signs occur) and the interval runs from the least to the greatest
+    value. A nan among the values makes all nan.
+    """
+    x = np.asarray(values, np.float64)
+    if not len(x) or np.isnan(x).any():
+        return Interval(math.nan, math.nan, math.nan, len(x))
+    if np.isinf(x).any():
+        low, high = float(x.min()), float(x.max())
+        estimate = math.nan if low == -math.inf and high == math.inf else float(x[np.isinf(x)][0])
+        return Interval(estimate, low, high, len(x)) if len(x) > 1 else Interval(estimate, math.nan, math.nan, 1)
+    estimate = float(x.mean())
+    if len(x) == 1:
+        return Interval(estimate, math.nan, math.nan, 1)
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x))
+    return Interval(estimate, float(estimate - half), float(estimate + half), len(x))
+
+
+def median(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The median with the exact interval between order statistics (Thompson 1936), free of any distribution.
+
+    Its ends are values that were measured, so it stays meaningful for censored, bounded, skewed and infinite ones, and
+    it covers the median with at least `confidence`. For n <= 5 no pair of values does at 0.95: the interval is then
+    the range, which covers it with 1 - 2^(1-n): 0.5, 0.75, 0.875 and 0.9375 for n = 2, 3, 4 and 5. One value has no
+    interval (nan), none no estimate either; a nan among the values makes all nan.
+    """
+    x = np.sort(np.asarray(values, np.float64))
+    n = len(x)
+    if not n or np.isnan(x).any():
+        return Interval(math.nan, math.nan, math.nan, n)
+    below, above = float(x[(n - 1) // 2]), float(x[n // 2])
+    estimate = below if below == above else (below + above) / 2
+    if n == 1:
+        return Interval(estimate, math.nan, math.nan, 1)
+    rank = max(int(scipy.stats.binom.ppf((1 - confidence) / 2, n, 0.5)), 1)
+    return Interval(estimate, float(x[rank - 1]), float(x[n - rank]), n)
+
+
+def proportion(successes: int, n: int, confidence: float = 0.95) -> Interval:
+    """A success rate with Wilson's score interval (Wilson 1927), which says something at 0 of n and n of n too."""
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return Interval(successes / n, float(interval.low), float(interval.high), n)

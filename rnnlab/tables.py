@@ -1,0 +1,156 @@
+"""A table of text and how it is shown: in a terminal, and as Markdown, LaTeX, CSV and plain text."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from csv import writer
+from typing import NamedTuple
+
+import rich.box
+import rich.table
+from rich.console import Console
+from rich.markup import escape
+
+from rnnlab.stats import Interval
+
+PAPER = 105  # characters across both columns of a paper in footnote size
+
+
+class Table(NamedTuple):
+    """Cells are text. The first column names the rows; it is repeated where a table is too wide for one block."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """`value` to `digits` significant digits; nan, a number that is not known, is "n/a"."""
+    return _like(value, value, digits)
+
+
+def format_interval(interval: Interval, digits: int = 3) -> str:
+    """An estimate to `digits` significant digits and its ends to the same place: `-0.046 [-0.048, -0.044]`.
+
+    What is not known is left out: a single trial has no ends, no trial is "n/a".
+    """
+    estimate = _like(interval.estimate, interval.estimate, digits)
+    if math.isnan(interval.low):
+        return estimate
+    low, high = (_like(end, interval.estimate, digits) for end in (interval.low, interval.high))
+    return f"{estimate} [{low}, {high}]"
+
+
+def terminal(table: Table, console: Console | None = None) -> None:
+    """Prints the table in as many blocks as the width needs; as plain text where there is no terminal."""
+    console = console or Console()
+    if not console.is_terminal:
+        console.print(plain(table), markup=False, highlight=False, soft_wrap=True)
+        return
+    for number, (columns, rows) in enumerate(_blocks(table, console.width)):
+        caption = escape(table.caption) if number == 0 else None
+        shown = rich.table.Table(title=caption, title_justify="left", title_style="italic", box=rich.box.SIMPLE_HEAD)
+        for place, column in enumerate(columns):
+            shown.add_column(escape(column), justify="right" if place else "left", no_wrap=True)
+        for row in rows:
+            shown.add_row(*map(escape, row))
+        console.print(shown)
+
+
+def plain(table: Table, width: int = 120) -> str:
+    """Aligned text, for a log: columns that fit in `width` characters, then the next ones below."""
+    blocks = []
+    for columns, rows in _blocks(table, width):
+        heads = [column.split("\n") for column in columns]
+        height = max(map(len, heads))
+        lines = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+        widths = [max(map(len, cells)) for cells in zip(*lines, *rows, strict=True)]
+        lines += [tuple("-" * w for w in widths), *rows]
+        blocks.append("\n".join(_aligned(line, widths) for line in lines))
+    return "\n\n".join([textwrap.fill(table.caption, width), *blocks]) + "\n"
+
+
+def markdown(table: Table) -> str:
+    """A table as GitHub reads it, its caption in front."""
+    marks = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<"})
+    lines = [table.columns, ["---"] + ["---:"] * (len(table.columns) - 1), *table.rows]
+    shown = [[cell if cell.startswith("---") else cell.translate(marks) for cell in line] for line in lines]
+    return "\n".join([table.caption.translate(marks), "", *("| " + " | ".join(line) + " |" for line in shown)]) + "\n"
+
+
+def latex(table: Table) -> str:
+    """A `table*` for a paper of two columns (needs booktabs), in as many blocks below each other as its width needs."""
+    parts = [r"\begin{table*}", r"\centering\footnotesize", rf"\caption{{{_tex(table.caption)}}}"]
+    for columns, rows in _blocks(table, PAPER):
+        # A header of several lines is a small tabular of its own: no package beyond booktabs is needed.
+        lines = [r" \\ ".join(_tex(line) for line in column.split("\n")) for column in columns]
+        heads = [
+            rf"\begin{{tabular}}[b]{{@{{}}{'r' if n else 'l'}@{{}}}}{head}\end{{tabular}}"
+            for n, head in enumerate(lines)
+        ]
+        parts += [
+            rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+            r"\toprule",
+            " & ".join(heads) + r" \\",
+            r"\midrule",
+        ]
+        parts += [" & ".join(map(_tex, row)) + r" \\" for row in rows]
+        parts += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
+    return "\n".join([*parts[:-1], r"\end{table*}"]) + "\n"
+
+
+def csv(table: Table) -> str:
+    """Comma-separated values: the columns' names, then the rows; the caption is left out."""
+    file = io.StringIO()
+    writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
+    return file.getvalue()
+
+
+def _like(value: float, scale: float, digits: int) -> str:
+    """`value` to the decimal place of the last of `digits` significant digits of `scale`."""
+    if math.isnan(value):
+        return "n/a"
+    size = abs(scale)
+    if not math.isfinite(value) or not 1e-4 <= size < 1e6 or abs(value) >= 1e6:
+        return f"{value:.{digits}g}"
+    return f"{value:z.{max(digits - 1 - math.floor(math.log10(size)), 0)}f}"
+
+
+def _blocks(table: Table, width: int) -> list[tuple[list[str], list[list[str]]]]:
+    """(columns, rows) of as many columns as fit in `width`, headers folded to their cells; the first always leads."""
+    cells = [[row[place] for row in table.rows] for place in range(len(table.columns))]
+    longest = [max(map(len, column), default=0) for column in cells]
+    heads = [textwrap.fill(head, max(size, 14)) for head, size in zip(table.columns, longest, strict=True)]
+    sizes = [max(size, *map(len, head.split("\n"))) + 3 for head, size in zip(heads, longest, strict=True)]
+    groups: list[list[int]] = [[0]]
+    for place in range(1, len(heads)):
+        if len(groups[-1]) > 1 and sum(sizes[p] for p in groups[-1]) + sizes[place] > width:
+            groups.append([0])
+        groups[-1].append(place)
+    return [([heads[p] for p in group], [[row[p] for p in group] for row in table.rows]) for group in groups]
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        cell.rjust(w) if place else cell.ljust(w) for place, (cell, w) in enumerate(zip(line, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+_TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+}
+_TEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "|": r"\textbar{}", '"': "''"}
+
+
+def _tex(text: str) -> str:
+    """LaTeX that prints `text`: >= and the minus of a number as mathematics, "[" not as an option of \\\\."""
+    escaped = "".join(_TEX.get(c, c) for c in text)
+    escaped = escaped.replace(r"\textgreater{}=", r"$\geq$")
+    return re.sub(r"(?<![\w.])-(?=\d|inf)", "$-$", escaped)

@@ -1,0 +1,273 @@
+"""Training: windows of steps on the device, and a host loop around them that is never waited for."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import chz
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, PyTree
+
+from rnnlab.cells import LSTM, CellSpec
+from rnnlab.model import SequenceModel
+from rnnlab.spec import field
+from rnnlab.tasks import Adding, Task
+from rnnlab.trials import BATCH, local_batch, map_trials, stack
+
+RUNNING, SOLVED, DIVERGED = 0, 1, 2
+STATUS = {RUNNING: "not learned", SOLVED: "learned", DIVERGED: "diverged"}
+
+# One key, one purpose: the streams that are folded into a trial's seed.
+WEIGHTS, BATCHES, HELD_OUT, PROBES = range(4)
+
+
+@chz.chz
+class TrainSpec:
+    """How a trial is trained."""
+
+    steps: int = field(2000, "updates at most", low=0)
+    batch_size: int = field(32, "sequences an update", low=1)
+    optimizer: Literal["adam", "rmsprop", "sgd"] = chz.field(default="adam", doc="optax's optimiser of this name")
+    learning_rate: float = field(1e-3, "peak learning rate", above=0)
+    schedule: Literal["constant", "cosine"] = chz.field(default="constant", doc="learning rate after the warm-up")
+    warmup: int = field(0, "updates of linear warm-up", low=0)
+    decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
+    momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
+    clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
+    window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
+    eval_size: int = field(256, "held-out sequences an evaluation", low=1)
+    stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
+    checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """The optax chain: clip by global norm, then the optimiser under its schedule."""
+        rate: Any = self.learning_rate
+        if self.schedule == "cosine":
+            rate = optax.cosine_decay_schedule(rate, max(self.steps - self.warmup, 1))
+        if self.warmup:
+            after = rate if callable(rate) else optax.constant_schedule(rate)
+            rate = optax.join_schedules([optax.linear_schedule(0, self.learning_rate, self.warmup), after], [self.warmup])
+        rules = {
+            "adam": lambda: optax.adam(rate),
+            "rmsprop": lambda: optax.rmsprop(rate, decay=self.decay),
+            "sgd": lambda: optax.sgd(rate, momentum=self.momentum or None),
+        }
+        clip = optax.identity() if self.clip_norm is None else optax.clip_by_global_norm(self.clip_norm)
+        return optax.chain(clip, rules[self.optimizer]())
+
+
+@chz.chz
+class TrialSpec:
+    """One trial but for its seed: what is trained, on what, and how."""
+
+    cell: CellSpec = chz.field(default_factory=LSTM, blueprint_unspecified=LSTM, doc="the recurrent cell")
+    layers: int = field(1, "cells stacked over one another", low=1)
+    task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
+    train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
+
+    def build(self, seed: int) -> SequenceModel:
+        """The model that this seed draws."""
+        rngs = nnx.Rngs(params=stream(seed, WEIGHTS))
+        task = self.task
+        return SequenceModel(self.cell, task.in_features, task.out_features, layers=self.layers, rngs=rngs)
+
+
+def stream(seed: int | Array, purpose: int) -> Array:
+    """The key of one purpose in the trial of this seed."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
+
+
+class TrainState(NamedTuple):
+    """All that the next update depends on."""
+
+    model: SequenceModel
+    optimiser: PyTree
+    step: Array  # updates made
+    status: Array  # RUNNING, SOLVED or DIVERGED
+    seed: Array
+
+
+def initial_state(spec: TrialSpec, seed: int) -> TrainState:
+    model = spec.build(seed)
+    as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
+    return TrainState(model, spec.train.optimiser().init(model), as_int(0), as_int(RUNNING), jnp.asarray(seed, jnp.uint32))
+
+
+def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """One update. A loss or gradient that is not finite leaves the parameters alone and ends the trial.
+
+    The metrics' `taps` are the mean norms over the batch of the adjoints of one example's loss, [T] for
+    each carry component, by step (the last is lag 0).
+    """
+    task, train = spec.task, spec.train
+    key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
+    batch = local_batch(task.sample(key, train.batch_size), axis=1)
+    size = batch.inputs.shape[1]
+
+    def loss_of(model, taps):
+        outputs = model(batch.inputs, answers=task.answers, taps=taps)
+        return jnp.mean(task.losses(outputs, batch))
+
+    taps = state.model.tap_zeros(task.length, size)
+    loss, (gradient, norms) = jax.value_and_grad(loss_of, argnums=(0, 1))(state.model, taps)
+    norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
+    loss, gradient, norms = jax.lax.pmean((loss, gradient, norms), BATCH)
+    norm = optax.tree.norm(gradient)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+    updates, optimiser = train.optimiser().update(gradient, state.optimiser, state.model)
+    moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
+    stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
+    state = jax.tree.map(functools.partial(jnp.where, finite), moved, stopped)
+    clipped = norm if train.clip_norm is None else jnp.minimum(norm, train.clip_norm)
+    return state, {"loss": loss, "norm": norm, "clipped": clipped, "taps": norms}
+
+
+def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
+    """Held-out loss and accuracy, always of the same sequences."""
+    task, size = spec.task, spec.train.eval_size
+    batch = task.held_out(stream(state.seed, HELD_OUT), size)
+    parts = jax.lax.axis_size(BATCH)
+    local = local_batch(batch, axis=1) if size % parts == 0 else batch
+    return jax.lax.pmean(task.metrics(state.model(local.inputs, answers=task.answers), local), BATCH)
+
+
+def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """`train.window` updates (fewer at the end, none once the trial has ended), then an evaluation."""
+    train = spec.train
+
+    def active(state):
+        return (state.status == RUNNING) & (state.step < train.steps)
+
+    def go(state):
+        state, metrics = train_step(spec, state)
+        return state, metrics | {"ran": jnp.ones((), jnp.int32)}
+
+    def rest(state):
+        nothing = jax.eval_shape(go, state)[1]
+        return state, jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), nothing)
+
+    def body(carry, _):
+        state, taps = carry
+        state, metrics = jax.lax.cond(active(state), go, rest, state)
+        new = metrics.pop("taps")
+        taps = jax.tree.map(functools.partial(jnp.where, metrics["ran"] > 0), new, taps)
+        return (state, taps), metrics
+
+    def run(state):
+        taps = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(go, state)[1]["taps"])
+        (state, taps), metrics = jax.lax.scan(body, (state, taps), length=min(train.window, max(train.steps, 1)))
+        held_out = evaluate(spec, state)
+        solved = spec.task.solved(held_out) & (state.status == RUNNING) & train.stop_when_solved
+        state = state._replace(status=jnp.where(solved, SOLVED, state.status).astype(jnp.int32))
+        return state, _record(state, metrics, held_out, taps)
+
+    def skip(state):
+        nothing = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(run, state)[1])
+        return state, nothing | {"step": state.step, "status": state.status}
+
+    return jax.lax.cond(active(state), run, skip, state)
+
+
+def _record(state, metrics, held_out, taps):
+    ran = metrics["ran"]
+
+    def mean(x):
+        return jnp.sum(jnp.where(ran > 0, x, 0)) / jnp.maximum(jnp.sum(ran), 1)
+
+    return {
+        "step": state.step,
+        "status": state.status,
+        "ran": jnp.sum(ran),
+        "train/loss": mean(metrics["loss"]),
+        "grad/norm": mean(metrics["norm"]),
+        "grad/norm_max": jnp.max(metrics["norm"]),
+        "grad/norm_clipped": mean(metrics["clipped"]),
+        "eval/loss": held_out["loss"],
+        "eval/accuracy": held_out["accuracy"],
+        "taps": taps,
+    }
+
+
+def initial_states(spec: TrialSpec, seeds: list[int]) -> TrainState:
+    """The states of all trials, stacked [S, ...]."""
+    return stack([initial_state(spec, seed) for seed in seeds])
+
+
+class Interrupted(Exception):
+    """Training stopped on request, its state saved."""
+
+
+Program = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
+
+
+def compile_windows(spec: TrialSpec, states: TrainState) -> Program:
+    """`window` over all trials, compiled for states like these.
+
+    Arms that differ only in what their weights are drawn from share a program: a window reads the task and
+    the training of its spec, and everything about the cell from the state.
+    """
+    leaves, treedef = jax.tree.flatten(states)
+    return _compiled(spec.task, spec.train, treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+
+
+@functools.cache
+def _compiled(task, train, treedef, shapes) -> Program:
+    spec = TrialSpec(task=task, train=train)
+    states = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
+    run = map_trials(functools.partial(window, spec), int(states.step.shape[0]), train.batch_size)
+    return run.lower(states).compile()
+
+
+def fit(
+    spec: TrialSpec,
+    run: Program,
+    state: TrainState,
+    *,
+    on_record: Callable[[dict[str, Any]], None],
+    on_checkpoint: Callable[[TrainState], None],
+    stopping: Callable[[], bool] = lambda: False,
+) -> TrainState:
+    """Runs windows until every trial has ended.
+
+    Args:
+      spec: what is trained.
+      run: what `compile_windows` gave.
+      state: stacked states [S, ...] as NumPy arrays, fresh or restored.
+      on_record: gets each window's record as NumPy arrays [S, ...], a window late: the next one is on the
+        device by then, so that the device never waits for the host.
+      on_checkpoint: gets the state every `checkpoint_seconds`, all its records delivered, and at the end.
+      stopping: asked between windows; true saves the state and raises Interrupted.
+    """
+    saved = time.monotonic()
+    state, pending = run(state)
+    while True:
+        stop = stopping()
+        if stop or time.monotonic() - saved >= spec.train.checkpoint_seconds:
+            ended = _deliver(spec, pending, on_record)
+            on_checkpoint(jax.device_get(state))
+            if ended:
+                return state
+            if stop:
+                raise Interrupted
+            saved = time.monotonic()
+            state, pending = run(state)
+            continue
+        state, record = run(state)
+        if _deliver(spec, pending, on_record):  # then the window dispatched meanwhile did nothing
+            on_checkpoint(jax.device_get(state))
+            return state
+        pending = record
+
+
+def _deliver(spec, record, on_record) -> bool:
+    """Hands a record over; whether every trial has ended with it."""
+    record = jax.device_get(record)
+    on_record(record)
+    return not np.any((record["status"] == RUNNING) & (record["step"] < spec.train.steps))

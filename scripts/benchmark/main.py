@@ -1,0 +1,198 @@
+"""rnnlab's LSTM beside flax.nnx.RNN(OptimizedLSTMCell) and torch.nn.LSTM, float32, on the CPU.
+
+Each framework runs in a process of its own, and the processes take turns within one run: two thread pools
+in one process distort figures up to 5-fold. Measured are, of one layer, the forward pass (to the mean square
+of all outputs) and forward + backward (its gradient with respect to the weights). A turn counts its best
+call; a ratio is the median over rounds of the ratios within a round, with its quartiles.
+
+    scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
+    scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
+    scripts/bench --only=taps,segments --json=F  sections: speed, taps, segments, memory, limit
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import report
+from packaging.requirements import Requirement
+from rich.console import Console
+from turns import CORES, Pace, Worker, take_turns
+
+SHAPES = [  # B, T, D, H
+    [32, 1000, 2, 128],
+    [64, 256, 128, 256],
+    [32, 128, 64, 128],
+    [8, 2000, 8, 32],
+    [1, 1024, 1, 128],
+    [64, 128, 512, 512],
+]
+SEGMENTS = [8, 16, 32, 64, 128]
+FRAMEWORKS = ["rnnlab", "flax", "torch"]
+SECTIONS = ["speed", "taps", "segments", "memory", "limit"]
+CHOICES = [*FRAMEWORKS, *SECTIONS, *map(str, range(len(SHAPES)))]
+
+
+def flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--torch-python", metavar="PATH", help="a Python that has torch, where this one has not")
+    parser.add_argument("--only", metavar="NAMES", default="", help=f"of each kind these alone: {', '.join(CHOICES)}")
+    parser.add_argument("--rounds", type=int, help="turns of each framework at each shape (7; with --quick 3)")
+    parser.add_argument("--quick", action="store_true", help="about a minute: short turns, few segment lengths")
+    parser.add_argument("--patience", type=float, help="seconds a turn waits for other programs to pause (2; quick 0)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all that was measured to FILE")
+    given = parser.parse_args()
+    given.only = [name for name in given.only.split(",") if name]
+    for name in given.only:
+        if name not in CHOICES:
+            parser.error(f"--only={name}: must be of {', '.join(CHOICES)}")
+    if given.rounds is not None and given.rounds < 1:
+        parser.error(f"--rounds={given.rounds}: must be at least 1")
+    return given
+
+
+def chosen(only: list[str], kind: list[str]) -> list[str]:
+    """Those of one kind that --only names; all, where it names none."""
+    return [name for name in kind if name in only] or kind
+
+
+def pace_of(given: argparse.Namespace) -> Pace:
+    rounds, seconds, calls, patience = (3, 0.1, 2, 0.0) if given.quick else (7, 0.3, 3, 2.0)
+    return Pace(given.rounds or rounds, seconds, calls, patience if given.patience is None else given.patience)
+
+
+def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Worker]:
+    frameworks = {"rnnlab", *chosen(given.only, FRAMEWORKS)}
+    if "speed" not in chosen(given.only, SECTIONS):
+        frameworks = {"rnnlab"}
+    pythons = {name: sys.executable for name in FRAMEWORKS if name in frameworks}
+    if "torch" in pythons and (given.torch_python or not importlib.util.find_spec("torch")):
+        pythons["torch"] = given.torch_python
+    if "torch" in pythons and not pythons["torch"]:
+        console.print("torch: this Python has none; --torch-python=PATH names one that has", style="yellow")
+        del pythons["torch"]
+    return {name: Worker(name, python) for name, python in pythons.items()}
+
+
+def environment(workers: dict[str, Worker]) -> dict[str, Any]:
+    root = Path(__file__).resolve().parents[2]
+    setup = configparser.ConfigParser()
+    setup.read(root / "setup.cfg")
+    rules = map(Requirement, setup["options"]["install_requires"].split())
+    allowed = next(rule.specifier for rule in rules if rule.name == "jaxlib")
+    jaxlib = importlib.metadata.version("jaxlib")
+    return {
+        "cpu": cpu_model(),
+        "cores": CORES,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load_before": os.getloadavg(),
+        "workers": {name: worker.ask("about") for name, worker in workers.items()},
+        "jaxlib": {"version": jaxlib, "allowed": str(allowed), "is_allowed": jaxlib in allowed},
+        "canary": workers["rnnlab"].ask("canary"),
+    }
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+class Bench:
+    """The sections, each a method from a shape to what was measured there."""
+
+    def __init__(self, workers: dict[str, Worker], pace: Pace, quick: bool):
+        self.workers, self.pace, self.quick = workers, pace, quick
+        self.rnnlab = workers["rnnlab"]
+
+    def _prepare(self, worker: Worker, kind: str, **options: Any) -> tuple[Worker, str]:
+        job = f"{kind} {options}"
+        worker.send("prepare", kind=kind, job=job, options=options)
+        return worker, job
+
+    def _measure(self, jobs: dict[str, tuple[Worker, str]]) -> dict[str, Any]:
+        for worker, _ in jobs.values():
+            worker.receive()
+        return take_turns(jobs, self.pace)
+
+    def speed(self, shape: list[int]) -> dict[str, Any]:
+        measured = {}
+        for kind in ("forward", "gradient"):
+            jobs = {name: self._prepare(worker, kind, shape=shape) for name, worker in self.workers.items()}
+            if kind == "gradient":
+                jobs["lax.scan"] = self._prepare(self.rnnlab, "plain", shape=shape)
+            measured[kind] = self._measure(jobs)
+        return measured
+
+    def taps(self, shape: list[int]) -> dict[str, Any]:
+        kinds = {"without": "gradient", "with": "tapped"}
+        return self._measure({name: self._prepare(self.rnnlab, kind, shape=shape) for name, kind in kinds.items()})
+
+    def segments(self, shape: list[int]) -> dict[str, Any]:
+        own = self.rnnlab.ask("segments", options={"shape": shape})["own"]
+        lengths = [16, 64] if self.quick else SEGMENTS
+        lengths = sorted({own, *(n for n in lengths if n < shape[1]), shape[1]})
+        jobs = {n: self._prepare(self.rnnlab, "gradient", shape=shape, segment=n) for n in lengths}
+        return {"own": own, "times": self._measure(jobs)}
+
+    def memory(self) -> dict[str, float]:
+        return self.rnnlab.ask("memory")
+
+    def limit(self, shape: list[int]) -> dict[str, Any]:
+        constants = self.rnnlab.ask("constants", options={"shape": shape})
+        jobs = {
+            name: self._prepare(self.rnnlab, kind, **options)
+            for name, (kind, options) in report.calibrations(shape).items()
+        }
+        times = self._measure(jobs)
+        return {"constants": constants, "times": times, "limit": report.limit(shape, constants, times)}
+
+    def forget(self) -> None:
+        for worker in self.workers.values():
+            worker.ask("forget")
+
+
+def main() -> int:
+    given = flags()
+    console = Console() if sys.stdout.isatty() else Console(width=140)
+    workers = start_workers(given, console)
+    results: dict[str, Any] = {"environment": environment(workers)}
+    report.show_environment(console, results["environment"])
+    bench = Bench(workers, pace_of(given), given.quick)
+    shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
+    for section in chosen(given.only, SECTIONS):
+        if section == "memory":
+            results[section] = bench.memory()
+        else:
+            results[section] = {}
+            for shape in shapes.values():
+                with console.status(f"{section}: B, T, D, H = {', '.join(map(str, shape))}"):
+                    results[section][tuple(shape)] = getattr(bench, section)(shape)
+                bench.forget()
+        report.SECTIONS[section](console, results[section])
+    for worker in workers.values():
+        worker.close()
+    results["environment"]["load_after"] = os.getloadavg()
+    verdicts = report.verdicts(results, every_shape=len(shapes) == len(SHAPES))
+    report.show_verdicts(console, verdicts)
+    if given.json:
+        given.json.write_text(json.dumps(report.plain(results | {"verdicts": verdicts}), indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""rnnlab's LSTM as a worker: through `unroll`, laid out by rnnlab.trials as one trial of training is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import calibrate
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from worker import Job, serve
+
+from rnnlab.cells import LSTM
+from rnnlab.scan import choose_segment, hidden, unroll
+from rnnlab.trials import BATCH, describe_devices, layout, local_batch, map_trials, stack, use_every_core
+
+FAR = [8, 16384, 8, 64]  # the shape of the memory figures
+
+
+def _cell(shape: list[int]):
+    return LSTM(features=shape[3]).build(shape[2], rngs=nnx.Rngs(0))
+
+
+def _spread(trial, shape: list[int]) -> Job:
+    """`trial(cell, this device's part of the inputs)`, averaged over the devices."""
+    batch, length, inputs, _ = shape
+    xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
+    run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), 1, batch)
+    cells = stack([_cell(shape)])
+    return Job(
+        run=lambda cells: jax.block_until_ready(run(cells)),
+        fresh=lambda: (jax.block_until_ready(jax.tree.map(jnp.copy, cells)),),  # map_trials takes its tree over
+    )
+
+
+def _loss(cell, xs, taps=None, segment=None):
+    _, ys = unroll(cell, cell.initialize_carry(xs.shape[1:]), xs, taps=taps, segment=segment)
+    return jnp.mean(ys**2)
+
+
+def forward(shape: list[int]) -> Job:
+    return _spread(_loss, shape)
+
+
+def gradient(shape: list[int], segment: int | None = None) -> Job:
+    return _spread(lambda cell, xs: jax.grad(_loss)(cell, xs, None, segment), shape)
+
+
+def tapped(shape: list[int]) -> Job:
+    """The gradient and every adjoint's norm, averaged over the batch as training does."""
+
+    def trial(cell, xs):
+        taps = (jnp.zeros(xs.shape[:2]),) * 2
+        gradient, norms = jax.grad(_loss, argnums=(0, 2))(cell, xs, taps)
+        return gradient, jax.tree.map(lambda norm: jnp.mean(norm, axis=1), norms)
+
+    return _spread(trial, shape)
+
+
+def plain(shape: list[int]) -> Job:
+    """The gradient by `jax.lax.scan`, in the same layout: what the engine is worth."""
+
+    def loss(cell, xs):
+        return jnp.mean(jax.lax.scan(cell, cell.initialize_carry(xs.shape[1:]), xs)[1] ** 2)
+
+    return _spread(lambda cell, xs: jax.grad(loss)(cell, xs), shape)
+
+
+def segments(shape: list[int]) -> dict[str, int]:
+    """rnnlab's own segment for this shape on one device, and on how many devices its batch is spread."""
+    batch, length, _, features = shape
+    parts = layout(1, batch)[1]
+    return {"own": choose_segment(length, (batch // parts, features)), "devices": parts}
+
+
+def memory() -> dict[str, float]:
+    """XLA's temporary memory in MiB for a loss at the last step, on one device."""
+    batch, length, inputs, _ = FAR
+    xs = jnp.zeros((length, batch, inputs))
+
+    def scan(cell, xs):
+        return jnp.mean(hidden(jax.lax.scan(cell, cell.initialize_carry(xs.shape[1:]), xs)[0]) ** 2)
+
+    def segmented(cell, xs, segment=None):
+        return jnp.mean(hidden(unroll(cell, cell.initialize_carry(xs.shape[1:]), xs, segment=segment)[0]) ** 2)
+
+    def mebibytes(loss, *static):
+        compiled = jax.jit(jax.grad(lambda cell, xs: loss(cell, xs, *static))).lower(_cell(FAR), xs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes / 2**20
+
+    own = choose_segment(length, (batch, FAR[3]))
+    return {"jax.lax.scan": mebibytes(scan), "all stored": mebibytes(segmented, length)} | {
+        f"segments of {n}" + " (rnnlab's own)" * (n == own): mebibytes(segmented, n) for n in sorted({own, 64, 128})
+    }
+
+
+def about() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")}
+    return versions | {"devices": describe_devices()}
+
+
+def canary() -> str:
+    """What jaxlib 0.10.2 gets wrong on CPU (jax#39103): the squares of 0, 1, 2, ... by a compiled vmap."""
+    numbers = jnp.arange(2**15 + 1, dtype=jnp.float32)
+    rows = numbers[:, None] * jnp.array([1.0, 0.0, 0.0])
+    squares = jax.jit(jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2)))(rows)
+    return "right" if float(squares[-1]) == 2.0**30 else f"WRONG: {float(squares[-1]):.0f} for {2**30}"
+
+
+if __name__ == "__main__":
+    word = use_every_core()
+    assert word is None, word
+    jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain} | calibrate.JOBS
+    words = {"about": about, "canary": canary, "segments": segments, "memory": memory}
+    serve(jobs, words | {"constants": calibrate.constants})

@@ -1,0 +1,163 @@
+"""Training: an update equals optax's by hand, trials do not disturb one another, and windows do not change results."""
+
+import functools
+
+import chz
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.tasks import Adding
+from rnnlab.train import (
+    DIVERGED,
+    RUNNING,
+    SOLVED,
+    Interrupted,
+    TrainSpec,
+    TrialSpec,
+    compile_windows,
+    fit,
+    initial_state,
+    initial_states,
+    stream,
+    train_step,
+)
+from rnnlab.trials import layout, map_trials
+
+TRAIN = TrainSpec(steps=6, window=3, batch_size=4, eval_size=8, learning_rate=1e-2, clip_norm=0.1)
+SPEC = TrialSpec(cell=LSTM(features=4), task=Adding(length=6), train=TRAIN)
+
+
+def run(spec, seeds, states=None, stopping=lambda: False):
+    """(final states, records, checkpoints)."""
+    states = jax.device_get(initial_states(spec, seeds)) if states is None else states
+    records, checkpoints = [], []
+    program = compile_windows(spec, states)
+    final = fit(
+        spec, program, states, on_record=records.append, on_checkpoint=checkpoints.append, stopping=stopping
+    )
+    return jax.device_get(final), records, checkpoints
+
+
+def assert_same(a, b):
+    for one, two in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+def test_an_update_is_optaxs_on_the_gradient_of_the_mean_loss(optimizer):
+    spec = chz.replace(SPEC, train=chz.replace(TRAIN, optimizer=optimizer))
+    state = initial_state(spec, 0)
+    step = map_trials(functools.partial(train_step, spec), 1, TRAIN.batch_size)
+    after, metrics = step(jax.tree.map(lambda x: x[None], state))
+
+    batch = spec.task.sample(jax.random.fold_in(stream(0, 1), 0), TRAIN.batch_size)
+    gradient = jax.grad(lambda m: jnp.mean(spec.task.losses(m(batch.inputs, answers=1), batch)))(state.model)
+    rule = {"adam": optax.adam(1e-2), "rmsprop": optax.rmsprop(1e-2, decay=0.9), "sgd": optax.sgd(1e-2)}[optimizer]
+    norm = optax.tree.norm(gradient)
+    clipped = jax.tree.map(lambda g: g * min(1, 0.1 / norm), gradient)
+    updates, _ = rule.update(clipped, rule.init(state.model), state.model)
+    want = optax.apply_updates(state.model, updates)
+    for got, wanted in zip(jax.tree.leaves(after.model), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(got[0], wanted, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["norm"][0], norm, rtol=1e-5)
+    np.testing.assert_allclose(metrics["clipped"][0], min(norm, 0.1), rtol=1e-5)
+
+
+def test_a_batch_spread_over_devices_gives_the_same_update():
+    """One trial on two devices is its batch halved; the mean gradient is the whole batch's."""
+    assert layout(1, 4) == (1, 2) and layout(1, 3) == (1, 1) and layout(2, 4) == (2, 1) and layout(3, 4) == (2, 1)
+    whole, _, _ = run(SPEC, [0, 1])
+    halved, _, _ = run(SPEC, [0])
+    for one, two in zip(jax.tree.leaves(halved.model), jax.tree.leaves(whole.model), strict=True):
+        np.testing.assert_allclose(one[0], two[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_trial_has_the_same_bits_whichever_trials_run_beside_it():
+    three, _, _ = run(SPEC, [0, 1, 2])
+    other, _, _ = run(SPEC, [2, 0, 5])
+    assert_same(jax.tree.map(lambda x: x[0], three), jax.tree.map(lambda x: x[1], other))
+
+
+def test_the_length_of_a_window_changes_no_bit():
+    short = chz.replace(SPEC, train=chz.replace(TRAIN, window=2))
+    assert_same(run(SPEC, [0, 1])[0], run(short, [0, 1])[0])
+
+
+def test_records_are_complete_and_the_last_window_may_be_short():
+    spec = chz.replace(SPEC, train=chz.replace(TRAIN, steps=7))
+    final, records, checkpoints = run(spec, [0, 1])
+    assert [r["step"].tolist() for r in records if r["ran"].any()] == [[3, 3], [6, 6], [7, 7]]
+    assert final.step.tolist() == [7, 7] and final.status.tolist() == [RUNNING] * 2
+    assert_same(checkpoints[-1], final)
+    assert records[0]["taps"][0][1].shape == (2, 6)  # trials, T
+
+
+def test_an_interrupted_training_goes_on_to_the_same_bits():
+    whole, records, _ = run(SPEC, [0, 1])
+    asked = iter([False, True])
+    saved = []
+    program = compile_windows(SPEC, jax.device_get(initial_states(SPEC, [0, 1])))
+    first = []
+    with pytest.raises(Interrupted):
+        fit(
+            SPEC,
+            program,
+            jax.device_get(initial_states(SPEC, [0, 1])),
+            on_record=first.append,
+            on_checkpoint=saved.append,
+            stopping=lambda: next(asked),
+        )
+    final, rest, _ = run(SPEC, [0, 1], states=saved[-1])
+    assert_same(final, whole)
+    steps = [r["step"].tolist() for r in [*first, *rest] if r["ran"].any()]
+    assert steps == [r["step"].tolist() for r in records if r["ran"].any()]
+
+
+def test_a_loss_that_is_not_finite_ends_its_trial_alone_and_keeps_its_last_good_parameters():
+    """A linear network whose weights square themselves at rate 1e30 overflows in a few updates."""
+    cell = VanillaRNN(features=4, activation="linear")
+    wild = chz.replace(TRAIN, optimizer="sgd", learning_rate=1e12, clip_norm=None, steps=12)
+    final, records, _ = run(TrialSpec(cell=cell, task=Adding(length=6), train=wild), [0, 1])
+    assert final.status.tolist() == [DIVERGED, DIVERGED]
+    assert (final.step < 12).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(final.model))
+    assert not records[-1]["ran"].all()
+
+
+def test_a_nan_in_one_trial_leaves_every_bit_of_the_others_alone():
+    states = jax.device_get(initial_states(SPEC, [0, 1, 2]))
+    poisoned = states._replace(model=jax.tree.map(lambda x: np.where(np.arange(3).reshape(-1, *[1] * (x.ndim - 1)) == 1, np.nan, x), states.model))
+    healthy, _, _ = run(SPEC, [0, 1, 2])
+    final, _, _ = run(SPEC, [0, 1, 2], states=poisoned)
+    assert final.status.tolist() == [RUNNING, DIVERGED, RUNNING] and final.step.tolist() == [6, 0, 6]
+    for trial in (0, 2):
+        assert_same(jax.tree.map(lambda x, t=trial: x[t], final), jax.tree.map(lambda x, t=trial: x[t], healthy))
+
+
+def test_training_stops_at_the_tasks_own_rule():
+    easy = chz.replace(SPEC, task=Adding(length=6, tolerance=10.0))
+    final, _, _ = run(easy, [0, 1])
+    assert final.status.tolist() == [SOLVED, SOLVED] and final.step.tolist() == [3, 3]
+    on = chz.replace(easy, train=chz.replace(TRAIN, stop_when_solved=False))
+    assert run(on, [0, 1])[0].step.tolist() == [6, 6]
+
+
+def test_arms_that_differ_only_in_their_draws_share_a_program():
+    chrono = chz.replace(SPEC, cell=LSTM(features=4, bias="chrono"))
+    states = [jax.device_get(initial_states(spec, [0, 1])) for spec in (SPEC, chrono)]
+    assert compile_windows(SPEC, states[0]) is compile_windows(chrono, states[1])
+
+
+def test_a_schedule_warms_up_and_decays():
+    train = TrainSpec(steps=100, warmup=10, schedule="cosine", optimizer="sgd", learning_rate=1.0, clip_norm=None)
+    rule = train.optimiser()
+    state, rates = rule.init(jnp.zeros(())), []
+    for _ in range(100):
+        update, state = rule.update(jnp.ones(()), state)
+        rates.append(-float(update))
+    np.testing.assert_allclose(rates[:11], np.linspace(0, 1, 11), atol=1e-6)
+    assert rates[-1] < 1e-3 and np.all(np.diff(rates[10:]) <= 1e-9)
