@@ -13,6 +13,9 @@ Schmidhuber 1997), but with forget bias 1 the cell path alone shrinks by sigmoid
 Command. python -m rnnlab.run --exp=long_memory [--tier=smoke|quick|paper]
 """
 
+import math
+
+from rnnlab import figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.sweep import product
@@ -66,4 +69,61 @@ def needed_lags(arms):
 
 def report(results):
     """The verdict follows from the numbers, also where they contradict the expectation."""
-    return shown.verdict(results)
+    by_task = figures.by_task(results)
+    sentences = [_gradient(arms) for task, arms in by_task.items() if task == max(by_task, key=_length)]
+    sentences += [_use(results, task, arms) for task, arms in by_task.items()]
+    drawn = {
+        "flow": figures.flow_figure(results),
+        "learning": figures.learning_figure(results),
+        "reach": figures.reach_figure(results),
+    }
+    return shown.Verdict(" ".join(sentences), [shown.reach_table(results)], drawn)
+
+
+def _length(task):
+    return int(task.split()[-1])
+
+
+def _median(trials, when, name, quantity):
+    found = [t["reach"][when][name][quantity] for t in trials if name in t["reach"][when]]
+    return stats.median(found).estimate if found else None
+
+
+def _gradient(arms):
+    """What an initialised network lets through, on the longest sequences."""
+    said = []
+    for cell, trials in arms.items():
+        rate, life = (_median(trials, "init", "h", quantity) for quantity in ("decay_rate", "half_life"))
+        path = _median(trials, "init", "c cell path", "half_life")
+        change = f"halves every {life:.3g} steps" if rate < 0 else f"grows by {rate:.2g} nats a step"
+        alone = f" (along the cell path alone every {path:.3g})" if path not in (None, math.inf) else ""
+        said.append(f"{cell}'s {change}{alone}")
+    lives = {cell: _median(trials, "init", "h", "half_life") for cell, trials in arms.items()}
+    longest = max(lives, key=lives.get)
+    lstm = lives.get("LSTM")
+    claim = ""
+    if lstm is not None:
+        claim = (
+            " The LSTM's gradient does vanish at its usual initialisation."
+            if lstm < math.inf
+            else (" The LSTM's gradient does not vanish at its usual initialisation.")
+        )
+        if lives.get("VanillaRNN", 0) > lstm:
+            claim = claim[:-1] + ", and faster than the vanilla RNN's."
+    return f"At initialisation the gradient of {'; '.join(said)}. {longest}'s reaches furthest back.{claim}"
+
+
+def _use(results, task, arms):
+    """Who learned, and whether the horizon at initialisation would have told."""
+    needed = results["needed_lag"][task]
+    counts = {c: (sum(t["status"] == "learned" for t in trials), len(trials)) for c, trials in arms.items()}
+    said = ", ".join(f"{cell} {k}/{n}" for cell, (k, n) in counts.items())
+    reach = {cell: _median(trials, "init", "h", "horizon") for cell, trials in arms.items()}
+    despite = [c for c, (k, n) in counts.items() if 2 * k > n and reach[c] < needed]
+    although = [c for c, (k, n) in counts.items() if 2 * k <= n and reach[c] >= needed]
+    text = f"{task} (lag {needed} to bridge) was learned by {said}"
+    if despite:
+        text += f"; {' and '.join(despite)} learned it from an initial horizon short of that lag"
+    if although:
+        text += f"; {' and '.join(although)} did not, though the gradient arrives"
+    return text + "."

@@ -75,11 +75,18 @@ def custom_scalars_layout(categories: Mapping[str, Mapping[str, Sequence[str]]])
                     re.compile(tag)
                 except re.error as error:
                     raise ValueError(f"{category} / {chart}: {tag!r} is not a regular expression: {error}") from error
-    layout = Layout(category=[
-        Category(title=category, chart=[
-            Chart(title=chart, multiline=MultilineChartContent(tag=list(tags))) for chart, tags in charts.items()
-        ]) for category, charts in categories.items()
-    ])
+    layout = Layout(
+        category=[
+            Category(
+                title=category,
+                chart=[
+                    Chart(title=chart, multiline=MultilineChartContent(tag=list(tags)))
+                    for chart, tags in charts.items()
+                ],
+            )
+            for category, charts in categories.items()
+        ]
+    )
     tensor = make_tensor_proto(layout.SerializeToString(), dtype=np.object_)
     metadata = custom_scalars.create_summary_metadata()
     return Summary(value=[Summary.Value(tag=custom_scalars.CONFIG_SUMMARY_TAG, metadata=metadata, tensor=tensor)])
@@ -129,14 +136,10 @@ def session_end(status: str, at: float) -> Summary:
         raise ValueError(f"status={status!r} is none of {', '.join(known)}; the nearest is {near!r}")
     end = SessionEndInfo(status=Status.Value(f"STATUS_{status}"), end_time_secs=at)
     metadata = hyper.create_summary_metadata(HParamsPluginData(session_end_info=end))
-    return Summary(value=[
-        Summary.Value(tag=hyper.SESSION_END_INFO_TAG, metadata=metadata, tensor=hyper.NULL_TENSOR)
-    ])
+    return Summary(value=[Summary.Value(tag=hyper.SESSION_END_INFO_TAG, metadata=metadata, tensor=hyper.NULL_TENSOR)])
 
 
-def write_curve(
-    events: EventFile, tag: str, values: Num[Host, " K"], lags: Sequence[int] | Int[Host, " K"]
-) -> None:
+def write_curve(events: EventFile, tag: str, values: Num[Host, " K"], lags: Sequence[int] | Int[Host, " K"]) -> None:
     """Writes a curve over lag, with the lag on TensorBoard's step axis.
 
     Values that are -inf (an adjoint that is exactly zero) or NaN are left out, and a long curve is thinned to
@@ -179,8 +182,13 @@ def heat_map_png(
     axes = figure.add_subplot()
     axes.set_facecolor("lightgrey")
     mesh = axes.pcolormesh(
-        _edges(lags), _edges(steps), np.ma.masked_where(~known, norms),
-        cmap=matplotlib.colormaps["viridis"], vmin=low, vmax=high, rasterized=True,
+        _edges(lags),
+        _edges(steps),
+        np.ma.masked_where(~known, norms),
+        cmap=matplotlib.colormaps["viridis"],
+        vmin=low,
+        vmax=high,
+        rasterized=True,
     )
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))

@@ -22,14 +22,13 @@ from rnnlab.settings import ArmSpec, flat
 from rnnlab.tasks import Task
 from rnnlab.train import (
     DIVERGED,
-    PROBES,
     STATUS,
     TrainState,
     compile_windows,
     fit,
     initial_states,
-    stream,
 )
+from rnnlab.trial import PROBES, stream
 from rnnlab.trials import map_trials
 from rnnlab.writers import read_json, read_jsonl, write_json
 
@@ -158,7 +157,9 @@ def _plain(name, layers):
 
 def _thin(profile):
     length = len(next(iter(profile.values())))
-    lags = np.unique(np.concatenate([np.geomspace(1, length, PROFILE_LAGS // 2), np.linspace(1, length, PROFILE_LAGS // 2)]))
+    lags = np.unique(
+        np.concatenate([np.geomspace(1, length, PROFILE_LAGS // 2), np.linspace(1, length, PROFILE_LAGS // 2)])
+    )
     lags = np.unique(lags.round().astype(int)) - 1
     return {"lag": lags.tolist()} | {name: np.round(log10[lags], 5).tolist() for name, log10 in profile.items()}
 
@@ -184,7 +185,12 @@ def _result(name, spec, state, seed, records, first, last):
 
 
 def gather(
-    module: ModuleType, name: str, tier: str, arms: Mapping[str, ArmSpec], trials: list[dict[str, Any]], folder: RunFolder
+    module: ModuleType,
+    name: str,
+    tier: str,
+    arms: Mapping[str, ArmSpec],
+    trials: list[dict[str, Any]],
+    folder: RunFolder,
 ) -> dict[str, Any]:
     """All that a report reads: `results.json`."""
     environment = read_json(folder.path / "environment.json")

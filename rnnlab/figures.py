@@ -85,7 +85,7 @@ def flow_figure(results: Mapping[str, Any]) -> Figure:
     figure.set_label(
         "Gradient flow by lag. Solid: norm of dL/dh_t; dashed: norm of dL/dc_t along the cell path alone. Each is "
         "averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands their range. "
-        f"A curve's horizon is where it crosses the grey line. Values below 1e{FLOOR} lie outside the frame."
+        f"A curve's horizon is where it last crosses the grey line. Values below 1e{FLOOR} lie outside the frame."
     )
     return figure
 
@@ -99,8 +99,8 @@ def learning_figure(results: Mapping[str, Any]) -> Figure:
     """
     tasks = by_task(results)
     looks = marks(cell for cells in tasks.values() for cell in cells)
-    columns = min(len(tasks), 3)
-    figure, grid = panels(math.ceil(len(tasks) / columns), columns, 1.8)
+    rows = math.ceil(len(tasks) / 3)
+    figure, grid = panels(rows, math.ceil(len(tasks) / rows), 1.8)
     for panel, (task, cells) in zip(grid.flat, tasks.items(), strict=False):
         end = max((t["curve"]["step"][-1] for ts in cells.values() for t in ts if t["curve"]["step"]), default=0)
         for index, (cell, trials) in enumerate(cells.items()):
@@ -139,13 +139,13 @@ def reach_figure(results: Mapping[str, Any]) -> Figure:
     tasks, needed = by_task(results), results["needed_lag"]
     looks = marks(cell for cells in tasks.values() for cell in cells)
     heights = [len(cells) for cells in tasks.values()]
-    figure = Figure((WIDE, 0.9 + 0.3 * sum(heights) + 0.25 * len(heights)), layout="constrained")
+    figure = Figure((WIDE, 0.9 + 0.27 * sum(heights) + 0.25 * len(heights)), layout="constrained")
     grid = figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for panel, (task, cells) in zip(grid, tasks.items(), strict=True):
         for row, (cell, trials) in enumerate(cells.items()):
             for when, shift, face in (("init", -0.15, "white"), ("trained", 0.15, looks[cell]["color"])):
                 reached = [t["reach"][when]["h"] for t in settled(trials, when)]
-                middle = stats.median([float(r["horizon"]) for r in reached])
+                middle = stats.median([r["horizon"] for r in reached])
                 panel.plot([middle.low, middle.high], [row + shift] * 2, color=looks[cell]["color"])
                 panel.plot(middle.estimate, row + shift, **(looks[cell] | {"mfc": face, "ms": 5.5}), clip_on=False)
                 if any(r["censored"] and r["horizon"] <= middle.estimate for r in reached):
@@ -163,7 +163,7 @@ def reach_figure(results: Mapping[str, Any]) -> Figure:
         panel.set_axisbelow(True)
     grid[-1].set_xlim(-0.1, 1.7 * max(panel.dataLim.x1 for panel in grid))  # leaves room for the arrows
     grid[0].text(1.04, -0.5, "learned", transform=grid[0].get_yaxis_transform(), va="bottom")
-    grid[-1].set_xlabel(f"horizon: lag where dL/dh falls below {results['fraction']:g} of lag 0 (steps)")
+    grid[-1].set_xlabel(f"horizon: largest lag with dL/dh above {results['fraction']:g} of lag 0 (steps)")
     dot = {"color": "k", "ls": "", "marker": "o", "ms": 5.5}
     dots = [Line2D([], [], mfc=face, label=WHEN[when], **dot) for when, face in (("init", "w"), ("trained", "k"))]
     legend(figure, dots, [Line2D([], [], **NEEDED)] * bool(needed))
@@ -196,7 +196,7 @@ def _profiles(trials, when: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     return lags[shown], (profiles - profiles[:, :1])[:, shown]
 
 
-def _curves(trials, end: float) -> tuple[np.ndarray, np.ndarray, float]:
+def _curves(trials, end: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Steps [K], losses [trials, K] where every trial has one, and the step at which the last trial stopped."""
     curves = [(t["curve"]["step"], t["curve"]["eval/loss"], t["status"]) for t in trials if t["curve"]["step"]]
     if not curves:
@@ -215,10 +215,11 @@ def _line(panel: Axes, x: np.ndarray, ys: np.ndarray, style: dict[str, Any], mar
     middle, low, high = (np.maximum(a, -1e4) for a in (ys.mean(axis=0), ys.min(axis=0), ys.max(axis=0)))
     panel.fill_between(x, low, high, color=style["color"], alpha=0.15, lw=0)
     panel.plot(x[:ran], middle[:ran], markevery=marked, **style)
-    panel.plot(x[ran - 1 :], middle[ran - 1 :], **(style | {"lw": 0.6, "marker": ""}))
+    if ran < len(x):
+        panel.plot(x[ran - 1 :], middle[ran - 1 :], **(style | {"lw": 0.6, "marker": ""}))
 
 
-def _spread(x: np.ndarray, index: float) -> list[int]:
+def _spread(x: np.ndarray, index: float | int) -> list[int]:
     """Indices of about five points evenly spread over the axis, other ones for every arm."""
     if not len(x):
         return []

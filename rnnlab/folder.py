@@ -42,7 +42,9 @@ class RunFolder:
         if known.exists():
             _check_same(known, config)
         elif path.exists() and any(p.name != ".lock" for p in path.iterdir()):
-            raise SettingError(f"--workdir={path}: not empty and no run of rnnlab (it has no config.json); name another")
+            raise SettingError(
+                f"--workdir={path}: not empty and no run of rnnlab (it has no config.json); name another"
+            )
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path / ".lock")

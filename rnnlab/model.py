@@ -8,7 +8,8 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from rnnlab.cells import Cell, CellSpec
-from rnnlab.scan import hidden, unroll
+from rnnlab.projected import hidden
+from rnnlab.scan import unroll
 
 
 class SequenceModel(nnx.Module):
@@ -64,7 +65,9 @@ class SequenceModel(nnx.Module):
     def names(self) -> list[PyTree]:
         """The carry components' names by layer, as in `layer0/c`: a tree like `initial_carry`."""
         named = []
-        for layer, (cell, carry) in enumerate(zip(self.cells, jax.eval_shape(lambda: self.initial_carry(1)), strict=True)):
+        for layer, (cell, carry) in enumerate(
+            zip(self.cells, jax.eval_shape(lambda: self.initial_carry(1)), strict=True)
+        ):
             leaves, treedef = jax.tree.flatten(carry)
             parts = getattr(cell, "carry_names", ("c", "h")[-len(leaves) :])
             named.append(treedef.unflatten([f"layer{layer}/{part}" for part in parts]))
@@ -85,4 +88,3 @@ class SequenceModel(nnx.Module):
             found |= dict(zip(jax.tree.leaves(self.names()[layer]), jax.tree.leaves(carries), strict=True))
             found |= {f"layer{layer}/{name}": gate for name, gate in gates.items()}
         return found | {"outputs": self.readout(ys)}
-

@@ -54,8 +54,10 @@ class Progress:
             self.say(f"{self._label()}: {spec.seeds} trials of at most {spec.train.steps} updates")
 
     def _label(self):
-        return f"[{self._arm}/{self._arms}] {self._name}".replace("[", r"\[") if self._bars else (
-            f"[{self._arm}/{self._arms}] {self._name}"
+        return (
+            f"[{self._arm}/{self._arms}] {self._name}".replace("[", r"\[")
+            if self._bars
+            else (f"[{self._arm}/{self._arms}] {self._name}")
         )
 
     def window(self, record: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         "horizon after training (steps)": lambda ts, arm: _horizon(ts, "trained"),
         "held-out loss": lambda ts, arm: _final(ts, "loss"),
         "held-out accuracy": lambda ts, arm: _final(ts, "accuracy"),
-        "chance loss": lambda ts, arm: format_number(results["chance"][arm]),
+        "chance loss": lambda ts, arm: format_number(float(results["chance"][arm])),
     }
     arms: dict[str, list[Any]] = {}
     for trial in results["trials"]:
@@ -89,7 +89,7 @@ def _horizon(trials: Sequence[Any], when: str) -> str:
     """The median horizon; ">=" stands before what the length of the sequence cut off."""
     reached = [t["reach"][when]["h"] for t in settled(trials, when)]
     seen = max((r["horizon"] for r in reached if not r["censored"]), default=-1)
-    estimate, low, high, n = stats.median([float(r["horizon"]) for r in reached])
+    estimate, low, high, n = stats.median([r["horizon"] for r in reached])
     if n == 0:
         return "n/a"
     middle, *ends = (f"{'>= ' if value > seen else ''}{value:g}" for value in (estimate, low, high))
@@ -97,7 +97,7 @@ def _horizon(trials: Sequence[Any], when: str) -> str:
 
 
 def _final(trials: Sequence[Any], name: str) -> str:
-    return format_interval(stats.median([float(t["eval"][name]) for t in trials if t["status"] != "diverged"]))
+    return format_interval(stats.median([t["eval"][name] for t in trials if t["status"] != "diverged"]))
 
 
 def definitions(fraction: float) -> dict[str, str]:
@@ -157,11 +157,13 @@ def html_page(results: Mapping[str, Any], verdict: Verdict, pngs: Mapping[str, b
 
 def _html_table(table: Table) -> str:
     def cell(text: str) -> str:
-        estimate, space, detail = re.match(r"(.*?)( (?=[[(])|$)(.*)", escape(text), re.DOTALL).groups()
+        estimate, space, detail = re.match(r"(.*?)( (?=[\[(])|$)(.*)", escape(text), re.DOTALL).groups()
         return f"<td>{estimate}{f'<small>{detail}</small>' if space else ''}</td>"
 
     heads = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
-    rows = [f'<tr><th scope="row">{escape(r[0])}</th>{"".join(map(cell, r[1:]))}</tr>' for r in table.rows]
+    names = [escape(row[0]).replace("/", "/<br>") for row in table.rows]  # the task above, the cell below
+    cells = ["".join(map(cell, row[1:])) for row in table.rows]
+    rows = [f'<tr><th scope="row">{name}</th>{row}</tr>' for name, row in zip(names, cells, strict=True)]
     caption = f"<caption>{escape(table.caption)}</caption>"
     return (
         f'<div class="wide"><table>{caption}<thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -188,9 +190,9 @@ def _html_settings(settings: Mapping[str, Mapping[str, str]]) -> str:
         rows.append(f'<tr><th scope="row">{escape(arm)}</th>{shown}</tr>')
     heads = "".join(f'<th scope="col">{escape(path)}</th>' for path in ["arm", *varied])
     common = {path: column[path][0] for path in paths if path not in varied}
-    table = f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    table = f'<table class="text"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     folded = f"<details><summary>{len(common)} settings common to all arms</summary>{_pairs(common)}</details>"
-    return (table if varied else "") + folded
+    return (f'<div class="wide">{table}</div>' if varied else "") + folded
 
 
 def _pairs(pairs: Mapping[str, str]) -> str:
@@ -205,7 +207,7 @@ def _list(items: Sequence[str]) -> str:
 _PAGE = Template("""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>$title</title><style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 68rem; margin: 2.5rem auto;
+body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 68rem; margin: 2.5rem auto;
   padding: 0 1.25rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0 0 1rem; }
 h2 { font-size: 1.15rem; margin: 2.5rem 0 .5rem; border-bottom: 1px solid #ccc; }
@@ -217,7 +219,8 @@ table { border-collapse: collapse; font-size: .8125rem; line-height: 1.3; font-v
 caption { text-align: left; padding-bottom: .5rem; }
 th, td { padding: .35rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; }
 thead th { vertical-align: bottom; border-bottom: 1.5px solid #333; font-weight: 600; }
-th:first-child { text-align: left; padding-left: 0; }
+th:first-child { padding-left: 0; white-space: nowrap; }
+th:first-child, .text td, .text th { text-align: left; }
 tbody th { font-weight: 500; }
 td small { display: block; color: #666; white-space: nowrap; }
 mark { background: #fff0b3; padding: 0 .2em; }
@@ -228,7 +231,7 @@ dt { font-weight: 600; }
 dd { margin: 0; overflow-wrap: anywhere; }
 pre { background: #f4f4f4; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 summary { cursor: pointer; }
-@media print { body { font-size: 11px; margin: 0; max-width: none; } .wide { overflow: visible; }
+@media print { html { font-size: 11px; } body { margin: 0; max-width: none; } .wide { overflow: visible; }
   table { font-size: 8px; } th, td { padding: .2rem; } img { max-height: 8in; width: auto; } tr { break-inside: avoid; }
   details::details-content { content-visibility: visible; } }
 </style></head>

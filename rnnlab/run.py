@@ -91,7 +91,9 @@ def _main(words: list[str], console: Console) -> int:
     write_json(workdir / "results.json", results)
     verdict = module.report(results)
     report.write(results, verdict, workdir)
-    report.terminal(verdict, console)
+    for table in verdict.tables:
+        report.terminal(table, console)
+    progress.say(f"\n{verdict.sentence}")
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     progress.say(f"tensorboard --logdir {shlex.quote(str(workdir / 'tensorboard'))}")
     return 0
@@ -135,7 +137,7 @@ def parse(argv: list[str]) -> list[str]:
 def _print_help(argv: list[str]) -> None:
     words = [word for word in argv if word.lstrip("-") not in ("help", "h", "helpfull")]
     rest = FLAGS(words, known_only=True)
-    print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [path=value ...]")
+    print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]")
     for name in OURS:
         print(f"  --{name}: {FLAGS[name].help}")
     name = FLAGS.exp or "long_memory"

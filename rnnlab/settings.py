@@ -20,7 +20,7 @@ from rnnlab.discover import subclasses
 from rnnlab.probes.flow import FlowSpec
 from rnnlab.spec import field
 from rnnlab.tasks import Task
-from rnnlab.train import TrialSpec
+from rnnlab.trial import TrialSpec
 
 TIERS = ("smoke", "quick", "paper")
 

@@ -19,7 +19,7 @@ class Interval(NamedTuple):
     n: int  # how many values it rests on
 
 
-def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def mean(values: Sequence[float | int], confidence: float = 0.95) -> Interval:
     """The mean with Student's t interval (Student 1908), exact for normal values.
 
     One value has an estimate and no interval (nan), none has neither. Where a value is infinite no t interval
@@ -40,7 +40,7 @@ def mean(values: Sequence[float], confidence: float = 0.95) -> Interval:
     return Interval(estimate, float(estimate - half), float(estimate + half), len(x))
 
 
-def median(values: Sequence[float], confidence: float = 0.95) -> Interval:
+def median(values: Sequence[float | int], confidence: float = 0.95) -> Interval:
     """The median with the exact interval between order statistics (Thompson 1936), free of any distribution.
 
     Its ends are values that were measured, so it stays meaningful for censored, bounded, skewed and infinite ones, and

@@ -49,8 +49,9 @@ def marks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
     """A figure with a grid of axes [rows, columns], each row `height` inches high, and room for a legend below."""
-    width = NARROW if columns == 1 else max(WIDE, 1.7 * columns)
+    width = NARROW if columns == 1 else max(WIDE, 1.65 * columns)
     figure = Figure((width, height * rows + 0.8), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08)  # inches, between the last tick of one panel and the first of the next
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 

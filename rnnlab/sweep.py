@@ -18,4 +18,3 @@ def product(*axes: Mapping[str, Settings]) -> dict[str, dict[str, Any]]:
             settings |= values
         found["/".join(name for name, _ in combination)] = settings
     return found
-

@@ -51,7 +51,7 @@ def terminal(table: Table, console: Console | None = None) -> None:
     if not console.is_terminal:
         console.print(plain(table), markup=False, highlight=False, soft_wrap=True)
         return
-    for number, (columns, rows) in enumerate(_blocks(table, console.width)):
+    for number, (columns, rows) in enumerate(_blocks(table, console.width - 2)):  # its edges
         caption = escape(table.caption) if number == 0 else None
         shown = rich.table.Table(title=caption, title_justify="left", title_style="italic", box=rich.box.SIMPLE_HEAD)
         for place, column in enumerate(columns):

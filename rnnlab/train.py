@@ -5,83 +5,20 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from jaxtyping import Array, PyTree
 
-from rnnlab.cells import LSTM, CellSpec
 from rnnlab.model import SequenceModel
-from rnnlab.spec import field
-from rnnlab.tasks import Adding, Task
+from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.trials import BATCH, local_batch, map_trials, stack
 
 RUNNING, SOLVED, DIVERGED = 0, 1, 2
 STATUS = {RUNNING: "not learned", SOLVED: "learned", DIVERGED: "diverged"}
-
-# One key, one purpose: the streams that are folded into a trial's seed.
-WEIGHTS, BATCHES, HELD_OUT, PROBES = range(4)
-
-
-@chz.chz
-class TrainSpec:
-    """How a trial is trained."""
-
-    steps: int = field(2000, "updates at most", low=0)
-    batch_size: int = field(32, "sequences an update", low=1)
-    optimizer: Literal["adam", "rmsprop", "sgd"] = chz.field(default="adam", doc="optax's optimiser of this name")
-    learning_rate: float = field(1e-3, "peak learning rate", above=0)
-    schedule: Literal["constant", "cosine"] = chz.field(default="constant", doc="learning rate after the warm-up")
-    warmup: int = field(0, "updates of linear warm-up", low=0)
-    decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
-    momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
-    clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
-    window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
-    eval_size: int = field(256, "held-out sequences an evaluation", low=1)
-    stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
-    checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
-
-    def optimiser(self) -> optax.GradientTransformation:
-        """The optax chain: clip by global norm, then the optimiser under its schedule."""
-        rate: Any = self.learning_rate
-        if self.schedule == "cosine":
-            rate = optax.cosine_decay_schedule(rate, max(self.steps - self.warmup, 1))
-        if self.warmup:
-            after = rate if callable(rate) else optax.constant_schedule(rate)
-            rate = optax.join_schedules([optax.linear_schedule(0, self.learning_rate, self.warmup), after], [self.warmup])
-        rules = {
-            "adam": lambda: optax.adam(rate),
-            "rmsprop": lambda: optax.rmsprop(rate, decay=self.decay),
-            "sgd": lambda: optax.sgd(rate, momentum=self.momentum or None),
-        }
-        clip = optax.identity() if self.clip_norm is None else optax.clip_by_global_norm(self.clip_norm)
-        return optax.chain(clip, rules[self.optimizer]())
-
-
-@chz.chz
-class TrialSpec:
-    """One trial but for its seed: what is trained, on what, and how."""
-
-    cell: CellSpec = chz.field(default_factory=LSTM, blueprint_unspecified=LSTM, doc="the recurrent cell")
-    layers: int = field(1, "cells stacked over one another", low=1)
-    task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
-    train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
-
-    def build(self, seed: int) -> SequenceModel:
-        """The model that this seed draws."""
-        rngs = nnx.Rngs(params=stream(seed, WEIGHTS))
-        task = self.task
-        return SequenceModel(self.cell, task.in_features, task.out_features, layers=self.layers, rngs=rngs)
-
-
-def stream(seed: int | Array, purpose: int) -> Array:
-    """The key of one purpose in the trial of this seed."""
-    return jax.random.fold_in(jax.random.key(seed), purpose)
 
 
 class TrainState(NamedTuple):
@@ -97,7 +34,9 @@ class TrainState(NamedTuple):
 def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     model = spec.build(seed)
     as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
-    return TrainState(model, spec.train.optimiser().init(model), as_int(0), as_int(RUNNING), jnp.asarray(seed, jnp.uint32))
+    return TrainState(
+        model, spec.train.optimiser().init(model), as_int(0), as_int(RUNNING), jnp.asarray(seed, jnp.uint32)
+    )
 
 
 def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:

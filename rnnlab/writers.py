@@ -37,8 +37,10 @@ class _Appended:
         found = path.stat().st_size if path.exists() else None
         if size > (found or 0):
             state = "is missing" if found is None else f"holds {found} bytes"
-            raise ValueError(f"{path} {state}, but the checkpoint needs its first {size} bytes: resume in the folder "
-                             "that wrote the checkpoint, with its files complete")
+            raise ValueError(
+                f"{path} {state}, but the checkpoint needs its first {size} bytes: resume in the folder "
+                "that wrote the checkpoint, with its files complete"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "ab")  # noqa: SIM115 (it stays open as long as the run)
         self._file.truncate(size)

@@ -7,7 +7,8 @@ import pytest
 from rnnlab.cells import LSTM
 from rnnlab.checkpoint import Checkpoints
 from rnnlab.tasks import Adding
-from rnnlab.train import TrainSpec, TrialSpec, initial_states
+from rnnlab.train import initial_states
+from rnnlab.trial import TrainSpec, TrialSpec
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,9 @@ EVENTS = "events.out.tfevents.rnnlab"
 NOW = 1.7e9
 SESSIONS = {
     "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"],
-    "colParams": [{"metric": {"tag": "eval/loss"}}], "aggregationType": "AGGREGATION_AVG", "sliceSize": 10,
+    "colParams": [{"metric": {"tag": "eval/loss"}}],
+    "aggregationType": "AGGREGATION_AVG",
+    "sliceSize": 10,
 }
 MARKUP = "<b>a|b</b> *c* `d`\ne [f](http://g) &amp;"
 DOMAINS = {"cell": ["LSTM", "VanillaRNN"], "task.length": [50, 200], "clip": [1.0, float("inf")]}
@@ -116,8 +118,10 @@ def test_a_heat_map_is_grey_where_nothing_is_known():
     png = dashboard.heat_map_png(norms, [0, 100], range(4), "LSTM")
     picture = matplotlib.image.imread(io.BytesIO(png))
     height, width = picture.shape[:2]
-    at = {name: picture[int(y * height), int(x * width), :3] for name, (x, y) in {
-        "zero": (0.2, 0.6), "nan": (0.7, 0.3), "top": (0.12, 0.3), "low": (0.7, 0.6)}.items()}
+    at = {
+        name: picture[int(y * height), int(x * width), :3]
+        for name, (x, y) in {"zero": (0.2, 0.6), "nan": (0.7, 0.3), "top": (0.12, 0.3), "low": (0.7, 0.6)}.items()
+    }
     grey = np.full(3, 211 / 255)
     assert np.allclose(at["zero"], grey, atol=0.01) and np.allclose(at["nan"], grey, atol=0.01)
     assert not np.allclose(at["top"], grey, atol=0.1) and not np.allclose(at["low"], grey, atol=0.1)
@@ -218,8 +222,16 @@ def server(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     log = folder / "tensorboard.log"
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={folder}", "--host=127.0.0.1", f"--port={port}",
-               "--load_fast=false", "--reload_interval=1"]
+    command = [
+        sys.executable,
+        "-m",
+        "tensorboard.main",
+        f"--logdir={folder}",
+        "--host=127.0.0.1",
+        f"--port={port}",
+        "--load_fast=false",
+        "--reload_interval=1",
+    ]
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # 127.0.0.1 is no matter for a proxy
 
     def ask(path, body=None, **query):
@@ -280,7 +292,9 @@ def test_a_real_tensorboard_shows_everything(server):
     assert {info["name"] for info in experiment["hparamInfos"]} == set(DOMAINS)
     groups = server("hparams/session_groups", body=SESSIONS)["sessionGroups"]
     assert {g["name"]: g["sessions"][0]["status"] for g in groups} == {
-        "LSTM": "STATUS_SUCCESS", "VanillaRNN": "STATUS_FAILURE"}
+        "LSTM": "STATUS_SUCCESS",
+        "VanillaRNN": "STATUS_FAILURE",
+    }
     for group in groups:
         assert group["hparams"] == {"cell": group["name"], "task.length": 50.0, "clip": "inf"}
         assert group["metricValues"][0]["value"] == pytest.approx(0.3)

@@ -100,7 +100,7 @@ def test_the_wide_road_equals_the_narrow_one(monkeypatch):
     weights = random_like(jax.eval_shape(lambda: jax.lax.scan(cell, carry, xs)), jax.random.key(9))
     gradient = jax.grad(functools.partial(loss, functools.partial(unroll, segment=3), weights), argnums=(0, 2))
     narrow = gradient(cell, carry, xs)
-    monkeypatch.setattr("rnnlab.scan.WIDE_INPUT", 2)
+    monkeypatch.setattr("rnnlab.projected.WIDE_INPUT", 2)
     assert_close(gradient(cell, carry, xs), narrow)
 
 
@@ -157,7 +157,9 @@ def test_taps_are_the_norms_of_the_adjoints(segment, road):
 
     norms = jax.grad(tapped)(tap_zeros(carry, 7))
     for t in range(7):
-        assert_close(jax.tree.map(lambda n, t=t: n[t], norms), separate_adjoint_norms(cell, carry, xs, weights, t), 1e-12)
+        assert_close(
+            jax.tree.map(lambda n, t=t: n[t], norms), separate_adjoint_norms(cell, carry, xs, weights, t), 1e-12
+        )
 
 
 def test_taps_leave_the_gradient_as_it_is():

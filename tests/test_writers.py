@@ -23,8 +23,10 @@ EVENTS = "events.out.tfevents.rnnlab"
 
 def tiny_png(width=3, height=2):
     """A grey picture, by the PNG standard: signature, header, data, end."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + bytes(width) for _ in range(height)))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
@@ -45,8 +47,16 @@ def test_json_lines_are_strict_json_and_read_back(tmp_path):
     """NaN and inf are not JSON, so they travel as strings and arrive as the same floats."""
     path = tmp_path / "new" / "metrics.jsonl"
     lines = JsonLines(path)
-    record = {"step": np.int64(3), "a": float("nan"), "b": np.float32("inf"), "c": [-np.inf, 0.5], "ok": np.bool_(True),
-              "deep": {"x": None, "name": "größe\u2028|"}, "array": np.arange(3.0), "jax": jnp.float32(0.25)}
+    record = {
+        "step": np.int64(3),
+        "a": float("nan"),
+        "b": np.float32("inf"),
+        "c": [-np.inf, 0.5],
+        "ok": np.bool_(True),
+        "deep": {"x": None, "name": "größe\u2028|"},
+        "array": np.arange(3.0),
+        "jax": jnp.float32(0.25),
+    }
     lines.write(record)
     size = lines.flush()
     lines.close()
@@ -54,11 +64,19 @@ def test_json_lines_are_strict_json_and_read_back(tmp_path):
 
     def refuse(token):
         raise AssertionError(f"{token} is not strict JSON")
+
     assert json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)["c"] == ["-inf", 0.5]
     [back] = read_jsonl(path)
     assert np.isnan(back.pop("a"))
-    assert back == {"step": 3, "b": np.inf, "c": [-np.inf, 0.5], "ok": True, "deep": record["deep"],
-                    "array": [0.0, 1.0, 2.0], "jax": 0.25}
+    assert back == {
+        "step": 3,
+        "b": np.inf,
+        "c": [-np.inf, 0.5],
+        "ok": True,
+        "deep": record["deep"],
+        "array": [0.0, 1.0, 2.0],
+        "jax": 0.25,
+    }
     assert list(back) == [key for key in record if key != "a"]
 
 
@@ -133,12 +151,14 @@ def test_a_resumed_file_holds_every_point_once(tmp_path, opened, torn):
 def test_a_killed_process_is_resumed(tmp_path):
     """SIGKILL between two flushes leaves at least what was flushed, and the rest is cut off."""
     path = tmp_path / EVENTS
-    code = ("import os, sys; from pathlib import Path; from rnnlab.writers import EventFile\n"
-            "events = EventFile(Path(sys.argv[1]))\n"
-            "for i in range(10): events.scalar('train/loss', i, i)\n"
-            "print(events.flush(), flush=True)\n"
-            "for i in range(5000): events.scalar('train/loss', -1, 10 + i)\n"
-            "os.kill(os.getpid(), 9)\n")
+    code = (
+        "import os, sys; from pathlib import Path; from rnnlab.writers import EventFile\n"
+        "events = EventFile(Path(sys.argv[1]))\n"
+        "for i in range(10): events.scalar('train/loss', i, i)\n"
+        "print(events.flush(), flush=True)\n"
+        "for i in range(5000): events.scalar('train/loss', -1, 10 + i)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
     root = Path(__file__).parents[1]
     killed = subprocess.run([sys.executable, "-c", code, path], cwd=root, capture_output=True, text=True, timeout=60)
     assert killed.returncode == -9, killed.stderr
@@ -243,6 +263,7 @@ def test_write_json_replaces_whole_or_not_at_all(tmp_path, monkeypatch):
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr("rnnlab.writers.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_json(path, {"z": 2})

@@ -96,7 +96,9 @@ def windows_at(fractions: tuple[float, ...], length: int, path: str) -> tuple[tu
     steps = tuple((round(a * length), round(b * length)) for a, b in pairs)
     if any(stop <= start for start, stop in steps):
         fits = next(n for n in range(length, 10**6) if all(round(b * n) > round(a * n) for a, b in _pairs(fractions)))
-        raise ValueError(f"length={length}: {path}={fractions} leaves a marker no step; the shortest that fits is {fits}")
+        raise ValueError(
+            f"length={length}: {path}={fractions} leaves a marker no step; the shortest that fits is {fits}"
+        )
     return steps
 
 

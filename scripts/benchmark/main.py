@@ -50,7 +50,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAMES", default="", help=f"of each kind these alone: {', '.join(CHOICES)}")
     parser.add_argument("--rounds", type=int, help="turns of each framework at each shape (7; with --quick 3)")
     parser.add_argument("--quick", action="store_true", help="about a minute: short turns, few segment lengths")
-    parser.add_argument("--patience", type=float, help="seconds a turn waits for other programs to pause (2; quick 0)")
+    parser.add_argument("--patience", type=float, help="seconds a table row may wait for a quiet machine (30; quick 0)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all that was measured to FILE")
     given = parser.parse_args()
     given.only = [name for name in given.only.split(",") if name]
@@ -68,7 +68,7 @@ def chosen(only: list[str], kind: list[str]) -> list[str]:
 
 
 def pace_of(given: argparse.Namespace) -> Pace:
-    rounds, seconds, calls, patience = (3, 0.1, 2, 0.0) if given.quick else (7, 0.3, 3, 2.0)
+    rounds, seconds, calls, patience = (3, 0.1, 2, 0.0) if given.quick else (7, 0.3, 3, 30.0)
     return Pace(given.rounds or rounds, seconds, calls, patience if given.patience is None else given.patience)
 
 

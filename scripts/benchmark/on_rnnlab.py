@@ -14,7 +14,7 @@ from rnnlab.cells import LSTM
 from rnnlab.scan import choose_segment, hidden, unroll
 from rnnlab.trials import BATCH, describe_devices, layout, local_batch, map_trials, stack, use_every_core
 
-FAR = [8, 16384, 8, 64]  # the shape of the memory figures
+FAR = [8, 16384, 2, 64]  # the shape of the memory figures
 
 
 def _cell(shape: list[int]):

@@ -153,7 +153,7 @@ def show_segments(console: Console, segments: dict[Shape, Any]) -> None:
 
 
 def show_memory(console: Console, memory: dict[str, float]) -> None:
-    console.print("Temporary memory of a gradient, loss at the last step, B, T, D, H = 8, 16384, 8, 64, one device:")
+    console.print("Temporary memory of a gradient, loss at the last step, B, T, D, H = 8, 16384, 2, 64, one device:")
     for name, mebibytes in memory.items():
         console.print(
             f"  {name}: {mebibytes:.1f} MiB, {memory['jax.lax.scan'] / mebibytes:.0f} times less than jax.lax.scan"

@@ -83,28 +83,34 @@ class Pace(NamedTuple):
     rounds: int
     seconds: float
     calls: int
-    patience: float  # seconds to wait before a turn for others to leave the cores alone
+    patience: float  # seconds, for each set of turns, of waiting for others to leave the cores alone
 
 
 def take_turns(jobs: dict[str, tuple[Worker, str]], pace: Pace) -> dict[str, Timed]:
-    """Every job (a worker and its name there) once a round; who begins moves on from round to round."""
+    """Every job (a worker and its name there) once a round; who begins moves on from round to round.
+
+    A disturbed round is measured again, for as long as patience allows.
+    """
     timed = {name: Timed([], []) for name in jobs}
     names = list(jobs)
-    for number in range(pace.rounds):
+    quiet = number = 0
+    deadline = time.perf_counter() + pace.patience
+    while number < pace.rounds or (quiet < pace.rounds and time.perf_counter() < deadline):
         start = number % len(names)
         for name in names[start:] + names[:start]:
             worker, job = jobs[name]
-            _wait_for_quiet(pace.patience)
+            _wait_for_quiet(deadline)
             wall, busy = time.perf_counter(), _busy_seconds()
             answer = worker.ask("time", job=job, seconds=pace.seconds, calls=pace.calls)
             others = _busy_seconds() - busy - answer["cpu"]
             timed[name].seconds.append(min(answer["times"]))
             timed[name].others.append(max(0.0, others / (time.perf_counter() - wall) / CORES))
+        number += 1
+        quiet += max(times.others[-1] for times in timed.values()) <= BUSY
     return timed
 
 
-def _wait_for_quiet(patience: float) -> None:
-    deadline = time.perf_counter() + patience
+def _wait_for_quiet(deadline: float) -> None:
     while time.perf_counter() < deadline:
         wall, busy = time.perf_counter(), _busy_seconds()
         time.sleep(0.1)

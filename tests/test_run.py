@@ -1,0 +1,319 @@
+"""The command line: what goes wrong is one clear line, and what is killed goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnlab import settings
+from rnnlab.writers import read_json, read_jsonl
+
+ROOT = Path(__file__).parents[1]
+
+TINY = '''"""Does a tiny network learn anything?
+
+For the tests.
+"""
+
+from rnnlab import figures, report as shown
+from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.tasks import Adding
+
+
+def config(tier):
+    return {"task": Adding, "task.length": 8, "cell.features": 4, "seeds": 2, "train.steps": 40, "train.window": 4,
+            "train.eval_size": 8, "train.batch_size": 4, "train.checkpoint_seconds": 0.0, "flow.examples": 2}
+
+
+def arms(tier):
+    return {"Adding 8/RNN": {"cell": VanillaRNN}, "Adding 8/LSTM": {"cell": LSTM}}
+
+
+def report(results):
+    return shown.Verdict("Tiny.", [shown.reach_table(results)], {"flow": figures.flow_figure(results)})
+'''
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Compiled programs, shared by the processes that these tests start."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def place(tmp_path, cache):
+    """A folder with an experiment of the user's own."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "tiny.py").write_text(TINY)
+    return tmp_path
+
+
+def environment(cache):
+    return os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PLATFORMS": "cpu",
+        "COLUMNS": "200",
+    }
+
+
+def start(place, cache, *words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "rnnlab.run", *words],
+        cwd=place, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def run(place, cache, *words):
+    process = start(place, cache, *words)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def contents(folder):
+    """What a resumed run must end with, to the bit: metrics, TensorBoard's points, and the results but for times."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    points = {}
+    for path in sorted((folder / "tensorboard").rglob("*tfevents*")):
+        found = []
+        for raw in RawEventFileLoader(str(path)).Load():
+            event = Event.FromString(raw)
+            for value in event.summary.value:
+                timed = "steps_per_second" in value.tag or value.tag.startswith("_hparams_")
+                found.append((event.step, value.tag, b"" if timed else value.SerializeToString()))
+        points[str(path.relative_to(folder))] = found
+    results = read_json(folder / "results.json")
+    kept = {key: results[key] for key in ("trials", "settings", "chance", "question")}
+    return (folder / "metrics.jsonl").read_bytes(), points, json.dumps(kept)
+
+
+def test_a_run_is_a_folder_with_everything_in_it(place, cache):
+    code, out, err = run(place, cache, "--exp=tiny")
+    assert (code, err) == (0, "")
+    folder = place / "runs" / "tiny-quick"
+    for name in ("config.json", "environment.json", "metrics.jsonl", "results.json", "report.html",
+                 "figures/flow.png", "figures/flow.pdf", "table.tex", "checkpoints", "tensorboard"):  # fmt: skip
+        assert (folder / name).exists(), name
+    assert "Tiny." in out and "Adding 8/LSTM" in out and "2 x cpu" in out
+    assert read_json(folder / "environment.json")["jax"]
+    records = read_jsonl(folder / "metrics.jsonl")
+    assert [(r["arm"], r["seed"], r["step"]) for r in records[:3]] == [
+        ("Adding 8/RNN", 0, 4), ("Adding 8/RNN", 1, 4), ("Adding 8/RNN", 0, 8)]  # fmt: skip
+    before = contents(folder)
+    assert run(place, cache, "--exp=tiny")[0] == 0  # again: everything is read, nothing is run
+    assert contents(folder) == before
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "tiny.py").write_text(TINY)
+    assert run(folder, cache, "--exp=tiny")[0] == 0
+    return contents(folder / "runs" / "tiny-quick")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterrupted, seed):
+    """kill -9 at random moments, until a run gets through: its metrics and points are the uninterrupted ones."""
+    random = np.random.default_rng(seed)
+    folder = place / "runs" / "tiny-quick"
+    for _ in range(3):
+        process = start(place, cache, "--exp=tiny")
+        metrics = folder / "metrics.jsonl"
+        size = metrics.stat().st_size if metrics.exists() else 0
+        patience = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < patience:  # until it has begun to write, then a moment
+            if metrics.exists() and metrics.stat().st_size > size:
+                break
+            time.sleep(0.005)
+        time.sleep(float(random.uniform(0, 0.6)))
+        process.kill()
+        process.communicate()
+    assert run(place, cache, "--exp=tiny")[0] == 0
+    for got, want in zip(contents(folder), uninterrupted, strict=True):
+        assert got == want
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits_and_the_same_command_goes_on(place, cache, uninterrupted, number):
+    process = start(place, cache, "--exp=tiny")
+    metrics = place / "runs" / "tiny-quick" / "metrics.jsonl"
+    while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.01)
+    process.send_signal(number)
+    asked = time.monotonic()
+    out, err = process.communicate(timeout=60)
+    if process.returncode:  # it may just have got through
+        assert process.returncode == 128 + number and "the same command goes on" in out and err == ""
+        assert time.monotonic() - asked < 10
+    assert run(place, cache, "--exp=tiny")[0] == 0
+    assert contents(place / "runs" / "tiny-quick") == uninterrupted
+
+
+def snapshot(place):
+    return sorted((str(p), p.stat().st_size) for p in place.rglob("*") if "__pycache__" not in str(p))
+
+
+def bad_folders(place):
+    (place / "foreign").mkdir()
+    (place / "foreign" / "thesis.txt").write_text("mine")
+    (place / "a_file").write_text("mine")
+    (place / "damaged").mkdir()
+    (place / "damaged" / "config.json").write_text("{")
+    (place / "other").mkdir()
+    (place / "other" / "config.json").write_text('{"experiment": "tiny", "tier": "quick", "arms": {}}')
+    (place / "experiments" / "broken.py").write_text('"""No arms here?"""\n')
+
+
+BAD = [
+    (["--exp=tinny"], "--exp=tinny: no such experiment; the nearest is tiny"),
+    ([], "--exp is needed"),
+    (["--exp=broken"], "an experiment has a docstring, config, arms and report"),
+    (["--exp=tiny", "--tier=quik"], "--tier=quik: no such tier; the nearest is quick"),
+    (["--exp=tiny", "--workdri=x"], "--workdri: no such flag; the nearest is --workdir"),
+    (["--exp=tiny", "train.steps"], "train.steps: settings are written path=value"),
+    (["--exp=tiny", "task.lenght=5"], "task.lenght=5: no such setting of task=Adding; the nearest is task.length"),
+    (["--exp=tiny", "train.steps=many"], "train.steps=many: not a whole number"),
+    (["--exp=tiny", "train.learning_rate=-1"], "train.learning_rate=-1.0: must be above 0"),
+    (["--exp=tiny", "task.length=0"], "task.length=0: must be at least 1"),
+    (["--exp=tiny", "cell.features=-3"], "cell.features=-3: must be at least 1"),
+    (["--exp=tiny", "task.markers=0,.01,.5,1"], "task.length=8: markers=.* the shortest that fits is"),
+    (["--exp=tiny", "task=Ading"], "task=Ading: no such task; the nearest is Adding"),
+    (["--exp=tiny", "train.optimizer=adm"], "train.optimizer=adm: no such choice; the nearest is adam"),
+    (["--exp=tiny", "cell=LSTM"], r"cell=LSTM: the arms of this experiment set it \(LSTM, VanillaRNN\)"),
+    (["--exp=tiny", "--arms=LTSM"], "--arms=LTSM: matches no arm"),
+    (["--exp=tiny", "--workdir=foreign"], "--workdir=foreign: not empty and no run of rnnlab"),
+    (["--exp=tiny", "--workdir=a_file"], "--workdir=a_file: .*a_file is a file"),
+    (["--exp=tiny", "--workdir=damaged"], "config.json: damaged"),
+    (["--exp=tiny", "--workdir=other"], r"holds a run with another configuration: Adding 8/LSTM: cell \(absent there"),
+    (["--exp=tiny", "--workdir=/proc/here"], "--workdir=/proc/here: "),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) or "nothing" for words, _ in BAD])
+def test_bad_input_is_one_clear_line_with_nothing_written(place, monkeypatch, capsys, words, message):
+    """In this process, which has JAX already: 21 starts of Python would take a minute."""
+    from absl import flags
+
+    from rnnlab import run as command_line
+
+    bad_folders(place)
+    monkeypatch.chdir(place)
+    before = snapshot(place)
+    flags.FLAGS.unparse_flags()
+    for name in command_line.OURS:
+        flags.FLAGS[name].unparse()
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(command_line.main(command_line.parse(["run", *words])))
+    out, err = capsys.readouterr()
+    assert ended.value.code == 2
+    assert out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
+    pytest.importorskip("re").search(message, err) or pytest.fail(err)
+    assert snapshot(place) == before
+
+
+def test_list_and_help(place, cache):
+    code, out, err = run(place, cache, "--list")
+    assert (code, err) == (0, "")
+    assert "tiny: Does a tiny network learn anything?" in out and "long_memory: How far back" in out
+    code, out, err = run(place, cache, "--exp=tiny", "--help", "train.steps=7")
+    assert (code, err) == (0, "")
+    for part in ("--workdir", "train.steps", "7 (from command line)", "8 (from experiment", "updates at most"):
+        assert part in out, part
+
+
+def test_a_full_disk_is_one_clear_line(place, cache):
+    """A disk of which nothing is left: refused before anything is written."""
+    code = (
+        "import shutil, sys; from rnnlab import run; "
+        "shutil.disk_usage = lambda path: type('U', (), {'free': 1})(); "
+        "sys.argv = ['run', '--exp=tiny']; run.run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment(cache), capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2 and "the disk has 0 MiB left" in done.stderr and done.stderr.count("\n") == 1
+    assert not (place / "runs").exists()
+
+
+def test_a_disk_that_fills_up_during_a_run_loses_nothing(place, cache, uninterrupted):
+    """Writing fails at a checkpoint: one line, and the same command goes on to the same bits."""
+    code = (
+        "import errno, sys; from rnnlab import run, checkpoint; real = checkpoint.Checkpoints.save; calls = []\n"
+        "def save(self, *args):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 3: raise OSError(errno.ENOSPC, 'No space left on device', str(self.folder))\n"
+        "    return real(self, *args)\n"
+        "checkpoint.Checkpoints.save = save\n"
+        "sys.argv = ['run', '--exp=tiny']; run.run()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment(cache), capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 2 and "No space left on device" in done.stderr and done.stderr.count("\n") == 1
+    assert run(place, cache, "--exp=tiny")[0] == 0
+    assert contents(place / "runs" / "tiny-quick") == uninterrupted
+
+
+def test_two_processes_in_one_folder_are_refused(place, cache):
+    first = start(place, cache, "--exp=tiny")
+    lock = place / "runs" / "tiny-quick" / "config.json"
+    while first.poll() is None and not lock.exists():
+        time.sleep(0.01)
+    second = run(place, cache, "--exp=tiny")
+    first.communicate()
+    assert second[0] == 2 and "another process is running in it" in second[2]
+
+
+def test_a_cell_of_ones_own_runs_from_the_command_line(place, cache):
+    """`cell=MyCell`, defined in the user's own experiment file, with nothing registered anywhere."""
+    text = TINY.replace(
+        "\n\ndef config",
+        '''
+import chz
+from rnnlab.cells.vanilla_rnn import VanillaRNNCell
+
+
+@chz.chz
+class MyCell(VanillaRNN):
+    """h_t = tanh(z_t) / 2."""
+
+    def build(self, in_features, *, rngs):
+        plain = super().build(in_features, rngs=rngs)
+        return MyCellCell(self, in_features, plain.w_x[...], plain.w_h[...], plain.b[...])
+
+
+class MyCellCell(VanillaRNNCell):
+    def update(self, carry, z):
+        h = super().update(carry, z)[1] / 2
+        return h, h
+
+
+def config''',
+        1,
+    ).replace('{"Adding 8/RNN": {"cell": VanillaRNN}, "Adding 8/LSTM": {"cell": LSTM}}', '{"Adding 8/one": {}}')
+    (place / "experiments" / "mine.py").write_text(text)
+    code, _, err = run(place, cache, "--exp=mine", "cell=MyCell", "train.steps=4")
+    assert (code, err) == (0, ""), err
+    assert read_json(place / "runs" / "mine-quick" / "config.json")["arms"]["Adding 8/one"]["cell"] == "MyCell"
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "experiments").glob("[!_]*.py")))
+@pytest.mark.parametrize("tier", settings.TIERS)
+def test_every_experiment_resolves_at_every_tier(name, tier):
+    """The battery over experiments: a question, arms that can be built, names that sort by task."""
+    module = settings.load_experiment(name)
+    assert settings.question(ROOT / "experiments" / f"{name}.py").endswith("?")
+    arms = settings.resolve(module, tier, {})
+    assert arms and all(spec.task.length >= 1 for spec in arms.values())
+    assert (ROOT / "experiments" / "README.md").read_text().count(name) >= 1
