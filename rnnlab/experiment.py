@@ -17,7 +17,7 @@ from rnnlab.checkpoint import Checkpoints
 from rnnlab.folder import RunFolder
 from rnnlab.probes.flow import FlowSpec, gradient_flow, reach
 from rnnlab.progress import Progress
-from rnnlab.recorder import Recorder
+from rnnlab.recorder import Recorder, write_overview
 from rnnlab.settings import ArmSpec, flat
 from rnnlab.tasks import Task
 from rnnlab.train import (
@@ -44,6 +44,7 @@ def run_arms(
     `stopping()` becomes true, after saving.
     """
     domains = varied({name: flat(spec) for name, spec in arms.items()})
+    write_overview(folder, domains)
     sizes: dict[str, Any] = {}
     trials = []
     for name, spec in arms.items():
@@ -72,7 +73,8 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
         state, host = restored
         sizes, first = host["sizes"], host["first"]
         progress.say(f"{name}: going on from update {int(np.max(state.step))}")
-    recorder = Recorder(folder, name, spec, domains, sizes)
+    components = [_plain(part, spec.layers) for part in jax.tree.leaves(state.model.names()[-1])]
+    recorder = Recorder(folder, name, spec, components, domains, sizes)
     probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
     compiled = _in_background(compile_windows, spec, state)  # meanwhile the probe compiles too
     if restored is None:
@@ -97,7 +99,7 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
         records = [r for r in read_jsonl(folder.path / "metrics.jsonl") if r["arm"] == name]
         recorder.end(records, np.asarray(state.status).tolist())
         trials = [_result(name, spec, state, seed, records, first, last) for seed in range(spec.seeds)]
-        write_json_in(folder.trial_file(name), {"sizes": recorder.sizes(), "trials": trials})
+        write_json(folder.trial_file(name), {"sizes": recorder.sizes(), "trials": trials})
     finally:
         recorder.close()
 
@@ -108,11 +110,6 @@ def _in_background(function, *args) -> Callable[[], Any]:
     future = pool.submit(function, *args)
     pool.shutdown(wait=False)
     return future.result
-
-
-def write_json_in(path, value) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, value)
 
 
 @functools.cache

@@ -15,16 +15,36 @@ from rnnlab.settings import ArmSpec, flat
 from rnnlab.train import DIVERGED, STATUS
 from rnnlab.writers import EventFile, JsonLines
 
+METRICS = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")  # the columns of TensorBoard's HParams table
 MAP_LAGS = 128  # columns of the heat map of gradient norm over training step and lag
 
 
+def write_overview(folder: RunFolder, domains: Mapping[str, Sequence]) -> None:
+    """What TensorBoard shows of all arms together: the chart layout and the HParams table's columns."""
+    events = EventFile(folder.path / "tensorboard" / "events.out.tfevents.0")
+    events.summary(dashboard.default_layout(), 0)
+    typed = {path: [_typed(value) for value in values] for path, values in domains.items()}
+    events.summary(dashboard.hparams_experiment(typed, METRICS, time.time()), 0)
+    events.flush()
+    events.close()
+
+
 class Recorder:
-    """The files of one arm, cut back to the sizes that a checkpoint remembers, or begun."""
+    """The files of one arm, cut back to the `sizes` that a checkpoint remembers, or begun.
+
+    `components` names the top layer's carry, h last; `domains` the settings that differ between arms.
+    """
 
     def __init__(
-        self, folder: RunFolder, arm: str, spec: ArmSpec, domains: Mapping[str, Sequence], sizes: Mapping[str, Any]
+        self,
+        folder: RunFolder,
+        arm: str,
+        spec: ArmSpec,
+        components: Sequence[str],
+        domains: Mapping[str, Sequence],
+        sizes: Mapping[str, Any],
     ):
-        self.arm, self.spec = arm, spec
+        self.arm, self.spec, self._components = arm, spec, components
         self._metrics = JsonLines(folder.path / "metrics.jsonl", sizes.get("metrics", 0))
         self._timings = JsonLines(folder.path / "timings.jsonl", sizes.get("timings", 0))
         known = sizes.get("events", {})
@@ -35,9 +55,10 @@ class Recorder:
 
     def _begin(self, domains):
         settings = flat(self.spec)
+        typed = {path: [_typed(value) for value in found] for path, found in domains.items()}
+        values = {path: _typed(settings[path]) for path in domains if path in settings}
         for seed, events in enumerate(self._events):
-            values = {path: _typed(settings[path]) for path in domains if path in settings}
-            events.summary(dashboard.session_start(values, domains, time.time(), group=f"{self.arm} seed={seed}"), 0)
+            events.summary(dashboard.session_start(values, typed, time.time(), group=f"{self.arm} seed={seed}"), 0)
             events.text("settings", dashboard.settings_text(settings | {"seed": str(seed)}), 0)
 
     def record(self, record: Mapping[str, Any]) -> None:
@@ -64,12 +85,14 @@ class Recorder:
         leaves = jax.tree.leaves(taps[-1])
         with np.errstate(divide="ignore"):
             norms = [np.log10(np.asarray(leaf[seed], np.float64))[::-1] for leaf in leaves]
-        return dict(zip(("c", "h")[-len(leaves) :], norms, strict=True))
+        return dict(zip(self._components, norms, strict=True))
 
     def flow(self, when: str, profiles: Sequence[Mapping[str, np.ndarray]], gates: Sequence[Mapping[str, Any]]) -> None:
         """Each trial's gradient flow as curves over lag, and its gates as histograms."""
         for events, profile, values in zip(self._events, profiles, gates, strict=True):
             for name, log10 in profile.items():
+                if len(log10) > 1 and not np.isfinite(log10[1:]).any():
+                    continue  # nothing leaves lag 0 (a vanilla RNN at fixed z): no curve
                 dashboard.write_curve(events, f"flow_{when}/log10_{name.replace(' ', '_')}", log10, range(len(log10)))
             for name, gate in values.items():
                 events.histogram(f"gates/{name}", gate, 0 if when == "init" else self.spec.train.steps)

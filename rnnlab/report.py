@@ -16,8 +16,9 @@ from matplotlib.figure import Figure
 
 from rnnlab import stats
 from rnnlab.figures import by_task, png_data_uri, save, settled
-from rnnlab.style import DPI, write_whole
+from rnnlab.style import DPI
 from rnnlab.tables import Table, csv, format_interval, format_number, latex, markdown, plain, terminal
+from rnnlab.writers import write_whole
 
 __all__ = [
     "Table", "Verdict", "csv", "format_interval", "format_number", "html_page", "latex", "markdown", "plain",

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from rnnlab.writers import write_whole
 
 NARROW, WIDE = 3.3, 6.75  # inches: one column, and both, of a two-column paper
 DPI = 200
@@ -90,17 +91,3 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
 def png_data_uri(png: bytes) -> str:
     """A PNG as an address that holds the picture itself, for a page of one file."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Replaces `path`, making its folder: a reader, or a kill, finds the old file or the new, never a half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(new, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)

@@ -131,12 +131,13 @@ class EventFile(_Appended):
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replaces `path` by `value` as strict JSON: a reader, or a kill, finds the old file or the new, never a half.
+    """Replaces `path` by one JSON document, whole: a value that JSON cannot hold (TypeError) leaves it as it was."""
+    write_whole(path, _encode(value, indent=1))
 
-    Raises:
-        TypeError: JSON cannot hold a value; the old file stays.
-    """
-    data = _encode(value, indent=1)
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replaces `path`, making its folder: a reader, or a kill, finds the old file or the new, never a half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(new, "wb") as file:

@@ -201,7 +201,7 @@ def test_a_failed_write_keeps_the_old_page(written, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("rnnlab.style.os.fsync", full)
+    monkeypatch.setattr("rnnlab.writers.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         report.write(made(seeds=1), report.Verdict("Another.", [report.reach_table(made(seeds=1))], {}), written)
     assert {path: path.read_bytes() for path in written.rglob("*.*")} == before
