@@ -60,6 +60,7 @@ def environment(cache):
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PLATFORMS": "cpu",
+        "TF_CPP_MIN_LOG_LEVEL": "3",  # XLA's remarks on programs it reads from that cache
         "COLUMNS": "200",
     }
 
@@ -122,12 +123,12 @@ def uninterrupted(tmp_path_factory, cache):
     return contents(folder / "runs" / "tiny-quick")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterrupted, seed):
     """kill -9 at random moments, until a run gets through: its metrics and points are the uninterrupted ones."""
     random = np.random.default_rng(seed)
     folder = place / "runs" / "tiny-quick"
-    for _ in range(3):
+    for _ in range(2):
         process = start(place, cache, "--exp=tiny")
         metrics = folder / "metrics.jsonl"
         size = metrics.stat().st_size if metrics.exists() else 0
