@@ -33,7 +33,7 @@ def config(tier):
     common = {"cell.features": 64, "train.learning_rate": 3e-3, "train.clip_norm": 1.0, "train.batch_size": 32}
     tiers = {
         "smoke": {"seeds": 2, "cell.features": 16, "train.steps": 20, "train.window": 10, "train.eval_size": 32},
-        "quick": {"seeds": 3, "train.steps": 1500, "train.window": 50},
+        "quick": {"seeds": 4, "cell.features": 32, "train.steps": 1500, "train.window": 50},
         "paper": {"seeds": 10, "train.steps": 20_000, "train.window": 20, "train.eval_size": 512},
     }
     return common | tiers[tier]
@@ -84,6 +84,11 @@ def _length(task):
     return int(task.split()[-1])
 
 
+def _and(names):
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def _median(trials, when, name, quantity):
     found = [t["reach"][when][name][quantity] for t in trials if name in t["reach"][when]]
     return stats.median(found).estimate if found else None
@@ -99,7 +104,7 @@ def _gradient(arms):
         alone = f" (along the cell path alone every {path:.3g})" if path not in (None, math.inf) else ""
         said.append(f"{cell}'s {change}{alone}")
     lives = {cell: _median(trials, "init", "h", "half_life") for cell, trials in arms.items()}
-    longest = max(lives, key=lives.get)
+    furthest = f" {max(lives, key=lives.get)}'s reaches furthest back." if len(lives) > 1 else ""
     lstm = lives.get("LSTM")
     claim = ""
     if lstm is not None:
@@ -110,7 +115,7 @@ def _gradient(arms):
         )
         if lives.get("VanillaRNN", 0) > lstm:
             claim = claim[:-1] + ", and faster than the vanilla RNN's."
-    return f"At initialisation the gradient of {'; '.join(said)}. {longest}'s reaches furthest back.{claim}"
+    return f"At initialisation, gradient norms: {'; '.join(said)}.{furthest}{claim}"
 
 
 def _use(results, task, arms):
@@ -123,7 +128,7 @@ def _use(results, task, arms):
     although = [c for c, (k, n) in counts.items() if 2 * k <= n and reach[c] >= needed]
     text = f"{task} (lag {needed} to bridge) was learned by {said}"
     if despite:
-        text += f"; {' and '.join(despite)} learned it from an initial horizon short of that lag"
+        text += f"; {_and(despite)} learned it from an initial horizon short of that lag"
     if although:
-        text += f"; {' and '.join(although)} did not, though the gradient arrives"
+        text += f"; {_and(although)} did not, though the gradient arrives"
     return text + "."

@@ -7,6 +7,7 @@ import difflib
 import fnmatch
 import importlib.util
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -77,6 +78,7 @@ def load_experiment(name: str) -> ModuleType:
         raise SettingError(f"--exp={name}: no such experiment{nearest(name, files)}")
     spec = importlib.util.spec_from_file_location(f"rnnlab_experiment_{name}", files[name])
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a class defined in it looks for its module
     spec.loader.exec_module(module)
     missing = [part for part in ("config", "arms", "report") if not hasattr(module, part)]
     if missing or not module.__doc__:
