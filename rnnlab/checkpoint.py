@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from collections.abc import Callable
@@ -29,12 +30,19 @@ class Checkpoints:
         """Writes the state as of `step`; older checkpoints beyond `keep` go once this one stands."""
         arrays = _arrays(state)
         place = self.folder / f"{step:09d}"
-        shutil.rmtree(place, ignore_errors=True)
+        if place.exists():  # a resumed run that had nothing left to do
+            return
+        for torn in self.folder.glob("*.orbax-checkpoint-tmp*"):  # what a kill during a save left
+            shutil.rmtree(torn, ignore_errors=True)
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), host=ocp.args.JsonSave(host | {"digest": _digest(arrays)})
         )
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            checkpointer.save(place, items)
+        try:
+            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+                checkpointer.save(place, items)
+        except ValueError as error:  # how TensorStore reports that it could not write
+            full = "No space left" in str(error) or "os_error_code='28'" in str(error)
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(place)) from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self.folder / f"{old:09d}")
 
@@ -57,7 +65,7 @@ class Checkpoints:
                 shutil.rmtree(aside, ignore_errors=True)
                 place.rename(aside)
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                report(f"checkpoint {place} is damaged ({reason[:160]}): put aside, going on from the one before it")
+                report(f"checkpoint {place} is damaged ({reason[:160]}): put aside; the one before it is tried")
         return None
 
     def _read(self, place: Path, like: PyTree):

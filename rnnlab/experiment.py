@@ -14,19 +14,19 @@ import jax
 import numpy as np
 
 from rnnlab.checkpoint import Checkpoints
-from rnnlab.folder import RunFolder
+from rnnlab.folder import RunFolder, slug
 from rnnlab.probes.flow import FlowSpec, gradient_flow, reach
 from rnnlab.progress import Progress
 from rnnlab.recorder import Recorder, write_overview
-from rnnlab.settings import ArmSpec, flat
+from rnnlab.settings import ArmSpec, SettingError, flat
 from rnnlab.tasks import Task
 from rnnlab.train import (
     DIVERGED,
-    STATUS,
     TrainState,
     compile_windows,
     fit,
     initial_states,
+    outcome,
 )
 from rnnlab.trial import PROBES, stream
 from rnnlab.trials import map_trials
@@ -43,6 +43,7 @@ def run_arms(
     An arm that had finished in an earlier run of the same folder is read, not run. Raises Interrupted when
     `stopping()` becomes true, after saving.
     """
+    check_names(arms)
     domains = varied({name: flat(spec) for name, spec in arms.items()})
     write_overview(folder, domains)
     sizes: dict[str, Any] = {}
@@ -52,10 +53,19 @@ def run_arms(
         if not done.exists():
             _run_arm(name, spec, folder, domains, sizes, progress, stopping)
         found = read_json(done)
-        sizes = {key: found["sizes"][key] for key in ("metrics", "timings")}
+        ends = {key: found["sizes"][key] for key in ("metrics", "timings")}
+        sizes = max(sizes, ends, key=lambda end: end.get("metrics", 0))  # never cut below an arm that has ended
         trials += found["trials"]
         progress.finished(name, found["trials"])
     return trials
+
+
+def check_names(arms: Mapping[str, ArmSpec]) -> None:
+    """Two arms that would share a file are an error."""
+    taken: dict[str, str] = {}
+    for name in arms:
+        if taken.setdefault(slug(name), name) != name:
+            raise SettingError(f"arms {taken[slug(name)]!r} and {name!r} would share the file {slug(name)}: rename one")
 
 
 def varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
@@ -79,7 +89,7 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
     compiled = _in_background(compile_windows, spec, state)  # meanwhile the probe compiles too
     if restored is None:
         first = measure(spec, probe, state)
-        recorder.flow("init", first["profiles"], first["gates"])
+        recorder.flow("init", [0] * spec.seeds, first)
         first = {"reach": first["reach"], "thin": [_thin(p) for p in first["profiles"]]}
     progress.begin(name, spec, int(np.sum(np.asarray(state.step))))
 
@@ -94,7 +104,7 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
         state = fit(spec, compiled(), state, on_record=on_record, on_checkpoint=on_checkpoint, stopping=stopping)
         state = jax.device_get(state)
         last = measure(spec, probe, state)
-        recorder.flow("trained", last["profiles"], last["gates"])
+        recorder.flow("trained", state.step.tolist(), last)
         recorder.sizes()
         records = [r for r in read_jsonl(folder.path / "metrics.jsonl") if r["arm"] == name]
         recorder.end(records, np.asarray(state.status).tolist())
@@ -136,15 +146,26 @@ def measure(spec: ArmSpec, probe: Callable[[TrainState], Any], states: TrainStat
     flows, gates = jax.device_get(probe(states))
     found: dict[str, list[Any]] = {"profiles": [], "reach": [], "gates": []}
     for seed in range(spec.seeds):
-        with np.errstate(invalid="ignore"):
-            profiles = {
-                _plain(name, spec.layers): type(norm)(*(part[seed] for part in norm)).log10().mean(axis=1)
-                for name, norm in flows.items()
-            }
+        profiles = {
+            _plain(name, spec.layers): mean_over_examples(type(norm)(*(part[seed] for part in norm)).log10())
+            for name, norm in flows.items()
+        }
         found["profiles"].append(profiles)
         found["reach"].append({n: reach(profile, spec.flow.fraction)._asdict() for n, profile in profiles.items()})
         found["gates"].append({name: gate[seed] for name, gate in gates.items()})
     return found
+
+
+def mean_over_examples(log10: np.ndarray) -> np.ndarray:
+    """[T, B] -> [T]: the mean over the examples whose adjoint is not exactly zero at that lag; -inf where none is.
+
+    An example that is exactly right, or whose ReLUs are all off, has an adjoint of zero: one such would
+    otherwise make the whole profile -inf.
+    """
+    alive = np.isfinite(log10)
+    count = alive.sum(axis=1)
+    total = np.where(alive, log10, 0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), -np.inf)
 
 
 def _plain(name, layers):
@@ -170,7 +191,8 @@ def _result(name, spec, state, seed, records, first, last):
     return {
         "arm": name,
         "seed": seed,
-        "status": STATUS[status],
+        "status": outcome(status, int(state.learned[seed])),
+        "learned_at": int(state.learned[seed]),
         "reason": reason,
         "steps": step,
         "sequences": step * spec.train.batch_size,
@@ -209,23 +231,35 @@ def gather(
 
 
 def predict_seconds(arms: Mapping[str, ArmSpec]) -> float:
-    """The longest this can take on this machine, from timing a few updates of each kind of arm.
+    """About how long training takes at most on this machine, from timing a few updates of each kind of arm.
 
-    An update's time grows with the length of the sequence, so a long one is timed at 500 steps and scaled.
+    Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with
+    the length of the sequence, so long ones are timed at 500 steps and scaled.
     """
-    measured: dict[Any, float] = {}
+    measured: dict[Any, tuple[float, float]] = {}
     total = 0.0
     for spec in arms.values():
         length = min(spec.task.length, 500)
-        task = chz.replace(spec.task, length=length)
-        short = chz.replace(spec, task=task, train=chz.replace(spec.train, window=2, steps=6, stop_when_solved=False))
-        kind = (type(spec.cell), spec.cell.features, spec.layers, type(task), length, spec.train.batch_size, spec.seeds)
+        kind = (type(spec.cell), spec.cell.features, spec.layers, type(spec.task), length, spec.train, spec.seeds)
         if kind not in measured:
-            state = jax.device_get(initial_states(short, list(range(spec.seeds))))
-            run = compile_windows(short, state)
-            state, _ = run(state)
-            start = time.monotonic()
-            jax.block_until_ready(run(state))
-            measured[kind] = (time.monotonic() - start) / 2 / length
-        total += measured[kind] * spec.train.steps * spec.task.length
+            measured[kind] = _seconds(spec, length)
+        update, evaluation = measured[kind]
+        total += spec.train.steps * (update + evaluation / spec.train.window) * spec.task.length / length
     return total
+
+
+def _seconds(spec: ArmSpec, length: int) -> tuple[float, float]:
+    """Seconds of (an update, an evaluation) of all trials together at this length."""
+    task = chz.replace(spec.task, length=length)
+    taken = []
+    for window in (1, 4):
+        train = chz.replace(spec.train, window=window, steps=3 * window, stop_when_solved=False)
+        short = chz.replace(spec, task=task, train=train)
+        state = jax.device_get(initial_states(short, list(range(spec.seeds))))
+        run = compile_windows(short, state)
+        state, _ = run(state)
+        start = time.monotonic()
+        jax.block_until_ready(run(state))
+        taken.append(time.monotonic() - start)
+    update = max(taken[1] - taken[0], 1e-6) / 3
+    return update, max(taken[0] - update, 0.0)

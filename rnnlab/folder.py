@@ -6,6 +6,7 @@ import errno
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -39,18 +40,21 @@ class RunFolder:
         self.path = path
         _check_place(path)
         known = path / "config.json"
-        if known.exists():
-            _check_same(known, config)
-        elif path.exists() and any(p.name != ".lock" for p in path.iterdir()):
-            raise SettingError(
-                f"--workdir={path}: not empty and no run of rnnlab (it has no config.json); name another"
-            )
+        if not known.exists():
+            _check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path / ".lock")
             self.resumed = known.exists()
-            write_json(known, dict(config))
-            write_json(path / "environment.json", environment())
+            if self.resumed:
+                _check_same(known, config)
+            else:
+                _check_free(path)  # again, now that nobody else can write
+            here = environment()
+            self.changed = _changed(path / "environment.json", here)
+            write_json(path / "environment.json", here)
+            if not self.resumed:
+                write_json(known, dict(config))
         except OSError as error:
             raise SettingError(f"--workdir={path}: {os.strerror(error.errno or errno.EIO)}") from error
 
@@ -69,6 +73,11 @@ def slug(name: str) -> str:
     return "/".join(re.sub(r"[^a-z0-9.=]+", "-", part.lower()).strip("-") for part in name.split("/"))
 
 
+def command() -> str:
+    """This command, as a user would type it again."""
+    return shlex.join(["python", "-m", "rnnlab.run", *sys.argv[1:]])
+
+
 def environment() -> dict[str, str]:
     """What a result may depend on besides its configuration."""
     versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
@@ -80,8 +89,22 @@ def environment() -> dict[str, str]:
         "devices": describe_devices(),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         "float64": str(jax.config.jax_enable_x64),
-        "command": " ".join(["python -m rnnlab.run", *sys.argv[1:]]),
+        "command": command(),
     }
+
+
+def _changed(known: Path, here: Mapping[str, str]) -> list[str]:
+    """What differs from the environment that the run was begun in; results are the same bits only within one."""
+    if not known.exists():
+        return []
+    before = read_json(known)
+    return [key for key in here if key != "command" and str(before.get(key)) != here[key]]
+
+
+def _check_free(path: Path) -> None:
+    foreign = [p.name for p in path.iterdir() if not p.name.startswith(".")] if path.exists() else []
+    if foreign:
+        raise SettingError(f"--workdir={path}: not empty and no run of rnnlab (it has no config.json); name another")
 
 
 def _installed(name):
@@ -118,6 +141,8 @@ def _check_same(known: Path, config: Mapping[str, Any]) -> None:
         found_flat, wanted = _flat(found), _flat(config)
     except (ValueError, AttributeError) as error:
         raise SettingError(f"{known}: damaged ({error}); name another --workdir, or remove that folder") from error
+    if set(found["arms"]) == set(config["arms"]) and list(found["arms"]) != list(config["arms"]):
+        raise SettingError(f"--workdir={known.parent}: holds a run with the same arms in another order; name another")
     differing = [key for key in sorted({*found_flat, *wanted}) if found_flat.get(key) != wanted.get(key)]
     if differing:
         shown = [f"{key} ({found_flat.get(key, 'absent')} there, {wanted.get(key, 'absent')} now)" for key in differing]
@@ -131,7 +156,7 @@ def _check_same(known: Path, config: Mapping[str, Any]) -> None:
 def _flat(config) -> dict[str, str]:
     flat = {key: str(value) for key, value in config.items() if key != "arms"}
     arms = config["arms"]
-    return flat | {f"{arm}: {path}": value for arm, settings in arms.items() for path, value in settings.items()}
+    return flat | {f"{arm}: {path}": str(value) for arm, settings in arms.items() for path, value in settings.items()}
 
 
 def _locked(path: Path):

@@ -54,12 +54,12 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             step_own, d_before, dz, *additions = pull((d_carry, jnp.zeros_like(y) if d_y is None else d_y))
             leaves, treedef = jax.tree.flatten(d_before)
             leaves[-1] = leaves[-1] + _dot(dz, w_h_transposed).astype(leaves[-1].dtype)
-            d_own = jax.tree.map(jnp.add, d_own, step_own)
+            d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
             norms = jax.tree.map(norm, additions[0]) if additions else None
             return (jax.tree.unflatten(treedef, leaves), d_own), (dz, norms)
 
         before, z = kept
-        start = d_carry, jax.tree.map(jnp.zeros_like, own)
+        start = d_carry, jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), own)
         (d_carry, d_own), (dz, norms) = jax.lax.scan(body, start, (before, z, d_ys), reverse=True)
         d_projection = (_outer(xs, dz), _outer(hidden(before), dz), _outer(None, dz))
         return d_carry, (d_projection, d_own), (_dot(dz, w_x.T).astype(xs.dtype), norms)
@@ -110,12 +110,13 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
 
             (xs_head, d_head), (xs_rest, d_rest) = split((xs, d_ys), segment)
             zeros = jax.tree.map(lambda w: jnp.zeros(w.shape, wide(w)), projection)
-            state = d_carry, (zeros, jax.tree.map(jnp.zeros_like, own))
+            state = d_carry, (zeros, jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), own))
             state, per_rest = jax.lax.scan(body, state, (starts, xs_rest, d_rest), reverse=True)
             (d_carry, totals), per_head = body(state, (carry, xs_head, d_head))
             per_step = join(per_head, per_rest)
         d_projection, d_own = totals
         d_projection = jax.tree.map(lambda d, w: d.astype(w.dtype), d_projection, projection)
+        d_own = jax.tree.map(lambda d, p: d.astype(p.dtype), d_own, own)
         d_xs, norms = per_step
         norms = jax.tree.map(lambda n, tap: n.astype(tap.dtype), norms, taps)
         return d_projection, d_own, d_carry, d_xs, norms

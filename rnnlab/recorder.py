@@ -12,7 +12,7 @@ import numpy as np
 from rnnlab import dashboard
 from rnnlab.folder import RunFolder
 from rnnlab.settings import ArmSpec, flat
-from rnnlab.train import DIVERGED, STATUS
+from rnnlab.train import DIVERGED, outcome
 from rnnlab.writers import EventFile, JsonLines
 
 METRICS = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")  # the columns of TensorBoard's HParams table
@@ -73,7 +73,7 @@ class Recorder:
             step = int(record["step"][seed])
             scalars = {name: float(record[name][seed]) for name in record if "/" in name}
             flow = {f"flow/log10_{name}": norms[lags] for name, norms in self._taps(record["taps"], seed).items()}
-            status = STATUS[int(record["status"][seed])]
+            status = outcome(int(record["status"][seed]), int(record["learned"][seed]))
             line = {"arm": self.arm, "seed": seed, "step": step, "status": status} | scalars
             self._metrics.write(line | {name: [round(float(v), 4) for v in norms] for name, norms in flow.items()})
             self._timings.write({"arm": self.arm, "seed": seed, "step": step, "seconds": round(seconds, 4)})
@@ -87,15 +87,16 @@ class Recorder:
             norms = [np.log10(np.asarray(leaf[seed], np.float64))[::-1] for leaf in leaves]
         return dict(zip(self._components, norms, strict=True))
 
-    def flow(self, when: str, profiles: Sequence[Mapping[str, np.ndarray]], gates: Sequence[Mapping[str, Any]]) -> None:
-        """Each trial's gradient flow as curves over lag, and its gates as histograms."""
-        for events, profile, values in zip(self._events, profiles, gates, strict=True):
+    def flow(self, when: str, steps: Sequence[int], measured: Mapping[str, Sequence[Any]]) -> None:
+        """Each trial's gradient flow as curves over lag, and its gates as histograms, after `steps` updates."""
+        profiles, gates = measured["profiles"], measured["gates"]
+        for events, step, profile, values in zip(self._events, steps, profiles, gates, strict=True):
             for name, log10 in profile.items():
                 if len(log10) > 1 and not np.isfinite(log10[1:]).any():
                     continue  # nothing leaves lag 0 (a vanilla RNN at fixed z): no curve
                 dashboard.write_curve(events, f"flow_{when}/log10_{name.replace(' ', '_')}", log10, range(len(log10)))
             for name, gate in values.items():
-                events.histogram(f"gates/{name}", gate, 0 if when == "init" else self.spec.train.steps)
+                events.histogram(f"gates/{name}", gate, step)
 
     def end(self, records: Sequence[Mapping[str, Any]], statuses: Sequence[int]) -> None:
         """The heat maps of the whole training, and how each trial ended."""

@@ -98,7 +98,7 @@ def _horizon(trials: Sequence[Any], when: str) -> str:
 
 
 def _final(trials: Sequence[Any], name: str) -> str:
-    return format_interval(stats.median([t["eval"][name] for t in trials if t["status"] != "diverged"]))
+    return format_interval(stats.median([t["eval"][name] for t in trials if t["status"] != "diverged" and t["eval"]]))
 
 
 def definitions(fraction: float) -> dict[str, str]:
@@ -111,8 +111,9 @@ def definitions(fraction: float) -> dict[str, str]:
         "decay": "least-squares slope of the log-norm over lags, nats per step: negative vanishes, positive explodes.",
         "half-life": "steps in which that slope halves the norm: ln 2 / -decay.",
         "horizon": f"the largest lag whose norm is above {fraction:g} of lag 0's; >= where the sequence ends first.",
-        "learned": "trials that met the task's own stop rule; the interval is Wilson's.",
-        "chance": "held-out loss of the best predictor without memory.",
+        "learned": "trials that met the task's own stop rule at a held-out evaluation, all on the same sequences "
+        "(the held-out figures are those of the last one, which ended a trial that learned); the interval is Wilson's.",
+        "chance": "the loss that the task's source gives for a predictor without memory of the input.",
         "diverged": "the loss ceased to be a finite number; such a trial has not learned, and nothing is measured of "
         "its state after training.",
         "intervals": "95 % over trials: Student's t for decay, order statistics for medians (the range of up to 5).",

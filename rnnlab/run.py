@@ -22,10 +22,10 @@ import jax  # noqa: E402
 from rnnlab import report, settings  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
 from rnnlab.experiment import gather, predict_seconds, run_arms  # noqa: E402
-from rnnlab.folder import RunFolder  # noqa: E402
+from rnnlab.folder import RunFolder, command, slug  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.train import Interrupted  # noqa: E402
-from rnnlab.writers import write_json  # noqa: E402
+from rnnlab.writers import Damaged, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     console = Console()
     try:
         return _main(argv[1:], console)
-    except settings.SettingError as error:
+    except (settings.SettingError, Damaged) as error:
         print(f"rnnlab: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -61,23 +61,26 @@ def _main(words: list[str], console: Console) -> int:
         raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
     module = settings.load_experiment(FLAGS.exp)
     overrides = settings.parse_overrides(words)
-    arms = settings.select(settings.resolve(module, FLAGS.tier, overrides), FLAGS.arms)
+    arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms)
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
         jax.config.update("jax_enable_x64", True)
     config = {"experiment": FLAGS.exp, "tier": FLAGS.tier, "arms": {n: settings.flat(s) for n, s in arms.items()}}
-    workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}")
+    chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
+    workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}{chosen}")
+    if wrong := check_jax():
+        raise settings.SettingError(wrong)
     folder = RunFolder(workdir, config)
 
     progress = Progress(console, len(arms))
     progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier, on {trials.describe_devices()}, in {workdir}")
     if _LATE:
         progress.warn(_LATE)
-    if wrong := check_jax():
-        raise settings.SettingError(wrong)
+    if folder.changed:
+        progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
     if FLAGS.tier == "paper" and not folder.resumed:
         progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
-        progress.say(f"at most {clock(predict_seconds(arms))} of training on this machine, less where trials end early")
-    stop = _stop_on_signals(progress)
+        progress.say(f"about {clock(predict_seconds(arms))} of training on this machine, less where trials end early")
+    stop = _stop_on_signals()
     began = time.monotonic()
     try:
         results_trials = run_arms(arms, folder, progress, lambda: bool(stop))
@@ -99,19 +102,16 @@ def _main(words: list[str], console: Console) -> int:
     return 0
 
 
-def command() -> str:
-    """This command, as a user would type it again."""
-    return shlex.join(["python", "-m", "rnnlab.run", *sys.argv[1:]])
+def _stop_on_signals() -> list[int]:
+    """Filled by the first SIGTERM or Ctrl-C, which saves and stops; a second one ends the process at once.
 
-
-def _stop_on_signals(progress: Progress) -> list[int]:
-    """Filled by the first SIGTERM or Ctrl-C, which saves and stops; a second one ends the process at once."""
+    The handler writes nothing: it may come in the midst of a write.
+    """
     received: list[int] = []
 
     def handle(number, frame):
         received.append(number)
         signal.signal(number, signal.SIG_DFL)
-        progress.say("stopping at the end of this window; once more to stop at once")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)

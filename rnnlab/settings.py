@@ -63,14 +63,6 @@ def experiment_files() -> dict[str, Path]:
     return found
 
 
-def select(arms: Mapping[str, ArmSpec], pattern: str | None) -> dict[str, ArmSpec]:
-    """The arms whose name matches a shell pattern, as in `--arms='*/LSTM*'`; all for None."""
-    chosen = {name: spec for name, spec in arms.items() if pattern is None or fnmatch.fnmatch(name, pattern)}
-    if not chosen:
-        raise SettingError(f"--arms={pattern}: matches no arm{nearest(pattern, arms)}")
-    return chosen
-
-
 def load_experiment(name: str) -> ModuleType:
     """The experiment's module. Raises SettingError for a name that is no file, or a file that is no experiment."""
     files = experiment_files()
@@ -79,7 +71,10 @@ def load_experiment(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"rnnlab_experiment_{name}", files[name])
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where a class defined in it looks for its module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise SettingError(f"{files[name]}, line {error.lineno}: {error.msg}") from error
     missing = [part for part in ("config", "arms", "report") if not hasattr(module, part)]
     if missing or not module.__doc__:
         raise SettingError(f"{files[name]}: an experiment has a docstring, config, arms and report; {missing} missing")
@@ -88,7 +83,10 @@ def load_experiment(name: str) -> ModuleType:
 
 def question(path: Path) -> str:
     """The first line of an experiment's docstring, read without running it."""
-    doc = ast.get_docstring(ast.parse(path.read_text()))
+    try:
+        doc = ast.get_docstring(ast.parse(path.read_text()))
+    except SyntaxError as error:
+        return f"(cannot be read: line {error.lineno}: {error.msg})"
     return (doc or "").strip().split("\n")[0]
 
 
@@ -103,11 +101,19 @@ def parse_overrides(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def resolve(module: ModuleType, tier: str, overrides: Mapping[str, str]) -> dict[str, ArmSpec]:
-    """The arms of an experiment as frozen specs, by name. Raises SettingError."""
+def resolve(
+    module: ModuleType, tier: str, overrides: Mapping[str, str], pattern: str | None = None
+) -> dict[str, ArmSpec]:
+    """The arms of an experiment as frozen specs, by name. Raises SettingError.
+
+    `pattern`: only the arms whose name matches this shell pattern, as in `--arms='*/LSTM*'`.
+    """
     if tier not in TIERS:
         raise SettingError(f"--tier={tier}: no such tier{nearest(tier, TIERS)}")
-    arms = module.arms(tier)
+    every = module.arms(tier)
+    arms = {name: arm for name, arm in every.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
+    if not arms:
+        raise SettingError(f"--arms={pattern}: matches no arm{nearest(str(pattern), every)}")
     for path in overrides:
         varying = sorted({str(_shown(arm[path])) for arm in arms.values() if path in arm})
         if varying:

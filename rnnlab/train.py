@@ -18,7 +18,13 @@ from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.trials import BATCH, local_batch, map_trials, stack
 
 RUNNING, SOLVED, DIVERGED = 0, 1, 2
-STATUS = {RUNNING: "not learned", SOLVED: "learned", DIVERGED: "diverged"}
+
+
+def outcome(status: int, learned: int) -> str:
+    """How a trial stands: `diverged`, `learned` or `not learned`."""
+    if status == DIVERGED:
+        return "diverged"
+    return "learned" if learned >= 0 else "not learned"
 
 
 class TrainState(NamedTuple):
@@ -27,7 +33,8 @@ class TrainState(NamedTuple):
     model: SequenceModel
     optimiser: PyTree
     step: Array  # updates made
-    status: Array  # RUNNING, SOLVED or DIVERGED
+    status: Array  # RUNNING, SOLVED (and stopped for it) or DIVERGED
+    learned: Array  # updates made when held-out metrics first met the task's rule; -1 before
     seed: Array
 
 
@@ -35,7 +42,7 @@ def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     model = spec.build(seed)
     as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
     return TrainState(
-        model, spec.train.optimiser().init(model), as_int(0), as_int(RUNNING), jnp.asarray(seed, jnp.uint32)
+        model, spec.train.optimiser().init(model), as_int(0), as_int(RUNNING), as_int(-1), jnp.asarray(seed, jnp.uint32)
     )
 
 
@@ -59,8 +66,8 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
     loss, gradient, norms = jax.lax.pmean((loss, gradient, norms), BATCH)
     norm = optax.tree.norm(gradient)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm)
     updates, optimiser = train.optimiser().update(gradient, state.optimiser, state.model)
+    finite = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
     moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
     state = jax.tree.map(functools.partial(jnp.where, finite), moved, stopped)
@@ -103,8 +110,11 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
         taps = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(go, state)[1]["taps"])
         (state, taps), metrics = jax.lax.scan(body, (state, taps), length=min(train.window, max(train.steps, 1)))
         held_out = evaluate(spec, state)
-        solved = spec.task.solved(held_out) & (state.status == RUNNING) & train.stop_when_solved
-        state = state._replace(status=jnp.where(solved, SOLVED, state.status).astype(jnp.int32))
+        solved = spec.task.solved(held_out) & (state.status == RUNNING)
+        state = state._replace(
+            status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
+            learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
+        )
         return state, _record(state, metrics, held_out, taps)
 
     def skip(state):
@@ -121,8 +131,9 @@ def _record(state, metrics, held_out, taps):
         return jnp.sum(jnp.where(ran > 0, x, 0)) / jnp.maximum(jnp.sum(ran), 1)
 
     return {
-        "step": state.step,
+        "step": state.step + (state.status == DIVERGED),  # the update that was tried
         "status": state.status,
+        "learned": state.learned,
         "ran": jnp.sum(ran),
         "train/loss": mean(metrics["loss"]),
         "grad/norm": mean(metrics["norm"]),
@@ -185,6 +196,9 @@ def fit(
       stopping: asked between windows; true saves the state and raises Interrupted.
     """
     saved = time.monotonic()
+    if stopping():  # asked while the program compiled: nothing to save yet
+        on_checkpoint(state)
+        raise Interrupted
     state, pending = run(state)
     while True:
         stop = stopping()

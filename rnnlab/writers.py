@@ -30,6 +30,10 @@ Number = float | int | np.generic | np.ndarray | Array
 _NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
+class Damaged(ValueError):
+    """A file of a run is not what was written."""
+
+
 class _Appended:
     """A file cut back to its first `size` bytes and appended to; its folder is made."""
 
@@ -37,7 +41,7 @@ class _Appended:
         found = path.stat().st_size if path.exists() else None
         if size > (found or 0):
             state = "is missing" if found is None else f"holds {found} bytes"
-            raise ValueError(
+            raise Damaged(
                 f"{path} {state}, but the checkpoint needs its first {size} bytes: resume in the folder "
                 "that wrote the checkpoint, with its files complete"
             )
@@ -151,7 +155,10 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def read_json(path: Path) -> Any:
     """What `write_json` wrote; the strings "nan", "inf" and "-inf" are numbers again."""
-    return _decode(json.loads(path.read_bytes()))
+    try:
+        return _decode(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise Damaged(f"{path}: damaged ({error}); remove it, or name another --workdir") from error
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -161,7 +168,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         try:
             records.append(_decode(json.loads(line)))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number} is not JSON: {line[:80]!r}") from error
+            raise Damaged(f"{path}, line {number} is not JSON: {line[:80]!r}") from error
     return records
 
 

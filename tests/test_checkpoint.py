@@ -1,5 +1,9 @@
 """A checkpoint is whole or it is not used."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -52,6 +56,8 @@ def damage(folder, how):
         data[0].unlink()
 
 
+# Orbax leaves its event loop to the garbage collector when a read fails
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("how", ["cut", "flipped", "missing"])
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_path, state, how):
     checkpoints = Checkpoints(tmp_path)
@@ -71,3 +77,20 @@ def test_a_half_written_checkpoint_is_not_seen(tmp_path, state):
     checkpoints.save(1, state, {})
     (tmp_path / "000000002.orbax-checkpoint-tmp").mkdir()
     assert checkpoints.steps() == [1]
+
+
+def test_a_disk_that_really_refuses_to_write_is_an_os_error(tmp_path):
+    """A limit on the size of files makes the writes themselves fail, as a full disk does."""
+    code = (
+        "import resource, signal, sys, numpy as np; from pathlib import Path; "
+        "from rnnlab.checkpoint import Checkpoints; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: Checkpoints(Path(sys.argv[1])).save(1, [np.random.default_rng(0).random(100_000)], {})\n"
+        "except OSError as error: print('OSError', error.filename)"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "c")], cwd=root, capture_output=True, text=True, timeout=100
+    )
+    assert "OSError" in done.stdout, done.stderr[-2000:]
+    assert Checkpoints(tmp_path / "c").steps() == []

@@ -144,3 +144,10 @@ def test_reach_of_simple_profiles():
     dead[0] = 0.0
     assert reach(dead) == (-np.inf, 0.0, 0, False)
     assert reach(np.zeros(1)) == (-np.inf, 0.0, 0, True)
+
+
+def test_float64_flow_is_right_far_below_float32s_range_within_one_step():
+    """One step that shrinks by 1e-150: the scaling takes its limits from the type."""
+    model = linear(1e-150, "float64")
+    log10 = gradient_flow(model, jnp.zeros((4, 1, 1)), last_output)["layer0/h"].log10()[:, 0]
+    np.testing.assert_allclose(log10 - log10[0], np.log10(float(model.cells[0].w_h[0, 0])) * np.arange(4), rtol=1e-12)

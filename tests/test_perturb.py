@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
 from rnnlab.perturb import perturbed
@@ -47,3 +48,16 @@ def test_flaxs_own_cell_unperturbed_is_itself():
     x = jnp.ones((4, 2))
     same = perturbed(cell)(carry, x, jax.tree.map(jnp.zeros_like, carry))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), same, cell(carry, x))
+
+
+def test_an_addition_reaches_uses_within_a_jitted_step_and_a_hidden_one_is_refused():
+    def step(carry, x):
+        c, _ = carry
+        c = 2 * c + x
+        h = c**2
+        return (c, h), h
+
+    args = (jnp.array(3.0), jnp.zeros(())), jnp.ones(()), (jnp.ones(()), jnp.zeros(()))
+    assert perturbed(jax.jit(step))(*args)[1] == 64.0
+    with pytest.raises(TypeError, match="hides how a step uses its carry"):
+        perturbed(jax.checkpoint(step))(*args)

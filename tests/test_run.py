@@ -189,6 +189,8 @@ BAD = [
     (["--exp=tiny", "task.length=0"], "task.length=0: must be at least 1"),
     (["--exp=tiny", "cell.features=-3"], "cell.features=-3: must be at least 1"),
     (["--exp=tiny", "task.markers=0,.01,.5,1"], "task.length=8: markers=.* the shortest that fits is"),
+    (["--exp=tiny", "task.markers=.2,.2,.5,1"], "task.markers=.*: must rise from 0 to 1"),
+    (["--exp=tiny", "--arms=*LSTM", "cell.spectral_radius=1"], "no such setting of cell=LSTM"),
     (["--exp=tiny", "task=Ading"], "task=Ading: no such task; the nearest is Adding"),
     (["--exp=tiny", "train.optimizer=adm"], "train.optimizer=adm: no such choice; the nearest is adam"),
     (["--exp=tiny", "cell=LSTM"], r"cell=LSTM: the arms of this experiment set it \(LSTM, VanillaRNN\)"),

@@ -125,8 +125,9 @@ def test_a_nan_in_one_trial_leaves_every_bit_of_the_others_alone():
     for leaf in jax.tree.leaves(poisoned.model):
         leaf[1] = np.nan
     healthy, _, _ = run(SPEC, [0, 1, 2])
-    final, _, _ = run(SPEC, [0, 1, 2], states=poisoned)
+    final, records, _ = run(SPEC, [0, 1, 2], states=poisoned)
     assert final.status.tolist() == [RUNNING, DIVERGED, RUNNING] and final.step.tolist() == [6, 0, 6]
+    assert records[0]["step"].tolist() == [3, 1, 3]  # the update that was tried: no step stands in two records
     for trial in (0, 2):
         assert_same(jax.tree.map(lambda x, t=trial: x[t], final), jax.tree.map(lambda x, t=trial: x[t], healthy))
 
@@ -136,7 +137,8 @@ def test_training_stops_at_the_tasks_own_rule():
     final, _, _ = run(easy, [0, 1])
     assert final.status.tolist() == [SOLVED, SOLVED] and final.step.tolist() == [3, 3]
     on = chz.replace(easy, train=chz.replace(TRAIN, stop_when_solved=False))
-    assert run(on, [0, 1])[0].step.tolist() == [6, 6]
+    final, _, _ = run(on, [0, 1])
+    assert final.step.tolist() == [6, 6] and final.learned.tolist() == [3, 3]  # learned, though it went on
 
 
 def test_arms_that_differ_only_in_their_draws_share_a_program():

@@ -32,12 +32,10 @@ class Cell(nnx.RNNCellBase):
     """A step (carry, x) -> (carry, y): z = x w_x + h w_h + b, then `update(carry, z)`.
 
     A subclass writes `update` and, where it has them, `gates`; it states the names of its carry's
-    components (h last, y is h) and how many blocks of H columns z has. Speed, taps, segments and path
-    decomposition follow from that.
+    components (h last, y is h). Speed, taps, segments and path decomposition follow from that.
     """
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
-    blocks: ClassVar[int] = 1
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array, b: Array):
         dtype = jnp.dtype(spec.param_dtype)
@@ -49,7 +47,7 @@ class Cell(nnx.RNNCellBase):
         self.b = nnx.Param(b.astype(dtype))
 
     def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
-        """(w_x, w_h, b) in the computation dtype; Z = blocks * H."""
+        """(w_x, w_h, b) in the computation dtype; Z a multiple of H."""
         return self.w_x[...].astype(self.dtype), self.w_h[...].astype(self.dtype), self.b[...].astype(self.dtype)
 
     def update(self, carry: PyTree, z: Float[Array, "*B Z"]) -> tuple[PyTree, Float[Array, "*B H"]]:

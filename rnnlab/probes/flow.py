@@ -146,12 +146,14 @@ def _normalise(tree: PyTree) -> tuple[PyTree, Int[Array, " B"]]:
 
 
 def _scale(tree: PyTree, exponent: Int[Array, " B"]) -> PyTree:
-    """Exact multiplication by 2^exponent; what falls below the smallest normal number is zero."""
+    """Exact multiplication by 2^exponent; what falls below the smallest normal number may become zero."""
 
     def scale(leaf):
-        half = exponent // 2  # in two factors, as 2^exponent alone may be no normal number
-        parts = [jnp.ldexp(jnp.ones((), leaf.dtype), jnp.clip(e, -120, 120)) for e in (half, exponent - half)]
-        return jnp.where(exponent[..., None] < -240, 0, leaf * parts[0][..., None] * parts[1][..., None])
+        reach = -jnp.finfo(leaf.dtype).minexp - 2  # 2^-reach and 2^reach are normal numbers
+        half = exponent // 2  # in two factors, as 2^exponent alone may be none
+        one = jnp.ones((), leaf.dtype)
+        low, high = (jnp.ldexp(one, jnp.clip(e, -reach, reach))[..., None] for e in (half, exponent - half))
+        return jnp.where(exponent[..., None] < -2 * reach, 0, leaf * low * high)
 
     return jax.tree.map(scale, tree)
 

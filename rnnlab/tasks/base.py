@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import chz
@@ -42,7 +43,7 @@ class Task:
 
     @property
     def chance(self) -> float:
-        """The loss of the best predictor without memory, the line every curve is drawn against."""
+        """The loss of the source paper's baseline without memory of the input, against which curves are drawn."""
         raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
 
     def sample(self, key: Array, batch_size: int) -> Batch:
@@ -90,17 +91,21 @@ def windows_at(fractions: tuple[float, ...], length: int, path: str) -> tuple[tu
     """Fractions (start, stop, start, stop, ...) of a sequence as steps [start, stop); each must hold a step."""
     if len(fractions) < 2 or len(fractions) % 2:
         raise ValueError(f"{path}={fractions}: must be pairs of start and stop")
-    if list(fractions) != sorted(fractions) or fractions[0] < 0 or fractions[-1] > 1:
-        raise ValueError(f"{path}={fractions}: must rise from 0 to 1")
-    pairs = zip(fractions[::2], fractions[1::2], strict=True)
-    steps = tuple((round(a * length), round(b * length)) for a, b in pairs)
-    if any(stop <= start for start, stop in steps):
-        fits = next(n for n in range(length, 10**6) if all(round(b * n) > round(a * n) for a, b in _pairs(fractions)))
+    pairs = list(zip(fractions[::2], fractions[1::2], strict=True))
+    if (
+        any(a >= b for a, b in pairs)
+        or list(fractions) != sorted(fractions)
+        or not 0 <= fractions[0] < fractions[-1] <= 1
+    ):
+        raise ValueError(f"{path}={fractions}: must rise from 0 to 1, every stop above its start")
+
+    def steps(length):
+        return tuple((round(a * length), round(b * length)) for a, b in pairs)
+
+    if any(stop <= start for start, stop in steps(length)):
+        longest = math.ceil(1 / min(b - a for a, b in pairs)) + 1  # windows of a step and more hold one
+        fits = next((n for n in range(length, longest) if all(b > a for a, b in steps(n))), longest)
         raise ValueError(
             f"length={length}: {path}={fractions} leaves a marker no step; the shortest that fits is {fits}"
         )
-    return steps
-
-
-def _pairs(fractions):
-    return list(zip(fractions[::2], fractions[1::2], strict=True))
+    return steps(length)

@@ -21,17 +21,17 @@ from worker import Job
 from rnnlab.cells import LSTM
 from rnnlab.trials import layout
 
-STEPS, PRODUCTS, READS = 1000, 8, 200  # how often a job repeats what it measures
+STEPS, PRODUCTS, READS = 200, 8, 200  # how often a job repeats what it measures
 
 
-def _on_devices(function, shape: list[int]) -> Job:
-    """`function(w_h)` on as many devices at once as rnnlab uses for this shape."""
+def _on_devices(function, shape: list[int], *arrays) -> Job:
+    """`function(w_h, *arrays)` on as many devices at once as rnnlab uses for this shape."""
     parts = layout(1, shape[0])[1]
     mesh = jax.make_mesh((parts,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[:parts])
     one, all_of_it = PartitionSpec("batch"), PartitionSpec()
     run = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=all_of_it, out_specs=one, check_vma=False))
-    w_h = jax.device_put(_cell(shape).w_h[...], jax.NamedSharding(mesh, all_of_it))
-    return Job(lambda: jax.block_until_ready(run(w_h)))
+    arguments = jax.device_put((_cell(shape).w_h[...], *arrays), jax.NamedSharding(mesh, all_of_it))
+    return Job(lambda: jax.block_until_ready(run(*arguments)))
 
 
 def _cell(shape: list[int]):
@@ -58,11 +58,17 @@ def empty(shape: list[int]) -> Job:
     return _on_devices(run, shape)
 
 
-def matmul(shape: list[int]) -> Job:
-    """STEPS steps of h w_h, each needing the one before."""
+def matmul(shape: list[int], blocks: int) -> Job:
+    """STEPS steps of h w_h, each needing the one before, w_h in so many column blocks."""
 
     def run(w_h):
-        return jax.lax.scan(lambda h, _: (_fold(h @ w_h), None), _carry(shape)[1], None, STEPS)[0]
+        parts = jnp.split(w_h, blocks, axis=1)
+        return jax.lax.scan(
+            lambda h, _: (_fold(jnp.concatenate([h @ part for part in parts], axis=-1)), None),
+            _carry(shape)[1],
+            None,
+            STEPS,
+        )[0]
 
     return _on_devices(run, shape)
 
@@ -90,18 +96,16 @@ def pointwise(shape: list[int], backward: bool) -> Job:
 def products(shape: list[int]) -> Job:
     """PRODUCTS matmuls h^T dz over many steps at once: the rate of all that is not sequential."""
     rows = product_rows(shape)
+    hs, dzs = (jnp.ones((PRODUCTS, rows, width)) for width in (shape[3], 4 * shape[3]))
 
-    def run(w_h):
-        hs = jnp.tile(w_h[:1, : shape[3]], (PRODUCTS, rows, 1))
-        dz = jnp.tile(w_h[:1], (PRODUCTS, rows, 1))
-
+    def run(w_h, hs, dzs):
         def body(total, inputs):
             h, dz = inputs
             return total + h.T @ dz, None
 
-        return jax.lax.scan(body, jnp.zeros_like(w_h), (hs, dz))[0]
+        return jax.lax.scan(body, jnp.zeros_like(w_h), (hs, dzs))[0]
 
-    return _on_devices(run, shape)
+    return _on_devices(run, shape, hs, dzs)
 
 
 def product_rows(shape: list[int]) -> int:

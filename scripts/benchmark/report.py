@@ -20,7 +20,8 @@ Shape = tuple[int, int, int, int]
 def calibrations(shape: list[int]) -> dict[str, tuple[str, dict[str, Any]]]:
     """The jobs that the limit of a shape needs: {name: (kind, options)}."""
     here = {"shape": shape}
-    jobs = {kind: (kind, here) for kind in ("forward", "gradient", "empty", "matmul", "products")}
+    jobs = {kind: (kind, here) for kind in ("forward", "gradient", "empty", "products")}
+    jobs |= {f"matmul by {blocks}": ("matmul", here | {"blocks": blocks}) for blocks in (1, 4)}
     jobs |= {
         "update": ("pointwise", here | {"backward": False}),
         "update both": ("pointwise", here | {"backward": True}),
@@ -41,7 +42,8 @@ def limit(shape: Shape, constants: dict[str, int], times: dict[str, Timed]) -> d
     tokens = batch // constants["devices"] * length
     block = 4 * features
     sync = best["empty"] / steps
-    small = 2 * tokens / length * block * features / max(best["matmul"] / steps - sync, 1e-9)
+    product = min(best["matmul by 1"], best["matmul by 4"]) / steps - sync
+    small = 2 * tokens / length * block * features / max(product, 1e-9)
     large = 2 * constants["rows"] * block * features * constants["products"] / best["products"]
     bandwidth = 4 * block * features / max((best["reads"] - best["no reads"]) / constants["reads"], 1e-9)
     terms = {
