@@ -142,7 +142,7 @@ def _print_help(argv: list[str]) -> None:
         print(f"  --{name}: {FLAGS[name].help}")
     name = FLAGS.exp or "long_memory"
     overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
-    print("\n" + settings.help_text(settings.load_experiment(name), FLAGS.tier, overrides))
+    print("\n" + settings.help_text(settings.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))
 
 
 def run() -> None:

@@ -108,12 +108,7 @@ def resolve(
 
     `pattern`: only the arms whose name matches this shell pattern, as in `--arms='*/LSTM*'`.
     """
-    if tier not in TIERS:
-        raise SettingError(f"--tier={tier}: no such tier{nearest(tier, TIERS)}")
-    every = module.arms(tier)
-    arms = {name: arm for name, arm in every.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
-    if not arms:
-        raise SettingError(f"--arms={pattern}: matches no arm{nearest(str(pattern), every)}")
+    arms = _chosen(module, tier, pattern)
     for path in overrides:
         varying = sorted({str(_shown(arm[path])) for arm in arms.values() if path in arm})
         if varying:
@@ -122,6 +117,17 @@ def resolve(
                 "choose among them with --arms, or copy the experiment to ./experiments and change its arms"
             )
     return {name: _make(module, tier, overrides, name, arm) for name, arm in arms.items()}
+
+
+def _chosen(module, tier, pattern):
+    """The arms {name: {path: value}} of a tier whose name matches."""
+    if tier not in TIERS:
+        raise SettingError(f"--tier={tier}: no such tier{nearest(tier, TIERS)}")
+    every = module.arms(tier)
+    arms = {name: arm for name, arm in every.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
+    if not arms:
+        raise SettingError(f"--arms={pattern}: matches no arm{nearest(str(pattern), every)}")
+    return arms
 
 
 def _make(module, tier, overrides, name, arm) -> ArmSpec:
@@ -138,9 +144,9 @@ def _blueprint(module, tier, overrides, name, arm) -> chz.Blueprint:
     return layers.apply(arm, layer_name=f"arm {name}")
 
 
-def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str]) -> str:
-    """Every path with type, default, where its value comes from and its doc, for the first arm."""
-    name, arm = next(iter(module.arms(tier).items()))
+def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], pattern: str | None = None) -> str:
+    """Every path with type, default, where its value comes from and its doc, for the first arm that is chosen."""
+    name, arm = next(iter(_chosen(module, tier, pattern).items()))
     text = _blueprint(module, tier, overrides, name, arm).get_help()
     return f"Settings of the arm {name!r}:\n\n" + re.sub(r"rnnlab\.[\w.]+:", "", text.split("Arguments:\n")[-1])
 
