@@ -40,16 +40,12 @@ class RunFolder:
         self.path = path
         _check_place(path)
         known = path / "config.json"
-        if not known.exists():
-            _check_free(path)
+        _check_whose(known, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path / ".lock")
+            _check_whose(known, config, self._lock)  # again, now that nobody else can write
             self.resumed = known.exists()
-            if self.resumed:
-                _check_same(known, config)
-            else:
-                _check_free(path)  # again, now that nobody else can write
             here = environment()
             self.changed = _changed(path / "environment.json", here)
             write_json(path / "environment.json", here)
@@ -99,6 +95,19 @@ def _changed(known: Path, here: Mapping[str, str]) -> list[str]:
         return []
     before = read_json(known)
     return [key for key in here if key != "command" and str(before.get(key)) != here[key]]
+
+
+def _check_whose(known: Path, config: Mapping[str, Any], lock=None) -> None:
+    """A folder must be free or hold this very run; otherwise `lock` is let go."""
+    try:
+        if known.exists():
+            _check_same(known, config)
+        else:
+            _check_free(known.parent)
+    except SettingError:
+        if lock is not None:
+            lock.close()
+        raise
 
 
 def _check_free(path: Path) -> None:
