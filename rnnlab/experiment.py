@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +12,7 @@ import chz
 import jax
 import numpy as np
 
+from rnnlab.background import start, wait
 from rnnlab.checkpoint import Checkpoints
 from rnnlab.folder import RunFolder, slug
 from rnnlab.probes.flow import FlowSpec, gradient_flow, reach
@@ -86,9 +86,9 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
     components = [_plain(part, spec.layers) for part in jax.tree.leaves(state.model.names()[-1])]
     recorder = Recorder(folder, name, spec, components, domains, sizes)
     probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
-    compiled = _in_background(compile_windows, spec, state)  # meanwhile the probe compiles too
+    program = start(compile_windows, spec, state)  # meanwhile the probe compiles too
     if restored is None:
-        first = measure(spec, probe, state)
+        first = wait(start(measure, spec, probe, state), stopping)
         recorder.flow("init", [0] * spec.seeds, first)
         first = {"reach": first["reach"], "thin": [_thin(p) for p in first["profiles"]]}
     progress.begin(name, spec, int(np.sum(np.asarray(state.step))))
@@ -101,9 +101,10 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
         checkpoints.save(int(np.sum(state.step)), state, {"sizes": recorder.sizes(), "first": first})
 
     try:
-        state = fit(spec, compiled(), state, on_record=on_record, on_checkpoint=on_checkpoint, stopping=stopping)
+        run = wait(program, stopping)
+        state = fit(spec, run, state, on_record=on_record, on_checkpoint=on_checkpoint, stopping=stopping)
         state = jax.device_get(state)
-        last = measure(spec, probe, state)
+        last = wait(start(measure, spec, probe, state), stopping)
         recorder.flow("trained", state.step.tolist(), last)
         recorder.sizes()
         records = [r for r in read_jsonl(folder.path / "metrics.jsonl") if r["arm"] == name]
@@ -112,14 +113,6 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
         write_json(folder.trial_file(name), {"sizes": recorder.sizes(), "trials": trials})
     finally:
         recorder.close()
-
-
-def _in_background(function, *args) -> Callable[[], Any]:
-    """Starts `function(*args)` in a thread; calling what is returned waits for its result."""
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(function, *args)
-    pool.shutdown(wait=False)
-    return future.result
 
 
 @functools.cache

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from rnnlab.perturb import perturbed
-from rnnlab.segments import join, norm, split, wide
+from rnnlab.segments import even, norm, scan_segments, wide
 
-# From this input width on, x_t w_x of a whole segment as one matmul beats its re-reading w_x at every step;
-# below it, writing and reading z costs more than it saves (measured on CPU: scripts/bench).
-WIDE_INPUT = 512
+ROWS = 512  # steps times batch whose dz are made before their matmul: enough for its speed, and still in the cache
 
 
 def hidden(carry: PyTree) -> Array:
@@ -20,26 +20,39 @@ def hidden(carry: PyTree) -> Array:
     return jax.tree.leaves(carry)[-1]
 
 
+def hoists_input() -> bool:
+    """Whether x_t w_x of a segment is one matmul before its steps, or part of each step's own.
+
+    On CPU writing and reading z costs more than it saves, however wide x is (measured: scripts/bench).
+    """
+    return jax.default_backend() != "cpu"
+
+
 def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segment: int) -> tuple[PyTree, Array]:
     """See `rnnlab.scan.unroll`. The walk back goes over segments of time, latest first."""
     own, update = _own_parameters(cell, carry, xs)
-    whole = segment == xs.shape[0]
+    length, *batch, _ = xs.shape
+    keep_all = segment == length
+    if keep_all:  # the walk back goes by segments all the same, so that their dz stay in the cache
+        segment = even(length, ROWS // max(1, math.prod(batch)))
+    hoist = hoists_input()
 
     def forward(projection, own, carry, xs):
         """A segment forwards: (carry, ys), and each step's (carry_{t-1}, z_t) for whoever walks back."""
         w_x, w_h, b = projection
-        at_once = xs.shape[-1] >= WIDE_INPUT
+        w_both = jnp.concatenate([w_x, w_h])
 
         def body(before, x):
-            z = (x if at_once else _dot(x, w_x) + b) + _dot(hidden(before).astype(w_h.dtype), w_h)
+            h = hidden(before).astype(w_h.dtype)
+            z = x + _dot(h, w_h) if hoist else _dot(jnp.concatenate([x, h], axis=-1), w_both) + b
             carry, y = update(own, before, z)
             return carry, (y, (before, z))
 
         xs = xs.astype(w_x.dtype)
-        carry, (ys, kept) = jax.lax.scan(body, carry, _dot(xs, w_x) + b if at_once else xs)
+        carry, (ys, kept) = jax.lax.scan(body, carry, _dot(xs, w_x) + b if hoist else xs)
         return (carry, ys), kept
 
-    def walk_back(projection, own, xs, kept, d_carry, d_ys):
+    def walk_back(projection, own, xs, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
         w_x, w_h, _ = projection
         w_h_transposed = w_h.T
@@ -58,11 +71,12 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             norms = jax.tree.map(norm, additions[0]) if additions else None
             return (jax.tree.unflatten(treedef, leaves), d_own), (dz, norms)
 
+        d_carry, totals, d_own = state
         before, z = kept
-        start = d_carry, jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), own)
-        (d_carry, d_own), (dz, norms) = jax.lax.scan(body, start, (before, z, d_ys), reverse=True)
-        d_projection = (_outer(xs, dz), _outer(hidden(before), dz), _outer(None, dz))
-        return d_carry, (d_projection, d_own), (_dot(dz, w_x.T).astype(xs.dtype), norms)
+        (d_carry, d_own), (dz, norms) = jax.lax.scan(body, (d_carry, d_own), (before, z, d_ys), reverse=True)
+        d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
+        totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(hidden(before), dz), d_w_x_b[-1]))
+        return (d_carry, totals, d_own), (_dot(dz, w_x.T).astype(xs.dtype), norms)
 
     @jax.custom_vjp
     def run(projection, own, carry, xs, taps):
@@ -73,21 +87,19 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
         projection, own, carry, xs, _ = jax.tree.map(
             lambda primal: primal.value, primals, is_leaf=lambda leaf: hasattr(leaf, "perturbed")
         )
-        if whole:
+        if keep_all:
             out, kept = forward(projection, own, carry, xs)
-            return out, (projection, own, xs, kept)
+            return out, (projection, own, xs, kept, None)
 
-        def body(carry, xs):
-            (last, ys), _ = forward(projection, own, carry, xs)
-            return last, (ys, carry)
+        def body(start, xs, _):
+            (carry, ys), _ = forward(projection, own, start, xs)
+            return carry, ys, start
 
-        head, rest = split(xs, segment)
-        start, (ys_head, _) = body(carry, head)
-        last, (ys, starts) = jax.lax.scan(body, start, rest)
-        return (last, join(ys_head, ys)), (projection, own, xs, (carry, starts))
+        carry, ys, starts = scan_segments(body, carry, xs, segment)
+        return (carry, ys), (projection, own, xs, None, starts)
 
     def run_backward(residuals, cotangents):
-        projection, own, xs, kept = residuals
+        projection, own, xs, kept, starts = residuals
         d_carry, d_ys = cotangents
         if isinstance(d_ys, SymbolicZero):
             d_ys = None  # the loss reads the last carry alone: no [T, B, H] of zeros is made
@@ -96,28 +108,18 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             d_carry,
             is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
         )
-        if whole:
-            d_carry, totals, per_step = walk_back(projection, own, xs, kept, d_carry, d_ys)
-        else:
-            carry, starts = kept
 
-            def body(state, inputs):
-                d_carry, totals = state
-                start, xs, d_ys = inputs
+        def body(state, inputs, start):
+            xs, kept, d_ys = inputs
+            if not keep_all:
                 _, kept = forward(projection, own, start, xs)
-                d_carry, more, per_step = walk_back(projection, own, xs, kept, d_carry, d_ys)
-                return (d_carry, jax.tree.map(jnp.add, totals, more)), per_step
+            return *walk_back(projection, own, xs, kept, state, d_ys), None
 
-            (xs_head, d_head), (xs_rest, d_rest) = split((xs, d_ys), segment)
-            zeros = jax.tree.map(lambda w: jnp.zeros(w.shape, wide(w)), projection)
-            state = d_carry, (zeros, jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), own))
-            state, per_rest = jax.lax.scan(body, state, (starts, xs_rest, d_rest), reverse=True)
-            (d_carry, totals), per_head = body(state, (carry, xs_head, d_head))
-            per_step = join(per_head, per_rest)
-        d_projection, d_own = totals
-        d_projection = jax.tree.map(lambda d, w: d.astype(w.dtype), d_projection, projection)
-        d_own = jax.tree.map(lambda d, p: d.astype(p.dtype), d_own, own)
-        d_xs, norms = per_step
+        zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), (projection, own))
+        (d_carry, *totals), (d_xs, norms), _ = scan_segments(
+            body, (d_carry, *zeros), (xs, kept, d_ys), segment, each=starts, reverse=True
+        )
+        d_projection, d_own = jax.tree.map(lambda d, p: d.astype(p.dtype), tuple(totals), (projection, own))
         norms = jax.tree.map(lambda n, tap: n.astype(tap.dtype), norms, taps)
         return d_projection, d_own, d_carry, d_xs, norms
 
@@ -152,9 +154,7 @@ def _dot(x: Array, w: Array) -> Array:
     return jax.lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
 
 
-def _outer(x: Array | None, dz: Array) -> Array:
-    """The sum over time and batch of x_t^T dz_t [M, N], as one matmul; of dz_t alone for x None."""
+def _outer(x: Array, dz: Array) -> Array:
+    """The sum over time and batch of x_t^T dz_t [M, N], as one matmul."""
     axes = tuple(range(dz.ndim - 1))
-    if x is None:
-        return jnp.sum(dz, axes, dtype=wide(dz))
     return jax.lax.dot_general(x.astype(dz.dtype), dz, ((axes, axes), ((), ())), preferred_element_type=wide(dz))

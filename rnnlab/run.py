@@ -20,11 +20,11 @@ _LATE = trials.use_every_core()  # before anything below makes JAX start its bac
 import jax  # noqa: E402
 
 from rnnlab import report, settings  # noqa: E402
+from rnnlab.background import Interrupted  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
 from rnnlab.experiment import gather, predict_seconds, run_arms  # noqa: E402
 from rnnlab.folder import RunFolder, command, slug  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
-from rnnlab.train import Interrupted  # noqa: E402
 from rnnlab.writers import Damaged, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -87,7 +87,8 @@ def _main(words: list[str], console: Console) -> int:
     except Interrupted:
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
-        return 128 + stop[0]
+        sys.stdout.flush()
+        os._exit(128 + stop[0])  # an ordinary exit would wait for the window that is being computed
     finally:
         progress.stop()
     results = gather(module, FLAGS.exp, FLAGS.tier, arms, results_trials, folder)

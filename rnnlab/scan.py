@@ -26,7 +26,7 @@ from jaxtyping import Array, PyTree
 
 from rnnlab.perturb import perturbed
 from rnnlab.projected import hidden, unroll_projected
-from rnnlab.segments import join, norm, split
+from rnnlab.segments import even, norm, scan_segments
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -64,22 +64,25 @@ def unroll(
         _check_taps(taps, carry, length)
     if length == 0:
         return jax.lax.scan(cell, carry, xs)
-    if not hasattr(cell, "projection"):
-        return _unroll_plain(cell, carry, xs, taps, min(segment or length, length))
-    segment = min(segment or choose_segment(length, hidden(carry).shape), length)
-    return unroll_projected(cell, carry, xs, taps, segment)
+    fast = hasattr(cell, "projection")
+    segment = min(segment or choose_segment(length, hidden(carry).shape, fast=fast), length)
+    return (unroll_projected if fast else _unroll_plain)(cell, carry, xs, taps, segment)
 
 
-def choose_segment(length: int, shape: tuple[int, ...]) -> int:
-    """Steps a segment for h of `shape` [*B, H]: store everything where matmuls dominate, else recompute.
+STORED = 2**30  # bytes of residuals: beyond them, recomputing is the lesser evil everywhere
 
-    Recomputing costs the forward matmuls once more and saves the traffic of the stored carries and z.
-    Measured by scripts/bench on CPU: it pays below H = 256 once these outgrow the cache.
+
+def choose_segment(length: int, shape: tuple[int, ...], *, fast: bool = True) -> int:
+    """Steps a segment for h of `shape` [*B, H]; the whole length where everything is to be kept.
+
+    Recomputing costs a step's matmul once more, which grows with H for each number kept, and saves the traffic of
+    what is kept. Measured by scripts/bench on CPU: on the fast road it pays below H = 256, from 64 KiB a unit on.
     """
-    numbers = math.prod(shape)
-    if shape[-1] >= 256 or length * numbers * 8 * 4 <= 2**23:
+    numbers, features = math.prod(shape), shape[-1]
+    kept = length * numbers * 8 * 4  # about: an LSTM's c, h, z and y in float32
+    if kept <= (features * 2**16 if fast and features < 256 else STORED):
         return length
-    return max(8, min(length, 2**16 // numbers))
+    return even(length, max(8, min(64, 2**16 // numbers)))
 
 
 def _unroll_plain(cell, carry, xs, taps, segment):
@@ -97,10 +100,8 @@ def _unroll_plain(cell, carry, xs, taps, segment):
 
     if segment == jax.tree.leaves(xs)[0].shape[0]:
         return jax.lax.scan(body, carry, (xs, taps))
-    head, rest = split((xs, taps), segment)
-    carry, ys_head = run(carry, head)
-    carry, ys = jax.lax.scan(run, carry, rest)
-    return carry, join(ys_head, ys)
+    carry, ys, _ = scan_segments(lambda carry, inputs, _: (*run(carry, inputs), None), carry, (xs, taps), segment)
+    return carry, ys
 
 
 @jax.custom_vjp

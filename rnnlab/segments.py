@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 
-def split(xs: PyTree, segment: int) -> tuple[PyTree, PyTree]:
-    """Time as a head of at most `segment` steps and whole segments [n, segment, ...]."""
-    head = (jax.tree.leaves(xs)[0].shape[0] - 1) % segment + 1
-    rest = jax.tree.map(lambda x: x[head:].reshape(-1, segment, *x.shape[1:]), xs)
-    return jax.tree.map(lambda x: x[:head], xs), rest
+def scan_segments(
+    body: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree, Any]],
+    state: PyTree,
+    xs: PyTree,
+    segment: int,
+    *,
+    each: PyTree = None,
+    reverse: bool = False,
+) -> tuple[PyTree, PyTree, PyTree]:
+    """`jax.lax.scan` over segments of time, the earliest one shorter where T does not divide.
+
+    Args:
+      body: `(state, xs of a segment, that segment's part of each) -> (state, ys of the segment, anything)`.
+      state: what is handed from segment to segment.
+      xs: arrays [T, ...].
+      segment: steps a segment, at least 1.
+      each: arrays with one entry a segment, [ceil(T / segment), ...].
+      reverse: begin with the last segment.
+
+    Returns:
+      The last state, ys as [T, ...], and the third outputs stacked, one entry a segment.
+    """
+    short = jax.tree.leaves(xs)[0].shape[0] % segment
+
+    def run(state, inputs):
+        state, ys, one = body(state, *inputs)
+        return state, (ys, one)
+
+    def whole(state):
+        rest = jax.tree.map(lambda x: x[short:].reshape(-1, segment, *x.shape[1:]), xs)
+        own = jax.tree.map(lambda e: e[bool(short) :], each)
+        state, (ys, ones) = jax.lax.scan(run, state, (rest, own), reverse=reverse)
+        return state, (jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), ys), ones)
+
+    def head(state):
+        state, (ys, one) = run(state, (jax.tree.map(lambda x: x[:short], xs), jax.tree.map(lambda e: e[0], each)))
+        return state, (ys, jax.tree.map(lambda o: o[None], one))
+
+    parts = []
+    for part in [whole] if not short else [whole, head] if reverse else [head, whole]:
+        state, found = part(state)
+        parts.append(found)
+    ys, ones = parts[0] if not short else jax.tree.map(lambda *p: jnp.concatenate(p), *parts[:: -1 if reverse else 1])
+    return state, ys, ones
 
 
-def join(head: PyTree, rest: PyTree) -> PyTree:
-    """What `split` took apart: [T, ...]."""
-    return jax.tree.map(lambda h, r: jnp.concatenate([h, r.reshape(-1, *r.shape[2:])]), head, rest)
+def even(length: int, most: int) -> int:
+    """A segment of at most `most` steps: one that divides the time, if one of more than half of that does.
+
+    A shorter first segment would be compiled by itself.
+    """
+    most = max(1, min(length, most))
+    return next((n for n in range(most, most // 2, -1) if length % n == 0), most)
 
 
 def wide(x: Array):

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from rnnlab.background import Interrupted, start, wait
 from rnnlab.model import SequenceModel
 from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.trials import BATCH, local_batch, map_trials, stack
@@ -150,10 +151,6 @@ def initial_states(spec: TrialSpec, seeds: list[int]) -> TrainState:
     return stack([initial_state(spec, seed) for seed in seeds])
 
 
-class Interrupted(Exception):
-    """Training stopped on request, its state saved."""
-
-
 Program = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
 
 
@@ -190,37 +187,27 @@ def fit(
       spec: what is trained.
       run: what `compile_windows` gave.
       state: stacked states [S, ...] as NumPy arrays, fresh or restored.
-      on_record: gets each window's record as NumPy arrays [S, ...], a window late: the next one is on the
-        device by then, so that the device never waits for the host.
-      on_checkpoint: gets the state every `checkpoint_seconds`, all its records delivered, and at the end.
-      stopping: asked between windows; true saves the state and raises Interrupted.
+      on_record: gets each window's record as NumPy arrays [S, ...]; the next window is on the device by then, so
+        that the device never waits for the host.
+      on_checkpoint: gets the state every `checkpoint_seconds` and at the end, all its records delivered.
+      stopping: asked all the time; true saves the last state that is complete, without waiting for the
+        window that is being computed, and raises Interrupted.
     """
     saved = time.monotonic()
-    if stopping():  # asked while the program compiled: nothing to save yet
-        on_checkpoint(state)
-        raise Interrupted
-    state, pending = run(state)
+    ahead = run(state)
     while True:
-        stop = stopping()
-        if stop or time.monotonic() - saved >= spec.train.checkpoint_seconds:
-            ended = _deliver(spec, pending, on_record)
+        new, record = ahead
+        ahead = run(new)  # a window of trials that have ended does nothing
+        try:
+            record = wait(start(jax.device_get, record), stopping)
+        except Interrupted:
             on_checkpoint(jax.device_get(state))
-            if ended:
-                return state
-            if stop:
-                raise Interrupted
+            raise
+        on_record(record)
+        state = new
+        ended = not np.any((record["status"] == RUNNING) & (record["step"] < spec.train.steps))
+        if ended or time.monotonic() - saved >= spec.train.checkpoint_seconds:
+            on_checkpoint(jax.device_get(state))
             saved = time.monotonic()
-            state, pending = run(state)
-            continue
-        state, record = run(state)
-        if _deliver(spec, pending, on_record):  # then the window dispatched meanwhile did nothing
-            on_checkpoint(jax.device_get(state))
+        if ended:
             return state
-        pending = record
-
-
-def _deliver(spec, record, on_record) -> bool:
-    """Hands a record over; whether every trial has ended with it."""
-    record = jax.device_get(record)
-    on_record(record)
-    return not np.any((record["status"] == RUNNING) & (record["step"] < spec.train.steps))

@@ -94,14 +94,14 @@ def test_unroll_equals_flax_rnn(kind):
     assert_close(unroll(cell, carry, xs, segment=4), rnn(xs, initial_carry=carry))
 
 
-def test_the_wide_road_equals_the_narrow_one(monkeypatch):
-    """Inputs projected a segment at a time give what inputs projected step by step give."""
+def test_hoisting_the_input_projection_changes_nothing(monkeypatch):
+    """Inputs projected a segment at a time, as on an accelerator, give what a step's own matmul gives."""
     cell, carry, xs = problem("LSTM", 7, 2, 3, 4)
     weights = random_like(jax.eval_shape(lambda: jax.lax.scan(cell, carry, xs)), jax.random.key(9))
     gradient = jax.grad(functools.partial(loss, functools.partial(unroll, segment=3), weights), argnums=(0, 2))
-    narrow = gradient(cell, carry, xs)
-    monkeypatch.setattr("rnnlab.projected.WIDE_INPUT", 2)
-    assert_close(gradient(cell, carry, xs), narrow)
+    want = gradient(cell, carry, xs)
+    monkeypatch.setattr("rnnlab.projected.hoists_input", lambda: True)
+    assert_close(gradient(cell, carry, xs), want)
 
 
 @pytest.mark.parametrize("transform", ["vmap", "remat", "vmap over weights"])
@@ -206,6 +206,16 @@ def test_bad_arguments_are_named():
         unroll(cell, carry, xs, taps=tap_zeros(carry, 6))
 
 
-@pytest.mark.parametrize(("length", "shape"), [(1, (1, 1)), (5, (64, 512)), (1000, (32, 128)), (10**6, (1, 64))])
+@pytest.mark.parametrize(
+    ("length", "shape"), [(1, (1, 1)), (5, (64, 512)), (1000, (32, 128)), (10**6, (1, 64)), (3, (2**20, 4))]
+)
 def test_a_chosen_segment_fits(length, shape):
     assert 1 <= choose_segment(length, shape) <= length
+
+
+def test_a_chosen_segment_divides_the_time_and_bounds_what_is_kept():
+    assert choose_segment(1000, (16, 128)) == 25
+    for fast in (True, False):
+        segment = choose_segment(100_000, (64, 512), fast=fast)  # all of it would be 100 GiB
+        assert 100_000 % segment == 0 and segment <= 64
+    assert choose_segment(16_384, (8, 64), fast=False) == 16_384

@@ -28,10 +28,7 @@ def _spread(trial, shape: list[int]) -> Job:
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
     run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), 1, batch)
     cells = stack([_cell(shape)])
-    return Job(
-        run=lambda cells: jax.block_until_ready(run(cells)),
-        fresh=lambda: (jax.block_until_ready(jax.tree.map(jnp.copy, cells)),),  # map_trials takes its tree over
-    )
+    return Job(lambda: jax.block_until_ready(run(cells)))
 
 
 def _loss(cell, xs, taps=None, segment=None):

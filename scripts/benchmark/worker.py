@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
-    """What is timed: `run` of what `fresh` gives, which itself is not timed."""
+    """What is timed."""
 
-    run: Callable[..., Any]
-    fresh: Callable[[], tuple] = tuple
+    run: Callable[[], Any]
 
 
 def serve(prepare: dict[str, Callable[..., Job]], ask: dict[str, Callable[..., Any]]) -> None:
@@ -37,7 +36,7 @@ def serve(prepare: dict[str, Callable[..., Job]], ask: dict[str, Callable[..., A
         verb, options = request.pop("verb"), request.pop("options", {})
         if verb == "prepare":
             job = prepare[request["kind"]](**options)
-            job.run(*job.fresh())
+            job.run()
             jobs[request["job"]] = job
             return None
         if verb == "forget":
@@ -57,11 +56,10 @@ def serve(prepare: dict[str, Callable[..., Job]], ask: dict[str, Callable[..., A
 def _time(job: Job, seconds: float, calls: int) -> dict[str, Any]:
     """Seconds of each call, and the CPU seconds that this process took meanwhile, uncounted call included."""
     cpu = time.process_time()
-    job.run(*job.fresh())
+    job.run()
     times: list[float] = []
     while len(times) < calls or (sum(times) < seconds and len(times) < 500):
-        arguments = job.fresh()
         start = time.perf_counter()
-        job.run(*arguments)
+        job.run()
         times.append(time.perf_counter() - start)
     return {"times": times, "cpu": time.process_time() - cpu}
