@@ -34,7 +34,7 @@ def config(tier):
     common = {"cell.features": 64, "train.learning_rate": 3e-3, "train.clip_norm": 1.0, "train.batch_size": 32}
     tiers = {
         "smoke": {"seeds": 2, "cell.features": 16, "train.steps": 20, "train.window": 10, "train.eval_size": 32},
-        "quick": {"seeds": 4, "cell.features": 32, "train.steps": 2000, "train.window": 50},
+        "quick": {"seeds": 4, "train.steps": 2000, "train.window": 50},
         "paper": {"seeds": 10, "train.steps": 20_000, "train.window": 10, "train.eval_size": 360},
     }
     return common | tiers[tier]

@@ -32,7 +32,6 @@ Host = Array | np.ndarray
 Setting = bool | float | int | str
 
 CURVE_POINTS = 1000  # TensorBoard thins a scalar tag to this many, at random (--samples_per_plugin scalars=N)
-MAP_COLUMNS = 1200  # more than the picture has pixels across
 
 # TensorBoard matches a tag by the beginning of its name, hence the "$": grad/norm is not to bring grad/norm_clipped.
 DEFAULT_CHARTS = {
@@ -171,9 +170,6 @@ def heat_map_png(
         raise ValueError(f"{title}: norms of shape {norms.shape} for {len(steps)} steps and {len(lags)} lags")
     if (np.diff(steps) <= 0).any() or (np.diff(lags) <= 0).any():
         raise ValueError(f"{title}: steps and lags must increase")
-    if len(lags) > MAP_COLUMNS:
-        kept = np.linspace(0, len(lags) - 1, MAP_COLUMNS).round().astype(int)
-        norms, lags = norms[:, kept], lags[kept]
     known = np.isfinite(norms)
     # With nothing to draw, a colour bar needs a range all the same.
     low, high = (norms[known].min(), norms[known].max()) if known.any() else (-1.0, 0.0)

@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import chz
 import jax
@@ -18,7 +18,7 @@ from rnnlab.folder import RunFolder, slug
 from rnnlab.probes.flow import FlowSpec, gradient_flow, reach
 from rnnlab.progress import Progress
 from rnnlab.recorder import Recorder, write_overview
-from rnnlab.settings import ArmSpec, SettingError, flat
+from rnnlab.settings import ArmSpec, SettingError, flat, varied
 from rnnlab.tasks import Task
 from rnnlab.train import (
     DIVERGED,
@@ -66,13 +66,6 @@ def check_names(arms: Mapping[str, ArmSpec]) -> None:
     for name in arms:
         if taken.setdefault(slug(name), name) != name:
             raise SettingError(f"arms {taken[slug(name)]!r} and {name!r} would share the file {slug(name)}: rename one")
-
-
-def varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
-    """The settings that differ between arms, each with its values in order of appearance."""
-    paths = dict.fromkeys(path for arm in settings.values() for path in arm)
-    values = {p: list(dict.fromkeys(arm[p] for arm in settings.values() if p in arm)) for p in paths}
-    return {path: found for path, found in values.items() if len(found) > 1}
 
 
 def _run_arm(name, spec, folder, domains, sizes, progress, stopping):
@@ -224,35 +217,50 @@ def gather(
 
 
 def predict_seconds(arms: Mapping[str, ArmSpec]) -> float:
-    """About how long training takes at most on this machine, from timing a few updates of each kind of arm.
+    """About how long a run takes at most on this machine, from a few updates and a probe of each kind of arm.
 
     Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with
-    the length of the sequence, so long ones are timed at 500 steps and scaled.
+    the length of the sequence, so long ones are timed at 500 steps and scaled. Compilation counts once an arm.
     """
-    measured: dict[Any, tuple[float, float]] = {}
+    measured: dict[Any, _Seconds] = {}
     total = 0.0
     for spec in arms.values():
-        length = min(spec.task.length, 500)
-        kind = (type(spec.cell), spec.cell.features, spec.layers, type(spec.task), length, spec.train, spec.seeds)
+        short = chz.replace(spec, task=chz.replace(spec.task, length=min(spec.task.length, 500)))
+        kind = (type(spec.cell), spec.cell.features, spec.layers, short.task, spec.train, spec.seeds, spec.flow)
         if kind not in measured:
-            measured[kind] = _seconds(spec, length)
-        update, evaluation = measured[kind]
-        total += spec.train.steps * (update + evaluation / spec.train.window) * spec.task.length / length
+            measured[kind] = _seconds(short)
+        cost = measured[kind]
+        updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
+        total += cost.compilation + (updates + 2 * cost.probe) * spec.task.length / short.task.length
     return total
 
 
-def _seconds(spec: ArmSpec, length: int) -> tuple[float, float]:
-    """Seconds of (an update, an evaluation) of all trials together at this length."""
-    task = chz.replace(spec.task, length=length)
+class _Seconds(NamedTuple):
+    """What one kind of arm costs, all its trials together."""
+
+    compilation: float
+    update: float
+    evaluation: float
+    probe: float
+
+
+def _seconds(spec: ArmSpec) -> _Seconds:
     taken = []
+    compilation = 0.0
     for window in (1, 4):
         train = chz.replace(spec.train, window=window, steps=3 * window, stop_when_solved=False)
-        short = chz.replace(spec, task=task, train=train)
+        short = chz.replace(spec, train=train)
         state = jax.device_get(initial_states(short, list(range(spec.seeds))))
-        run = compile_windows(short, state)
+        compilation, run = _timed(lambda short=short, state=state: compile_windows(short, state))
         state, _ = run(state)
-        start = time.monotonic()
-        jax.block_until_ready(run(state))
-        taken.append(time.monotonic() - start)
+        taken.append(_timed(lambda run=run, state=state: jax.block_until_ready(run(state)))[0])
     update = max(taken[1] - taken[0], 1e-6) / 3
-    return update, max(taken[0] - update, 0.0)
+    probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
+    first, later = (_timed(lambda: measure(spec, probe, state))[0] for _ in range(2))
+    return _Seconds(compilation + first - later, update, max(taken[0] - update, 0.0), later)
+
+
+def _timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.monotonic()
+    found = function()
+    return time.monotonic() - start, found

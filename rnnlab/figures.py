@@ -17,9 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rnnlab import stats
-from rnnlab.style import GREY, WIDE, lags_across, legend, marks, panels, png_data_uri, save, styled
-
-__all__ = ["by_task", "flow_figure", "learning_figure", "png_data_uri", "reach_figure", "save", "settled"]
+from rnnlab.style import GREY, WIDE, lags_across, legend, marks, panels, styled
 
 POINTS = 1000
 FLOOR = -45  # log10: lower adjoints leave the frame, or they would squeeze the lags that matter

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
@@ -21,7 +22,7 @@ class Progress:
 
     def __init__(self, console: Console, arms: int):
         self._console = console
-        self._arms, self._arm = arms, 0
+        self._arms, self._ended = arms, 0
         self._bars: Bars | None = None
         self._task = None
         self._began = self._last = 0.0
@@ -34,7 +35,6 @@ class Progress:
 
     def begin(self, name: str, spec: ArmSpec, done: int) -> None:
         """An arm starts, `done` updates of all its trials together already made."""
-        self._arm += 1
         self._name, self._total, self._done = name, spec.train.steps * spec.seeds, done
         self._began = self._last = time.monotonic()
         self._start = done
@@ -49,16 +49,14 @@ class Progress:
                 transient=True,
             )
             self._bars.start()
-            self._task = self._bars.add_task(self._label(), total=self._total, completed=done, speed="compiling")
+            self._task = self._bars.add_task(
+                escape(self._label()), total=self._total, completed=done, speed="compiling"
+            )
         else:
             self.say(f"{self._label()}: {spec.seeds} trials of at most {spec.train.steps} updates")
 
     def _label(self):
-        return (
-            f"[{self._arm}/{self._arms}] {self._name}".replace("[", r"\[")
-            if self._bars
-            else (f"[{self._arm}/{self._arms}] {self._name}")
-        )
+        return f"[{self._ended + 1}/{self._arms}] {self._name}"
 
     def window(self, record: Mapping[str, Any]) -> None:
         """A window is done."""
@@ -80,6 +78,7 @@ class Progress:
     def finished(self, name: str, trials: Sequence[Mapping[str, Any]]) -> None:
         """An arm has ended, or had ended before."""
         self.stop()
+        self._ended += 1
         learned = sum(trial["status"] == "learned" for trial in trials)
         said = f"{name}: learned in {learned} of {len(trials)} trials"
         for trial in trials:

@@ -15,15 +15,11 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from rnnlab import stats
-from rnnlab.figures import by_task, png_data_uri, save, settled
-from rnnlab.style import DPI
-from rnnlab.tables import Table, csv, format_interval, format_number, latex, markdown, plain, terminal
+from rnnlab.figures import by_task, settled
+from rnnlab.settings import varied
+from rnnlab.style import DPI, png_data_uri, save
+from rnnlab.tables import Table, csv, format_interval, format_number, latex, markdown
 from rnnlab.writers import write_whole
-
-__all__ = [
-    "Table", "Verdict", "csv", "format_interval", "format_number", "html_page", "latex", "markdown", "plain",
-    "reach_table", "terminal", "write",
-]  # fmt: skip
 
 
 class Verdict(NamedTuple):
@@ -181,20 +177,18 @@ def _html_figure(name: str, png: bytes, caption: object) -> str:
 
 def _html_settings(settings: Mapping[str, Mapping[str, str]]) -> str:
     """What differs between arms as a table, what differs from most arms marked; what is common to all is folded."""
-    paths = list(dict.fromkeys(path for values in settings.values() for path in values))
-    column = {path: [values.get(path, "") for values in settings.values()] for path in paths}
-    varied = [path for path in paths if len(set(column[path])) > 1]
-    usual = {path: Counter(filter(None, column[path])).most_common(1)[0][0] for path in varied}
+    varying = varied(settings)
+    usual = {p: Counter(v[p] for v in settings.values() if p in v).most_common(1)[0][0] for p in varying}
     rows = []
     for arm, values in settings.items():
-        cells = [(values.get(path, ""), values.get(path, "") != usual[path]) for path in varied]
+        cells = [(values.get(path, ""), values.get(path, "") != usual[path]) for path in varying]
         shown = "".join(f"<td>{f'<mark>{escape(v)}</mark>' if odd and v else escape(v)}</td>" for v, odd in cells)
         rows.append(f'<tr><th scope="row">{escape(arm)}</th>{shown}</tr>')
-    heads = "".join(f'<th scope="col">{escape(path)}</th>' for path in ["arm", *varied])
-    common = {path: column[path][0] for path in paths if path not in varied}
+    heads = "".join(f'<th scope="col">{escape(path)}</th>' for path in ["arm", *varying])
+    common = {path: value for values in settings.values() for path, value in values.items() if path not in varying}
     table = f'<table class="text"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     folded = f"<details><summary>{len(common)} settings common to all arms</summary>{_pairs(common)}</details>"
-    return (f'<div class="wide">{table}</div>' if varied else "") + folded
+    return (f'<div class="wide">{table}</div>' if varying else "") + folded
 
 
 def _pairs(pairs: Mapping[str, str]) -> str:

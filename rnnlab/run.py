@@ -25,6 +25,7 @@ from rnnlab.canary import check_jax  # noqa: E402
 from rnnlab.experiment import gather, predict_seconds, run_arms  # noqa: E402
 from rnnlab.folder import RunFolder, command, slug  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
+from rnnlab.tables import terminal  # noqa: E402
 from rnnlab.writers import Damaged, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -79,7 +80,7 @@ def _main(words: list[str], console: Console) -> int:
         progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
     if FLAGS.tier == "paper" and not folder.resumed:
         progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
-        progress.say(f"about {clock(predict_seconds(arms))} of training on this machine, less where trials end early")
+        progress.say(f"at most about {clock(predict_seconds(arms))} on this machine; less where trials end early")
     stop = _stop_on_signals()
     began = time.monotonic()
     try:
@@ -96,7 +97,7 @@ def _main(words: list[str], console: Console) -> int:
     verdict = module.report(results)
     report.write(results, verdict, workdir)
     for table in verdict.tables:
-        report.terminal(table, console)
+        terminal(table, console)
     progress.say(f"\n{verdict.sentence}")
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     progress.say(f"tensorboard --logdir {shlex.quote(str(workdir / 'tensorboard'))}")

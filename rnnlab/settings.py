@@ -145,10 +145,27 @@ def _blueprint(module, tier, overrides, name, arm) -> chz.Blueprint:
 
 
 def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], pattern: str | None = None) -> str:
-    """Every path with type, default, where its value comes from and its doc, for the first arm that is chosen."""
-    name, arm = next(iter(_chosen(module, tier, pattern).items()))
-    text = _blueprint(module, tier, overrides, name, arm).get_help()
-    return f"Settings of the arm {name!r}:\n\n" + re.sub(r"rnnlab\.[\w.]+:", "", text.split("Arguments:\n")[-1])
+    """Every path of the chosen arms with type, value, where that comes from, and its doc."""
+    found: dict[str, tuple[str, dict[str, None], str]] = {}
+    for name, arm in _chosen(module, tier, pattern).items():
+        for path, kind, value, doc in _described(_blueprint(module, tier, overrides, name, arm)):
+            values = found.setdefault(path, (kind, {}, doc))[1]
+            values[value.replace(f"(from arm {name})", "(from arms)")] = None
+    groups = {path.split(".")[0]: None for path in found}
+    paths = [path for group in groups for path in found if path.split(".")[0] == group]
+    shown = []
+    for path in paths:
+        kind, values, doc = found[path]
+        given = " | ".join(values).replace(" (from arms) |", " |")
+        kind = kind.replace("Literal", "one of ")
+        shown.append(f"{path}  {given}\n    {kind}; {doc}")
+    return "Settings: value (where it comes from), type, meaning.\n\n" + "\n".join(shown)
+
+
+def _described(blueprint: chz.Blueprint) -> list[list[str]]:
+    """[path, type, value and where it comes from, doc] of every setting."""
+    text = re.sub(r"rnnlab\.[\w.]+:", "", blueprint.get_help().split("Arguments:\n")[-1])
+    return [re.split(r"\s{2,}", line.strip(), maxsplit=3) for line in text.splitlines() if line.strip()]
 
 
 def _one_line(error: Exception, values: Mapping[str, Any]) -> str:
@@ -184,7 +201,7 @@ def _article(kind: str) -> str:
 def _paths(values: Mapping[str, Any]) -> list[str]:
     """Every path that exists with these cell and task."""
     known = chz.Blueprint(ArmSpec).apply({path: values[path] for path in ("cell", "task") if path in values})
-    return [line.split()[0] for line in known.get_help().split("Arguments:\n")[-1].splitlines() if line.strip()]
+    return [path for path, *_ in _described(known)]
 
 
 def _shown(value: Any) -> Any:
@@ -197,3 +214,10 @@ def flat(spec: ArmSpec) -> dict[str, str]:
     """A spec as {dotted path: value}, all text: what config.json holds and `resolve` could read back."""
     values = chz.beta_to_blueprint_values(spec)
     return {path: str(_shown(value)) for path, value in values.items() if path not in ("train", "flow")}
+
+
+def varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
+    """The settings that differ between arms, each with its values in order of appearance."""
+    paths = dict.fromkeys(path for arm in settings.values() for path in arm)
+    values = {p: list(dict.fromkeys(arm[p] for arm in settings.values() if p in arm)) for p in paths}
+    return {path: found for path, found in values.items() if len(found) > 1}

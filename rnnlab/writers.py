@@ -64,14 +64,12 @@ class _Appended:
 class JsonLines(_Appended):
     """One JSON object a line, e.g. `metrics.jsonl`."""
 
-    def __init__(self, path: Path, size: int | None = 0):
-        """Keeps the first `size` bytes, as `flush` returned them; 0 starts anew, None keeps every whole line.
+    def __init__(self, path: Path, size: int = 0):
+        """Keeps the first `size` bytes, as `flush` returned them; 0 starts anew.
 
         Raises:
             ValueError: the file is missing or shorter than `size`.
         """
-        if size is None:
-            size = path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
         super().__init__(path, size)
 
     def write(self, record: Mapping[str, Any]) -> None:

@@ -11,6 +11,9 @@ import pytest
 
 from rnnlab.background import Interrupted
 from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.experiment import predict_seconds
+from rnnlab.probes.flow import FlowSpec
+from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Adding
 from rnnlab.train import (
     DIVERGED,
@@ -155,3 +158,11 @@ def test_a_schedule_warms_up_and_decays():
         rates.append(-float(update))
     np.testing.assert_allclose(rates[:11], np.linspace(0, 1, 11), atol=1e-6)
     assert rates[-1] < 1e-3 and np.all(np.diff(rates[10:]) <= 1e-9)
+
+
+def test_a_prediction_counts_every_arm():
+    """Arms of one kind are timed once, so equal ones are predicted to take equally long."""
+    spec = ArmSpec(cell=LSTM(features=4), task=Adding(length=6), train=TRAIN, seeds=2, flow=FlowSpec(examples=2))
+    long = chz.replace(spec, train=chz.replace(TRAIN, steps=10**6))
+    one, two = predict_seconds({"a": spec}), predict_seconds({"a": long, "b": long})
+    assert 0 < one < two

@@ -183,18 +183,12 @@ def test_a_file_shorter_than_the_checkpoint_says_so(tmp_path, opened):
     assert path.read_bytes() == b"x" * 30
 
 
-def test_size_zero_starts_anew_and_none_keeps_whole_lines(tmp_path):
-    """None is for a log without a checkpoint: it goes on after the last line that ends."""
+def test_size_zero_starts_anew_and_a_torn_last_line_is_no_record(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_bytes(b'{"a": 1}\n{"a": 2}\n{"a"')
     assert read_jsonl(path) == [{"a": 1}, {"a": 2}]
-    lines = JsonLines(path, None)
-    lines.write({"a": 3})
-    lines.close()
-    assert read_jsonl(path) == [{"a": 1}, {"a": 2}, {"a": 3}]
     JsonLines(path).close()
     assert path.read_bytes() == b"" and read_jsonl(path) == []
-    JsonLines(tmp_path / "fresh.jsonl", None).close()
     path.write_bytes(b'{"a": 1}\n{"a": \n{"a": 3}\n')
     with pytest.raises(ValueError, match="line 2"):
         read_jsonl(path)
