@@ -16,6 +16,7 @@ from rnnlab.train import DIVERGED, outcome
 from rnnlab.writers import EventFile, JsonLines
 
 METRICS = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")  # the columns of TensorBoard's HParams table
+LINES = ("metrics", "timings", "probes")  # the files NAME.jsonl, which all arms share
 MAP_LAGS = 128  # columns of the heat map of gradient norm over training step and lag
 
 
@@ -45,8 +46,7 @@ class Recorder:
         sizes: Mapping[str, Any],
     ):
         self.arm, self.spec, self._components = arm, spec, components
-        self._metrics = JsonLines(folder.path / "metrics.jsonl", sizes.get("metrics", 0))
-        self._timings = JsonLines(folder.path / "timings.jsonl", sizes.get("timings", 0))
+        self._lines = {file: JsonLines(folder.path / f"{file}.jsonl", sizes.get(file, 0)) for file in LINES}
         known = sizes.get("events", {})
         self._events = [EventFile(folder.events(arm, s), known.get(str(s), 0)) for s in range(spec.seeds)]
         self._since = time.monotonic()
@@ -75,8 +75,10 @@ class Recorder:
             flow = {f"flow/log10_{name}": norms[lags] for name, norms in self._taps(record["taps"], seed).items()}
             status = outcome(int(record["status"][seed]), int(record["learned"][seed]))
             line = {"arm": self.arm, "seed": seed, "step": step, "status": status} | scalars
-            self._metrics.write(line | {name: [round(float(v), 4) for v in norms] for name, norms in flow.items()})
-            self._timings.write({"arm": self.arm, "seed": seed, "step": step, "seconds": round(seconds, 4)})
+            self._lines["metrics"].write(
+                line | {name: [round(float(v), 4) for v in norms] for name, norms in flow.items()}
+            )
+            self._lines["timings"].write({"arm": self.arm, "seed": seed, "step": step, "seconds": round(seconds, 4)})
             shown = {"eval/chance": self.spec.task.chance, "perf/steps_per_second": speed}
             events.scalars(scalars | shown, step)
 
@@ -98,6 +100,17 @@ class Recorder:
             for name, gate in values.items():
                 events.histogram(f"gates/{name}", gate, step)
 
+    def probes(self, steps: Sequence[int], found: Sequence[Mapping[str, Any]], chosen: Sequence[int]) -> None:
+        """What an experiment's own probes found in the chosen trials: a line each, and TensorBoard's view of it."""
+        for seed in chosen:
+            self._lines["probes"].write({"arm": self.arm, "seed": seed, "step": steps[seed], "found": found[seed]})
+            for probe, values in found[seed].items():
+                for name, value in values.items():
+                    if isinstance(value, float):
+                        self._events[seed].scalar(f"{probe}/{name}", value, steps[seed])
+                    elif isinstance(value, list):
+                        self._events[seed].histogram(f"{probe}/{name}", np.asarray(value), steps[seed])
+
     def end(self, records: Sequence[Mapping[str, Any]], statuses: Sequence[int]) -> None:
         """The heat maps of the whole training, and how each trial ended."""
         lags = map_lags(self.spec.task.length)
@@ -114,10 +127,10 @@ class Recorder:
     def sizes(self) -> dict[str, Any]:
         """Flushes; the sizes up to which the files hold what has been recorded."""
         events = {str(seed): events.flush() for seed, events in enumerate(self._events)}
-        return {"metrics": self._metrics.flush(), "timings": self._timings.flush(), "events": events}
+        return {file: lines.flush() for file, lines in self._lines.items()} | {"events": events}
 
     def close(self) -> None:
-        for file in (self._metrics, self._timings, *self._events):
+        for file in (*self._lines.values(), *self._events):
             file.close()
 
 

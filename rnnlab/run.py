@@ -22,8 +22,9 @@ import jax  # noqa: E402
 from rnnlab import report, settings  # noqa: E402
 from rnnlab.background import Interrupted  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
-from rnnlab.experiment import gather, predict_seconds, run_arms  # noqa: E402
+from rnnlab.experiment import gather, run_arms  # noqa: E402
 from rnnlab.folder import RunFolder, command, slug  # noqa: E402
+from rnnlab.predict import predict_seconds  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
 from rnnlab.writers import Damaged, write_json  # noqa: E402
@@ -84,7 +85,8 @@ def _main(words: list[str], console: Console) -> int:
     stop = _stop_on_signals()
     began = time.monotonic()
     try:
-        results_trials = run_arms(arms, folder, progress, lambda: bool(stop))
+        own = {"probes": module.probes} if hasattr(module, "probes") else {}
+        results_trials = run_arms(arms, folder, progress, lambda: bool(stop), **own)
     except Interrupted:
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")

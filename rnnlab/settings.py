@@ -35,6 +35,7 @@ class ArmSpec(TrialSpec):
     """One setting compared in an experiment: trials that differ in their seed alone."""
 
     seeds: int = field(3, "trials an arm, with seeds 0, 1, ...", low=1)
+    probe_every: int | None = field(None, "updates between an experiment's own probes; None: first and last", low=1)
     flow: FlowSpec = chz.field(
         default_factory=FlowSpec, blueprint_unspecified=FlowSpec, doc="how gradient flow is measured"
     )

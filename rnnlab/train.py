@@ -177,7 +177,7 @@ def fit(
     run: Program,
     state: TrainState,
     *,
-    on_record: Callable[[dict[str, Any]], None],
+    on_record: Callable[[dict[str, Any], TrainState], None],
     on_checkpoint: Callable[[TrainState], None],
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainState:
@@ -187,8 +187,8 @@ def fit(
       spec: what is trained.
       run: what `compile_windows` gave.
       state: stacked states [S, ...] as NumPy arrays, fresh or restored.
-      on_record: gets each window's record as NumPy arrays [S, ...]; the next window is on the device by then, so
-        that the device never waits for the host.
+      on_record: gets each window's record as NumPy arrays [S, ...] and the state after it; the next window
+        is on the device by then, so that the device never waits for the host.
       on_checkpoint: gets the state every `checkpoint_seconds` and at the end, all its records delivered.
       stopping: asked all the time; true saves the last state that is complete, without waiting for the
         window that is being computed, and raises Interrupted.
@@ -203,8 +203,8 @@ def fit(
         except Interrupted:
             on_checkpoint(jax.device_get(state))
             raise
-        on_record(record)
         state = new
+        on_record(record, state)
         ended = not np.any((record["status"] == RUNNING) & (record["step"] < spec.train.steps))
         if ended or time.monotonic() - saved >= spec.train.checkpoint_seconds:
             on_checkpoint(jax.device_get(state))

@@ -21,6 +21,7 @@ TINY = '''"""Does a tiny network learn anything?
 For the tests.
 """
 
+import jax.numpy as jnp
 from rnnlab import figures, report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.tasks import Adding
@@ -28,11 +29,20 @@ from rnnlab.tasks import Adding
 
 def config(tier):
     return {"task": Adding, "task.length": 8, "cell.features": 4, "seeds": 2, "train.steps": 40, "train.window": 4,
-            "train.eval_size": 8, "train.batch_size": 4, "train.checkpoint_seconds": 0.0, "flow.examples": 2}
+            "train.eval_size": 8, "train.batch_size": 4, "train.checkpoint_seconds": 0.0, "flow.examples": 2,
+            "probe_every": 8}
 
 
 def arms(tier):
     return {"Adding 8/RNN": {"cell": VanillaRNN}, "Adding 8/LSTM": {"cell": LSTM}}
+
+
+def probes(spec):
+    return {"state": state}
+
+
+def state(model, inputs, losses, answers):
+    return {"norm": jnp.linalg.norm(model(inputs)), "last": model(inputs)[-1, :, 0]}
 
 
 def report(results):
@@ -109,6 +119,9 @@ def test_a_run_is_a_folder_with_everything_in_it(place, cache):
     records = read_jsonl(folder / "metrics.jsonl")
     assert [(r["arm"], r["seed"], r["step"]) for r in records[:3]] == [
         ("Adding 8/RNN", 0, 4), ("Adding 8/RNN", 1, 4), ("Adding 8/RNN", 0, 8)]  # fmt: skip
+    for trial in read_json(folder / "results.json")["trials"]:  # an experiment's own probe, every 8 updates
+        assert [found["step"] for found in trial["probes"]] == [*range(0, trial["steps"], 8), trial["steps"]]
+        assert trial["probes"][0]["state"]["norm"] > 0 and len(trial["probes"][0]["state"]["last"]) == 2
     before = contents(folder)
     assert run(place, cache, "--exp=tiny")[0] == 0  # again: everything is read, nothing is run
     assert contents(folder) == before

@@ -11,7 +11,7 @@ import pytest
 
 from rnnlab.background import Interrupted
 from rnnlab.cells import LSTM, VanillaRNN
-from rnnlab.experiment import predict_seconds
+from rnnlab.predict import predict_seconds
 from rnnlab.probes.flow import FlowSpec
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Adding
@@ -37,7 +37,8 @@ def run(spec, seeds, states=None, stopping=lambda: False):
     states = jax.device_get(initial_states(spec, seeds)) if states is None else states
     records, checkpoints = [], []
     program = compile_windows(spec, states)
-    final = fit(spec, program, states, on_record=records.append, on_checkpoint=checkpoints.append, stopping=stopping)
+    into = {"on_record": lambda r, _: records.append(r), "on_checkpoint": checkpoints.append, "stopping": stopping}
+    final = fit(spec, program, states, **into)
     return jax.device_get(final), records, checkpoints
 
 
@@ -100,9 +101,9 @@ def test_an_interrupted_training_goes_on_to_the_same_bits():
     whole, records, _ = run(spec, [0, 1])
     states = jax.device_get(initial_states(spec, [0, 1]))
     first, saved = [], []
-    into = {"on_record": first.append, "on_checkpoint": saved.append, "stopping": lambda: len(first) == 2}
+    into = {"on_record": lambda r, _: first.append(r), "on_checkpoint": saved.append}
     with pytest.raises(Interrupted):
-        fit(spec, compile_windows(spec, states), states, **into)
+        fit(spec, compile_windows(spec, states), states, stopping=lambda: len(first) == 2, **into)
     assert 0 < saved[-1].step[0] < 12
     final, rest, _ = run(spec, [0, 1], states=saved[-1])
     assert_same(final, whole)
