@@ -40,10 +40,11 @@ def by_task(results: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
 
 
 @styled
-def flow_figure(results: Mapping[str, Any]) -> Figure:
+def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     """log10 of ||dL/dh_t|| by lag, relative to lag 0; dashed: of dL/dc_t along the cell path alone.
 
-    An adjoint of exactly zero leaves the frame; diverged trials are drawn at initialisation only.
+    `full`: another component of the carry in place of h. An adjoint of exactly zero leaves the frame; diverged
+    trials are drawn at initialisation only.
     """
     tasks, needed = by_task(results), results["needed_lag"]
     looks = marks(cell for cells in tasks.values() for cell in cells)
@@ -54,10 +55,10 @@ def flow_figure(results: Mapping[str, Any]) -> Figure:
     for axes, when in zip(grid, rows, strict=True):
         for panel, (task, cells) in zip(axes, tasks.items(), strict=True):
             for index, (cell, trials) in enumerate(cells.items()):
-                for name, dashes in (("h", {"ls": "-"}), ("c cell path", PATH)):
+                for name, dashes in ((full, {"ls": "-"}), ("c cell path", PATH)):
                     lags, profiles = _profiles(trials, when, name)
                     if len(profiles):
-                        marked = _spread(np.log1p(lags), index + (name != "h") / 2)
+                        marked = _spread(np.log1p(lags), index + (name != full) / 2)
                         _line(panel, lags, profiles, looks[cell] | dashes, marked, len(lags))
                         seen += profiles[np.isfinite(profiles)].tolist()
             panel.axhline(threshold, **THRESHOLD)
@@ -76,13 +77,13 @@ def flow_figure(results: Mapping[str, Any]) -> Figure:
         top.set_title(task)
         bottom.set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
     figure.supylabel(r"$\log_{10}$ of the adjoint's norm, relative to lag 0")
-    solid = [Line2D([], [], label=rf"{cell}: $dL/dh_t$", **(mark | {"ls": "-"})) for cell, mark in looks.items()]
+    solid = [Line2D([], [], label=rf"{cell}: $dL/d{full}_t$", **(mark | {"ls": "-"})) for cell, mark in looks.items()]
     lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)]
     lines += [Line2D([], [], label=f"{results['fraction']:g}: the horizon's threshold", **THRESHOLD)]
     legend(figure, solid, lines + [Line2D([], [], **NEEDED)] * bool(needed))
     figure.set_label(
-        "Gradient flow by lag. Solid: norm of dL/dh_t; dashed: norm of dL/dc_t along the cell path alone. Each is "
-        "averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands their range. "
+        f"Gradient flow by lag. Solid: norm of dL/d{full}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
+        "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
         f"A curve's horizon is where it last crosses the grey line. Values below 1e{FLOOR} lie outside the frame."
     )
     return figure

@@ -1,0 +1,131 @@
+"""When does a vanilla RNN's gradient explode, and what does clipping save?
+
+Question. A gradient that grows with the lag turns one update into a jump. Three views of it: the norm by lag of random
+tanh networks whose recurrent matrix has spectral radius g; the loss that plain SGD reaches at several clip thresholds;
+and the error surface of a network with two parameters, x_t = w sigmoid(x_{t-1}) + b, with its cliff.
+
+Expectation. Pascanu, Mikolov & Bengio 2013, section 2.1: a largest singular value of w_h below 1 is sufficient for
+vanishing, one above 1 necessary for exploding. Section 3.2: clipping the norm keeps SGD from diverging. Section 2.3
+and figure 6: the surface has walls; here it stands where the start x_0 is the unstable fixed point between two basins,
+b = x_0 - w s(x_0), s the logistic function, and is as steep there as a geometric series says.
+
+Command. python -m rnnlab.run --exp=exploding_gradient [--tier=smoke|quick|paper]
+"""
+
+import numpy as np
+from matplotlib.colors import LogNorm
+
+from rnnlab import figures, stats
+from rnnlab import report as shown
+from rnnlab.cells import VanillaRNN
+from rnnlab.claims import Claim, claims_table, summary
+from rnnlab.probes.surface import steepness_at_wall, two_parameter_surface, wall
+from rnnlab.style import COLOURS, GREY, panels, styled
+from rnnlab.sweep import product
+from rnnlab.tasks import Adding
+
+RADII = [0.5, 0.9, 1.1, 1.5, 2.0]
+CLIPS = [None, 100.0, 10.0, 1.0, 0.1, 0.01]
+LENGTH = {"smoke": 30, "quick": 500, "paper": 2000}
+UPDATES = {"smoke": 20, "quick": 1500, "paper": 20_000}
+
+
+def config(tier):
+    common = {"cell": VanillaRNN, "cell.recurrent": "normal", "task": Adding, "cell.features": 64, "train.window": 10}
+    return common | {"seeds": {"smoke": 2, "quick": 4, "paper": 20}[tier], "train.optimizer": "sgd"}
+
+
+def arms(tier):
+    flow = {f"Flow {LENGTH[tier]}": {"task.length": LENGTH[tier], "train.steps": 0}}
+    found = product(flow, {f"g = {g}": {"cell.spectral_radius": g} for g in RADII})
+    train = {"task.length": 50, "train.steps": UPDATES[tier], "train.learning_rate": 0.1, "cell.spectral_radius": 1.5}
+    return found | product({"Training 50": train}, {f"clip {c}": {"train.clip_norm": c} for c in CLIPS})
+
+
+def report(results):
+    tasks = figures.by_task(results)
+    flow, training = (next(cells for name, cells in tasks.items() if name.startswith(n)) for n in ("Flow", "Training"))
+    losses = {cell: _losses(trials) for cell, trials in training.items()}
+    claims = [_growth(cell, trials) for cell, trials in flow.items()] + [_clipping(losses)]
+    if results["tier"] == "smoke":  # too short to tell
+        claims = [claim._replace(met=None) for claim in claims]
+    claims += _wall()
+    only_flow = results | {"trials": [t for t in results["trials"] if t["arm"].startswith("Flow")]}
+    drawn = {
+        "flow": figures.flow_figure(only_flow),
+        "clipping": clipping_figure(losses, results["chance"]["Training 50/clip None"]),
+        "cliff": cliff_figure(),
+        "learning": figures.learning_figure(results | {"trials": [t for t in results["trials"] if t["steps"]]}),
+    }
+    return shown.Verdict(f"Exploding gradients: {summary(claims)}", [claims_table(claims), shown.reach_table(results)],
+                         drawn)  # fmt: skip
+
+
+def _growth(cell, trials):
+    radius = float(cell.split()[-1])
+    rate = stats.mean([trial["reach"]["init"]["h"]["decay_rate"] for trial in trials])
+    expected = "below 0" if radius < 1 else "above 0 possible, not necessary"
+    met = rate.high < 0 if radius < 1 else None
+    source = "Pascanu et al. 2013, section 2.1"
+    return Claim(f"{cell}: rate of dL/dh", source, expected, f"{shown.format_interval(rate, 2)} nats/step", met)
+
+
+def _losses(trials):
+    """Held-out losses at the end; a diverged trial's is infinite."""
+    return [np.inf if t["status"] == "diverged" else t["eval"]["loss"] for t in trials]
+
+
+def _clipping(losses):
+    without, with_1 = (stats.median(losses[f"clip {c}"]) for c in (None, 1.0))
+    return Claim(
+        "SGD with the norm clipped at 1 ends at a lower loss than without", "Pascanu et al. 2013, section 3.2",
+        "lower median, intervals apart", f"{shown.format_interval(with_1)} against {shown.format_interval(without)}",
+        with_1.high < without.low,
+    )  # fmt: skip
+
+
+def _wall():
+    """The steepest place on the surface along b, at w = 5.5, against its closed form."""
+    b = wall(5.5) + np.linspace(-0.2, 0.2, 4001)
+    found = two_parameter_surface(5.5, b)
+    peak = np.argmax(found.steepness)
+    return [
+        Claim("the surface's wall at w = 5.5", "the start is the unstable fixed point: b = x_0 - w s(x_0)",
+              f"b = {wall(5.5):.3f} within .01", f"b = {b[peak]:.3f}", bool(abs(b[peak] - wall(5.5)) <= 0.01)),
+        Claim("dE/db on the wall", "geometric series in w s'(x_0), within 1 %", f"{steepness_at_wall(5.5):.4g}",
+              f"{abs(found.d_b[2000]):.4g}", bool(abs(abs(found.d_b[2000]) / steepness_at_wall(5.5) - 1) <= 0.01)),
+    ]  # fmt: skip
+
+
+@styled
+def clipping_figure(losses, chance):
+    figure, ((axes,),) = panels(1, 1, 2.0)
+    for place, values in enumerate(losses.values()):
+        finite = [v for v in values if np.isfinite(v)]
+        axes.plot([place] * len(finite), finite, "o", color=COLOURS[0], mfc="w")
+        if len(finite) < len(values):
+            axes.annotate(f"{len(values) - len(finite)} diverged", (place, 1), xycoords=("data", "axes fraction"),
+                          ha="center", va="bottom", size=7)  # fmt: skip
+    axes.axhline(chance, color=GREY, ls=":", label="chance (no memory)")
+    axes.set(yscale="log", ylabel="held-out loss at the end", xlabel="clip threshold (norm of the gradient)")
+    axes.set_xticks(range(len(losses)), [name.removeprefix("clip ") for name in losses])
+    axes.legend(frameon=False)
+    figure.set_label("Held-out loss after training with SGD, by clip threshold; a circle a trial.")
+    return figure
+
+
+@styled
+def cliff_figure():
+    figure, ((left, right),) = panels(1, 2, 2.4)
+    w, b = np.linspace(3.5, 7, 241), np.linspace(-4, -1, 241)
+    found = two_parameter_surface(w, b[:, None])
+    for axes, values, label in ((left, found.error, "error E"), (right, found.steepness, "norm of dE/d(w, b)")):
+        kept = np.maximum(values, 1e-8)
+        norm = LogNorm(kept.min(), kept.max())
+        figure.colorbar(axes.pcolormesh(w, b, kept, norm=norm, cmap="cividis", rasterized=True), ax=axes, label=label)
+        axes.plot(w, wall(w), "--", color="w", lw=1)
+        axes.set(xlabel="w", ylabel="b", ylim=(b[0], b[-1]))
+    figure.set_label(
+        "Error surface of x_t = w s(x_{t-1}) + b after 50 steps, target .7; dashed: the wall b = x_0 - w s(x_0)."
+    )
+    return figure
