@@ -119,13 +119,12 @@ def cliff_figure():
     figure, ((left, right),) = panels(1, 2, 2.4)
     w, b = np.linspace(3.5, 7, 241), np.linspace(-4, -1, 241)
     found = two_parameter_surface(w, b[:, None])
-    for axes, values, label in ((left, found.error, "error E"), (right, found.steepness, "norm of dE/d(w, b)")):
-        kept = np.maximum(values, 1e-8)
-        norm = LogNorm(kept.min(), kept.max())
-        figure.colorbar(axes.pcolormesh(w, b, kept, norm=norm, cmap="cividis", rasterized=True), ax=axes, label=label)
-        axes.plot(w, wall(w), "--", color="w", lw=1)
+    steep = LogNorm(found.steepness.min(), found.steepness.max())
+    drawn = ((left, found.error, None, "error E"), (right, found.steepness, steep, "norm of dE/d(w, b)"))
+    for axes, values, norm, label in drawn:
+        mesh = axes.pcolormesh(w, b, values, norm=norm, cmap="cividis", rasterized=True)
+        figure.colorbar(mesh, ax=axes, label=label)
+        axes.plot(w, wall(w), ":", color="w", lw=1)
         axes.set(xlabel="w", ylabel="b", ylim=(b[0], b[-1]))
-    figure.set_label(
-        "Error surface of x_t = w s(x_{t-1}) + b after 50 steps, target .7; dashed: the wall b = x_0 - w s(x_0)."
-    )
+    figure.set_label("Error surface of x_t = w s(x_{t-1}) + b after 50 steps; dotted: its wall, b = x_0 - w s(x_0).")
     return figure

@@ -53,7 +53,8 @@ class Progress:
                 escape(self._label()), total=self._total, completed=done, speed="compiling"
             )
         else:
-            self.say(f"{self._label()}: {spec.seeds} trials of at most {spec.train.steps} updates")
+            work = f"of at most {spec.train.steps} updates" if spec.train.steps else "to measure"
+            self.say(f"{self._label()}: {spec.seeds} trials {work}")
 
     def _label(self):
         return f"[{self._ended + 1}/{self._arms}] {self._name}"
@@ -80,7 +81,8 @@ class Progress:
         self.stop()
         self._ended += 1
         learned = sum(trial["status"] == "learned" for trial in trials)
-        said = f"{name}: learned in {learned} of {len(trials)} trials"
+        trained = any(trial["steps"] for trial in trials)
+        said = f"{name}: learned in {learned} of {len(trials)} trials" if trained else f"{name}: measured"
         for trial in trials:
             if trial["reason"]:
                 said += f"; seed {trial['seed']} {trial['status']}: {trial['reason']}"

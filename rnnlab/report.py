@@ -43,7 +43,7 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         "decay along the cell path at init (nats/step)": lambda ts, arm: _rate(ts, "c cell path"),
         "half-life of dL/dh at init (steps)": lambda ts, arm: _half_life(ts),
         "horizon at init (steps)": lambda ts, arm: _horizon(ts, "init"),
-        "horizon after training (steps)": lambda ts, arm: _horizon(ts, "trained"),
+        "horizon after training (steps)": lambda ts, arm: _horizon([t for t in ts if t["steps"]], "trained"),
         "held-out loss": lambda ts, arm: _final(ts, "loss"),
         "held-out accuracy": lambda ts, arm: _final(ts, "accuracy"),
         "chance loss": lambda ts, arm: format_number(float(results["chance"][arm])),
@@ -65,6 +65,8 @@ def _trials(trials: Sequence[Any]) -> str:
 
 
 def _learned(trials: Sequence[Any]) -> str:
+    if not any(trial["steps"] for trial in trials):
+        return "not trained"
     learned = sum(trial["status"] == "learned" for trial in trials)
     rate = stats.proportion(learned, len(trials))
     return f"{learned}/{len(trials)} [{rate.low:.2f}, {rate.high:.2f}]"

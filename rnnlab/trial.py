@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import chz
@@ -12,11 +13,12 @@ from jaxtyping import Array
 
 from rnnlab.cells import LSTM, CellSpec
 from rnnlab.model import SequenceModel
+from rnnlab.probes.flossing import flosser
 from rnnlab.spec import field
 from rnnlab.tasks import Adding, Task
 
 # One key, one purpose: the streams that are folded into a trial's seed.
-WEIGHTS, BATCHES, HELD_OUT, PROBES = range(4)
+WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING = range(5)
 
 
 @chz.chz
@@ -32,6 +34,8 @@ class TrainSpec:
     decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
     momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
     clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
+    floss: int = field(0, "updates of gradient flossing (Engelken 2023) before training, with Adam at 1e-3", low=0)
+    floss_k: int = field(16, "flossing: leading Lyapunov exponents pushed towards 0", low=1)
     window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
     eval_size: int = field(256, "held-out sequences an evaluation", low=1)
     stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
@@ -66,10 +70,19 @@ class TrialSpec:
     train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
 
     def build(self, seed: int) -> SequenceModel:
-        """The model that this seed draws."""
+        """The model that this seed draws; with `train.floss` its first layer is flossed on the task's own inputs."""
         rngs = nnx.Rngs(params=stream(seed, WEIGHTS))
-        task = self.task
-        return SequenceModel(self.cell, task.in_features, task.out_features, layers=self.layers, rngs=rngs)
+        task, train = self.task, self.train
+        model = SequenceModel(self.cell, task.in_features, task.out_features, layers=self.layers, rngs=rngs)
+        if train.floss:
+            model.cells[0] = _flosser(task, train)(model.cells[0], stream(seed, FLOSSING))
+        return model
+
+
+@functools.cache
+def _flosser(task: Task, train: TrainSpec):
+    """Compiled once for all seeds."""
+    return flosser(lambda key: task.sample(key, train.batch_size).inputs, steps=train.floss, k=train.floss_k)
 
 
 def stream(seed: int | Array, purpose: int) -> Array:

@@ -1,0 +1,130 @@
+"""Do networks that learn a long dependency have Lyapunov exponents near 0, and does pushing them there help?
+
+Question. A gradient over lag L survives only along directions whose exponent is about -1/L or more. The leading
+exponents of a vanilla RNN, the same after gradient flossing, and LSTMs are followed through training on Adding, beside
+whether the task is learned.
+
+Expectation. Flossing brings the leading exponents of the untrained network towards 0 and raises the horizon and the
+success rate (Engelken 2023, sections 3 and 4). Trials that learn end with a top exponent nearer 0 than trials that do
+not (Vogt, Puelma Touzel, Shlizerman & Lajoie 2022).
+
+Command. python -m rnnlab.run --exp=lyapunov [--tier=smoke|quick|paper]
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from rnnlab import figures, stats
+from rnnlab import report as shown
+from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.claims import Claim, claims_table, summary
+from rnnlab.probes.lyapunov import lyapunov_spectrum
+from rnnlab.settings import load_experiment
+from rnnlab.style import GREY, legend, marks, panels, styled
+from rnnlab.sweep import product
+from rnnlab.tasks import Adding
+
+LENGTH = {"smoke": 20, "quick": 100, "paper": 500}
+K = 8  # leading exponents followed, and flossed
+needed_lags = load_experiment("long_memory").needed_lags
+
+
+def config(tier):
+    common = {"task": Adding, "task.length": LENGTH[tier], "train.learning_rate": 3e-3, "train.floss_k": K}
+    common |= {"flow.examples": 4, "train.clip_norm": 1.0}
+    tiers = {
+        "smoke": {"seeds": 2, "cell.features": 8, "train.steps": 20, "train.window": 10, "probe_every": 10},
+        "quick": {"seeds": 4, "cell.features": 32, "train.steps": 2000, "train.window": 50, "probe_every": 200},
+        "paper": {"seeds": 10, "cell.features": 80, "train.steps": 20_000, "probe_every": 500},
+    }
+    return common | tiers[tier]
+
+
+def arms(tier):
+    rnn = {"cell": VanillaRNN, "cell.recurrent": "normal"}
+    updates = {"smoke": 5, "quick": 100, "paper": 500}[tier]
+    return product({f"Adding {LENGTH[tier]}": {}}, {
+        "VanillaRNN": rnn,
+        "VanillaRNN flossed": rnn | {"train.floss": updates},
+        "LSTM": {"cell": LSTM},
+        "LSTM chrono": {"cell": LSTM, "cell.bias": "chrono", "cell.max_lag": LENGTH[tier]},
+    })  # fmt: skip
+
+
+def probes(spec):
+    return {"lyapunov": spectrum}
+
+
+def spectrum(model, inputs, losses, answers):
+    """The K leading exponents, the mean over sequences, in nats a step."""
+    return {"exponents": jnp.mean(lyapunov_spectrum(model.cells[-1], inputs, k=K).exponents, axis=0)}
+
+
+def report(results):
+    (cells,) = figures.by_task(results).values()
+    needed = next(iter(results["needed_lag"].values()))
+    claims = [*_flossing(cells), _learning(cells)]
+    if results["tier"] == "smoke":  # too little trained to tell
+        claims = [claim._replace(met=None) for claim in claims]
+    drawn = {
+        "exponents": exponent_figure(cells, needed),
+        "flow": figures.flow_figure(results),
+        "learning": figures.learning_figure(results),
+    }
+    tables = [claims_table(claims), shown.reach_table(results)]
+    return shown.Verdict(f"Exponents through training: {summary(claims)}", tables, drawn)
+
+
+def _exponents(trial, when):
+    return np.array(trial["probes"][when]["lyapunov"]["exponents"])
+
+
+def _flossing(cells):
+    plain, flossed = cells["VanillaRNN"], cells["VanillaRNN flossed"]
+    size = [stats.median([np.abs(_exponents(t, 0)).mean() for t in trials]) for trials in (plain, flossed)]
+    horizon = [stats.median([t["reach"]["init"]["h"]["horizon"] for t in trials]) for trials in (plain, flossed)]
+    learned = [sum(t["status"] == "learned" for t in trials) for trials in (plain, flossed)]
+    before, after = (shown.format_interval(found) for found in size)
+    return [
+        Claim(f"flossing brings the {K} leading exponents towards 0", "Engelken 2023, section 3",
+              f"mean size below {before} nats/step", after, size[1].high < size[0].low),
+        Claim("flossing lengthens the initial horizon of dL/dh", "Engelken 2023, section 4",
+              f"above {horizon[0].estimate:g} steps", f"{horizon[1].estimate:g}", horizon[1].low > horizon[0].high),
+        Claim("flossing raises the number of trials that learn", "Engelken 2023, section 4", f"above {learned[0]}",
+              f"{learned[1]} of {len(flossed)}", learned[1] > learned[0]),
+    ]  # fmt: skip
+
+
+def _learning(cells):
+    tops = {True: [], False: []}
+    for trial in (t for trials in cells.values() for t in trials if t["status"] != "diverged"):
+        tops[trial["status"] == "learned"].append(abs(_exponents(trial, -1)[0]))
+    learned, others = (stats.median(tops[which]) for which in (True, False))
+    met = bool(learned.estimate < others.estimate) if min(map(len, tops.values())) else None
+    source, expected = "Vogt et al. 2022", f"below {shown.format_interval(others)}"
+    return Claim(
+        "trials that learn end with a top exponent nearer 0", source, expected, shown.format_interval(learned), met
+    )
+
+
+@styled
+def exponent_figure(cells, needed):
+    """Leading exponents over training: the first with its range over trials, the others thin."""
+    figure, (row,) = panels(1, len(cells), 2.2, sharey=True)
+    looks = marks(cells)
+    for axes, (cell, trials) in zip(row, cells.items(), strict=True):
+        for trial in trials:
+            steps = [found["step"] for found in trial["probes"]]
+            spectra = np.array([found["lyapunov"]["exponents"] for found in trial["probes"]])
+            axes.plot(steps, spectra[:, 1:], color=GREY, lw=0.3)
+            axes.plot(steps, spectra[:, 0], color=looks[cell]["color"], lw=1.3)
+        axes.axhline(0, color="k", lw=0.6)
+        axes.axhline(-1 / needed, color="k", lw=0.8, ls=":")
+        axes.set(title=cell, xlabel="updates", yscale="symlog")
+        axes.set_yscale("symlog", linthresh=0.1)
+    row[0].set_ylabel("Lyapunov exponents (nats/step)")
+    lines = [row[0].plot([], [], color="k", lw=0.8, ls=":", label=f"-1/lag needed (lag {needed})")[0]]
+    lines += row[0].plot([], [], color=GREY, lw=0.6, label=f"exponents 2 to {K}")
+    legend(figure, lines, row[0].plot([], [], color="k", lw=1.3, label="top exponent"))
+    figure.set_label(f"The {K} leading Lyapunov exponents through training, a line a trial; coloured: the top one.")
+    return figure

@@ -1,0 +1,126 @@
+"""Does the gradient of a random network decay at its Lyapunov exponent, and an LSTM's cell path as its forget gates?
+
+Question. A gradient walks back through the transposed Jacobians through which a perturbation walks forwards, so its
+decay rate should be the top Lyapunov exponent of the driven network, whatever the loss. Measured on the same
+sequences: the slope of log ||dL/dh_t|| over lags (backwards) and the exponent (forwards, by QR), for vanilla RNNs over
+spectral radius and length; and for LSTMs the cell path against the sum of the logarithms of the forget gates.
+
+Expectation. Rate = exponent within 2 % (Engelken, Wolf & Abbott 2023, section 2: the Jacobian's singular values grow at
+the exponents), at the longest sequences and radii away from the transition, where the exponent is not 0. Cell path =
+sum of log f to 1e-5 (Hochreiter & Schmidhuber 1997, section 3.2, with the forget gate of Gers et al. 2000).
+
+Command. python -m rnnlab.run --exp=vanishing_gradient [--tier=smoke|quick|paper]
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnlab import figures, stats
+from rnnlab import report as shown
+from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.claims import Claim, claims_table, summary
+from rnnlab.probes.flow import LOG10_2, gradient_flow
+from rnnlab.probes.lyapunov import lyapunov_spectrum
+from rnnlab.style import legend, marks, panels, styled
+from rnnlab.sweep import product
+from rnnlab.tasks import Adding
+
+RADII = [0.5, 0.8, 0.95, 1.1, 1.5, 2.0]
+LENGTHS = {"smoke": [30], "quick": [200, 1000, 10_000], "paper": [200, 1000, 10_000, 50_000]}
+NEAR_ZERO = 0.005  # nats a step: below it 2 % of an exponent is less than its own standard error
+
+
+def config(tier):
+    """No training. In float64, so that what differs is not rounding."""
+    seeds = {"smoke": 2, "quick": 4, "paper": 10}[tier]
+    common = {"task": Adding, "cell.dtype": "float64", "cell.param_dtype": "float64", "train.steps": 0, "seeds": seeds}
+    return common | {"cell.features": 16 if tier == "smoke" else 64, "flow.examples": 4}
+
+
+def arms(tier):
+    tasks = {f"Adding {length}": {"task.length": length} for length in LENGTHS[tier]}
+    networks = {f"g = {g}": {"cell": VanillaRNN, "cell.recurrent": "normal", "cell.spectral_radius": g} for g in RADII}
+    networks |= {f"LSTM bias {b}": {"cell": LSTM, "cell.forget_bias": float(b)} for b in (1, 5)}
+    return product(tasks, networks)
+
+
+def probes(spec):
+    return {"carousel": carousel} if isinstance(spec.cell, LSTM) else {"lyapunov": top_exponent}
+
+
+def top_exponent(model, inputs, losses, answers):
+    """The top exponent over each sequence, the mean over examples, in nats a step."""
+    return {"top": jnp.mean(lyapunov_spectrum(model.cells[-1], inputs, k=1, warmup=0).exponents)}
+
+
+def carousel(model, inputs, losses, answers):
+    """The largest difference, in log10, of the cell path's norm from the product of forget gates by unit."""
+    inner = model.intermediates(inputs)
+    f, o, c, h = (inner[f"layer0/{name}"] for name in "foch")
+    d_h = jax.grad(lambda h: jnp.sum(losses(model.readout(h[None]))))(h[-1])
+    start = jnp.log(jnp.abs(d_h * o[-1] * (1 - jnp.tanh(c[-1]) ** 2)))  # dL/dc_T
+    sums = jnp.cumsum(jnp.log(f[:0:-1]), axis=0)
+    logs = start + jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
+    expected = jax.nn.logsumexp(2 * logs, axis=-1) / (2 * jnp.log(10))
+    path = gradient_flow(model, inputs, losses, answers)["layer0/c cell path"]
+    return {"difference": jnp.max(jnp.abs(jnp.log10(path.mantissa) + path.exponent * LOG10_2 - expected))}
+
+
+def report(results):
+    tasks = figures.by_task(results)
+    longest = max(tasks, key=lambda task: int(task.split()[-1]))
+    claims = [_rate(cell, trials) for cell, trials in tasks[longest].items() if cell.startswith("g")]
+    if results["tier"] == "smoke":  # too short to tell
+        claims = [claim._replace(met=None) for claim in claims]
+    claims += [_carousel(cell, tasks) for cell in tasks[longest] if cell.startswith("LSTM")]
+    drawn = {"rate": rate_figure(tasks), "flow": figures.flow_figure(results)}
+    sentence = f"At initialisation, {longest}: {summary(claims)}"
+    return shown.Verdict(sentence, [claims_table(claims), shown.reach_table(results)], drawn)
+
+
+def _rates(trials):
+    """(measured decay rates, top exponents), nats a step, a pair a trial."""
+    return (
+        [trial["reach"]["init"]["h"]["decay_rate"] for trial in trials],
+        [trial["probes"][0]["lyapunov"]["top"] for trial in trials],
+    )
+
+
+def _rate(cell, trials):
+    measured, exponents = _rates(trials)
+    apart = max(abs(m - e) / abs(e) for m, e in zip(measured, exponents, strict=True))
+    expected = stats.mean(exponents)
+    near = abs(expected.estimate) < NEAR_ZERO
+    return Claim(
+        f"{cell}: decay rate is the top Lyapunov exponent", "Engelken, Wolf & Abbott 2023, section 2; 2 %",
+        f"{shown.format_interval(expected)} nats/step",
+        f"{shown.format_interval(stats.mean(measured))}, at most {100 * apart:.2g} % apart",
+        None if near else apart <= 0.02,
+    )  # fmt: skip
+
+
+def _carousel(cell, tasks):
+    worst = max(t["probes"][0]["carousel"]["difference"] for cells in tasks.values() for t in cells[cell])
+    source = "Hochreiter & Schmidhuber 1997, section 3.2"
+    return Claim(f"{cell}: cell path is the sum of log f", source, "1e-5 in log10", f"{worst:.1e}", worst <= 1e-5)
+
+
+@styled
+def rate_figure(tasks):
+    """Measured decay rate over the top Lyapunov exponent of the same trial."""
+    figure, ((axes,),) = panels(1, 1, 2.6)
+    looks = marks(tasks)
+    handles = []
+    for task, cells in tasks.items():
+        measured, exponents = np.array([_rates(t) for cell, t in cells.items() if cell[0] == "g"]).swapaxes(0, 1)
+        look = looks[task] | {"ls": "", "mfc": "none"}
+        handles += axes.plot(exponents.ravel(), measured.ravel(), **look, label=task)
+    ends = np.array(axes.get_xlim())
+    lines = axes.plot(ends, ends, color="k", lw=0.8, zorder=0, label="theory: rate = exponent")
+    for axis in (axes.axhline, axes.axvline):
+        axis(0, color="0.6", lw=0.6, ls=":")
+    axes.set(xlabel="top Lyapunov exponent (nats/step)", ylabel="rate of dL/dh over lags\n(nats/step)")
+    legend(figure, handles, lines)
+    figure.set_label("Decay rate of dL/dh over the top Lyapunov exponent, a marker a trial, over all spectral radii.")
+    return figure
