@@ -32,6 +32,7 @@ class TrainSpec:
     decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
     momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
     clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
+    omega: float = field(0.0, "weight of the regulariser of Pascanu, Mikolov & Bengio 2013, eq. 9; theirs is 4", low=0)
     window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
     eval_size: int = field(256, "held-out sequences an evaluation", low=1)
     stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
