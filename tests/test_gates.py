@@ -9,8 +9,11 @@ from flax import nnx
 
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.model import SequenceModel
+from rnnlab.probes import gates as probe
 from rnnlab.probes.flow import gradient_flow
-from rnnlab.probes.gates import carousel, gate_map, gate_values, saturated, time_scale
+from rnnlab.probes.gates import carousel, saturated, time_scale
+
+gate_map, gate_values = (jax.jit(f, static_argnames="layer") for f in (probe.gate_map, probe.gate_values))
 
 
 def model_of(spec, layers=1):
@@ -36,8 +39,8 @@ def test_zero_inputs_leave_every_gate_at_its_bias():
     """Then g = 0, so h stays 0: forget bias b gives f = sigmoid(b) in every unit, i = o = 1/2."""
     found = gate_map(model_of(LSTM(features=5, forget_bias=3.0)), jnp.zeros((20, 2, 2)))
     np.testing.assert_allclose(found.tau, 1 / np.log1p(np.exp(-3)), rtol=1e-5)
-    compiled = jax.jit(gate_map)(model_of(LSTM(features=5, forget_bias=3.0)), jnp.zeros((20, 2, 2)))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, compiled)
+    plain = probe.gate_map(model_of(LSTM(features=5, forget_bias=3.0)), jnp.zeros((20, 2, 2)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, plain)
     assert sorted(found.saturation) == ["f", "i", "o"]  # g is no gate: its ends are -1 and 1
     assert found.saturation["f"].right.tolist() == [1] * 5  # sigmoid(3) = .953
     assert all(found.saturation[name].right.tolist() == [0] * 5 for name in "io")
@@ -57,7 +60,8 @@ def test_the_carousel_is_the_cell_path_of_gradient_flow():
     """One unit, one example: log10 |dL/dc| along the cell path falls from lag 0 by exactly the running product."""
     model = model_of(LSTM(features=1, dtype="float64", param_dtype="float64"))
     xs = jax.random.normal(jax.random.key(0), (25, 1, 2))
-    path = gradient_flow(model, xs, lambda outputs: outputs[-1, :, 0])["layer0/c cell path"].log10()
+    flow = jax.jit(lambda model, xs: gradient_flow(model, xs, lambda outputs: outputs[-1, :, 0]))(model, xs)
+    path = flow["layer0/c cell path"].log10()
     np.testing.assert_allclose(gate_map(model, xs).carousel, path - path[0], atol=1e-12)
 
 

@@ -26,7 +26,7 @@ def linear(a, dtype="float64"):
     return SequenceModel(spec, 2, 3, rngs=nnx.Rngs(0))
 
 
-@pytest.mark.parametrize("a", [0.5, 1.0, 1.25])
+@pytest.mark.parametrize("a", [0.5, 1.25])
 def test_a_linear_network_with_w_equal_a_i(a):
     """dy_T/dx_{T-k} = a^k w_x R: its norm is a^k ||w_x R||_F, that of component d a^k ||(w_x R)_d||."""
     model = linear(a)
@@ -45,8 +45,7 @@ def test_no_underflow_at_lag_20_000():
     np.testing.assert_allclose(log10 - log10[0], -np.arange(20_001) * np.log10(2), atol=1e-6)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", [VanillaRNN, LSTM, "flax"])
+@pytest.mark.parametrize(("cell", "layers"), [(VanillaRNN, 1), (LSTM, 2), ("flax", 1)])
 def test_equals_the_jacobian(cell, layers):
     """Against jax.jacobian of the whole model, of each example by itself, for Flax's own cell too."""
     spec = LSTM(features=4, **FLOAT64) if cell == "flax" else cell(features=4, **FLOAT64)

@@ -48,6 +48,9 @@ def test_every_gate_of_a_cell():
     assert list(found) == ["i", "f", "g", "o"]
     for gate in found.values():  # orthogonal blocks in float32
         np.testing.assert_allclose(gate, (1, 1, 0, 0), atol=1e-5)
+    lstm = LSTM(features=3).build(2, rngs=nnx.Rngs(0))
+    lstm.w_h[...] = jnp.concatenate([k * jnp.eye(3, dtype=jnp.float32) for k in range(4)], axis=1)
+    assert {name: gate.radius for name, gate in recurrent_spectra(lstm).items()} == {"i": 0, "f": 1, "g": 2, "o": 3}
     vanilla = VanillaRNN(features=16, recurrent="normal", spectral_radius=0.95).build(2, rngs=nnx.Rngs(0))
     (name, only), *_ = recurrent_spectra(vanilla).items()
     assert name == "h" and only.radius == pytest.approx(0.95, rel=1e-4) and only.norm > only.radius

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -41,7 +40,7 @@ def spectrum(w: Float[np.ndarray, "H H"]) -> Spectrum:
 
 
 def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
-    """The spectrum of every block [H, H] of a cell's w_h, by gate (i, f, g, o for an LSTM); `h` where there is one.
+    """The spectrum of every block [H, H] of a cell's w_h, by the gates it feeds (i, f, g, o for an LSTM), or `h`.
 
     Raises:
       ValueError: a cell without a projection, as Flax's own: which of its weights is w_h is not known. Take
@@ -54,8 +53,18 @@ def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
     w_h = np.asarray(cell.projection()[1], np.float64)
     features, width = w_h.shape
     blocks = np.split(w_h, range(features, width, features), axis=1)
-    gates = getattr(cell, "gates", lambda z: {})
-    names = list(jax.eval_shape(gates, jax.ShapeDtypeStruct((width,), jnp.float32)))
-    if len(names) != len(blocks):
-        names = ["h"] if len(blocks) == 1 else [f"block{k}" for k in range(len(blocks))]
-    return {name: spectrum(block) for name, block in zip(names, blocks, strict=True)}
+    return {name: spectrum(block) for name, block in zip(_names(cell, features, len(blocks)), blocks, strict=True)}
+
+
+def _names(cell, features, blocks) -> list[str]:
+    """Which gates each block of z moves; numbers where that tells no blocks apart."""
+    if blocks == 1:
+        return ["h"]
+    at_zero = cell.gates(jnp.zeros(blocks * features))
+    names = []
+    for k in range(blocks):
+        moved = cell.gates(jnp.zeros(blocks * features).at[k * features : (k + 1) * features].set(1))
+        names.append(" ".join(gate for gate in moved if bool(jnp.any(moved[gate] != at_zero[gate]))))
+    if "" in names or len(set(names)) < blocks:
+        return [f"block{k}" for k in range(blocks)]
+    return names
