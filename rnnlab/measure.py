@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rnnlab.probes.flow import FlowSpec, LogNorm, gradient_flow, reach
+from rnnlab.probes.flow import FlowSpec, LogNorm, gradient_flow
+from rnnlab.probes.horizon import mean_over_examples, reach
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.train import TrainState
@@ -53,18 +54,6 @@ def measure(spec: ArmSpec, probe: Callable[[TrainState], Any], states: TrainStat
         found["reach"].append({n: reach(profile, spec.flow.fraction)._asdict() for n, profile in profiles.items()})
         found["gates"].append({name: gate[seed] for name, gate in gates.items()})
     return found
-
-
-def mean_over_examples(log10: np.ndarray) -> np.ndarray:
-    """[T, B] -> [T]: the mean over the examples whose adjoint is not exactly zero at that lag; -inf where none is.
-
-    An example that is exactly right, or whose ReLUs are all off, has an adjoint of zero: one such would
-    otherwise make the whole profile -inf.
-    """
-    alive = np.isfinite(log10)
-    count = alive.sum(axis=1)
-    total = np.where(alive, log10, 0).sum(axis=1)
-    return np.where(count > 0, total / np.maximum(count, 1), -np.inf)
 
 
 def plain(name: str, layers: int) -> str:

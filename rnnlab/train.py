@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 
 from rnnlab.background import Interrupted, start, wait
 from rnnlab.model import SequenceModel
+from rnnlab.probes.omega import regulariser
 from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.trials import BATCH, local_batch, map_trials, stack
 
@@ -51,7 +52,7 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     """One update. A loss or gradient that is not finite leaves the parameters alone and ends the trial.
 
     The metrics' `taps` are the mean norms over the batch of the adjoints of one example's loss, [T] for
-    each carry component, by step (the last is lag 0).
+    each carry component, by step (the last is lag 0). `loss` is the task's alone, `omega` the regulariser's.
     """
     task, train = spec.task, spec.train
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
@@ -60,12 +61,16 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
 
     def loss_of(model, taps):
         outputs = model(batch.inputs, answers=task.answers, taps=taps)
-        return jnp.mean(task.losses(outputs, batch))
+        loss = jnp.mean(task.losses(outputs, batch))
+        if not train.omega:
+            return loss, (loss, {})
+        omega = regulariser(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
+        return loss + train.omega * omega.astype(loss.dtype), (loss, {"omega": omega})
 
     taps = state.model.tap_zeros(task.length, size)
-    loss, (gradient, norms) = jax.value_and_grad(loss_of, argnums=(0, 1))(state.model, taps)
+    (_, means), (gradient, norms) = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(state.model, taps)
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
-    loss, gradient, norms = jax.lax.pmean((loss, gradient, norms), BATCH)
+    (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
     norm = optax.tree.norm(gradient)
     updates, optimiser = train.optimiser().update(gradient, state.optimiser, state.model)
     finite = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
@@ -73,7 +78,7 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
     state = jax.tree.map(functools.partial(jnp.where, finite), moved, stopped)
     clipped = norm if train.clip_norm is None else jnp.minimum(norm, train.clip_norm)
-    return state, {"loss": loss, "norm": norm, "clipped": clipped, "taps": norms}
+    return state, {"loss": loss, "norm": norm, "clipped": clipped, "taps": norms} | also
 
 
 def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
@@ -143,7 +148,7 @@ def _record(state, metrics, held_out, taps):
         "eval/loss": held_out["loss"],
         "eval/accuracy": held_out["accuracy"],
         "taps": taps,
-    }
+    } | ({"train/omega": mean(metrics["omega"])} if "omega" in metrics else {})
 
 
 def initial_states(spec: TrialSpec, seeds: list[int]) -> TrainState:

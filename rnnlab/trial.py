@@ -34,6 +34,7 @@ class TrainSpec:
     decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
     momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
     clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
+    omega: float = field(0.0, "weight of the regulariser of Pascanu, Mikolov & Bengio 2013, eq. 9; theirs is 4", low=0)
     floss: int = field(0, "updates of gradient flossing (Engelken 2023) before training, with Adam at 1e-3", low=0)
     floss_k: int = field(16, "flossing: leading Lyapunov exponents pushed towards 0", low=1)
     window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)

@@ -9,7 +9,7 @@ from flax import nnx
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes import flow as probe
-from rnnlab.probes.flow import reach
+from rnnlab.probes.horizon import reach
 
 # Compiled as a whole: op by op, as Python would run it, compiling takes longer than the test
 gradient_flow = jax.jit(probe.gradient_flow, static_argnums=(2, 3))
@@ -131,19 +131,6 @@ def test_flow_of_flaxs_own_cell():
     flow = gradient_flow(model, xs, loss_of)
     assert sorted(flow) == ["layer0/c", "layer0/h"]
     assert np.isfinite(flow["layer0/c"].log10()).all()
-
-
-def test_reach_of_simple_profiles():
-    lags = np.arange(100)
-    assert reach(np.zeros(100)).half_life == np.inf
-    assert reach(np.zeros(100))[2:] == (99, True)
-    assert reach(0.1 * lags).decay_rate == pytest.approx(0.1 * np.log(10))
-    assert reach(-0.5 * lags, fraction=1e-2)[2:] == (4, False)
-    dead = np.full(100, -np.inf)
-    assert reach(dead) == (-np.inf, 0.0, 0, False)
-    dead[0] = 0.0
-    assert reach(dead) == (-np.inf, 0.0, 0, False)
-    assert reach(np.zeros(1)) == (-np.inf, 0.0, 0, True)
 
 
 def test_float64_flow_is_right_far_below_float32s_range_within_one_step():

@@ -162,31 +162,3 @@ def _log_norm(d: Array, exponent: Array) -> LogNorm:
     d, shift = _normalise(d)
     norm = jnp.sqrt(jnp.sum(jnp.square(d.astype(jnp.promote_types(d.dtype, jnp.float32))), axis=-1))
     return LogNorm(norm, exponent + shift)
-
-
-class Reach(NamedTuple):
-    """What a profile of log-norms says in numbers."""
-
-    decay_rate: float  # nats a step, the slope of the log-norm over lags: negative vanishes, positive explodes
-    half_life: float  # steps in which the norm halves; infinite where it does not fall
-    horizon: int  # the largest lag still above `fraction` of lag 0
-    censored: bool  # the horizon is the whole sequence: it may be longer
-
-
-def reach(log10_norms: Float[np.ndarray, " T"], fraction: float = 1e-3) -> Reach:
-    """Decay rate, half-life and horizon of one profile (log10 norms by lag, averaged over examples).
-
-    The rate is the least-squares slope over the lags where the norm is not exactly zero. A profile with
-    fewer than two such lags has rate -inf, half-life 0 and horizon 0: nothing leaves lag 0.
-    """
-    log10_norms = np.asarray(log10_norms, np.float64)
-    lags = np.arange(len(log10_norms))
-    alive = np.isfinite(log10_norms)
-    above = alive & (log10_norms - log10_norms[0] >= math.log10(fraction)) if alive[0] else alive & False
-    horizon = int(lags[above].max()) if above.any() else 0
-    censored = horizon == len(lags) - 1
-    if alive.sum() < 2:
-        return Reach(-math.inf, 0.0, horizon, censored)
-    rate = float(np.polyfit(lags[alive], log10_norms[alive], 1)[0] * math.log(10))
-    half_life = math.log(2) / -rate if rate < 0 else math.inf
-    return Reach(rate, half_life, horizon, censored)
