@@ -13,12 +13,12 @@ Command. python -m rnnlab.run --exp=lyapunov [--tier=smoke|quick|paper]
 
 import jax.numpy as jnp
 import numpy as np
+from rnnlab.probes.lyapunov import lyapunov_spectrum
 
 from rnnlab import figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.probes.lyapunov import lyapunov_spectrum
 from rnnlab.settings import load_experiment
 from rnnlab.style import GREY, legend, marks, panels, styled
 from rnnlab.sweep import product

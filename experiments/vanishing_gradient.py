@@ -15,13 +15,14 @@ Command. python -m rnnlab.run --exp=vanishing_gradient [--tier=smoke|quick|paper
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rnnlab.probes.lyapunov import lyapunov_spectrum
 
 from rnnlab import figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.probes.flow import LOG10_2, gradient_flow
-from rnnlab.probes.lyapunov import lyapunov_spectrum
+from rnnlab.probes.flow import gradient_flow
+from rnnlab.probes.scaled import LOG10_2
 from rnnlab.style import legend, marks, panels, styled
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding

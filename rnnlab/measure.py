@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from rnnlab.probes.flow import FlowSpec, LogNorm, gradient_flow
+from rnnlab.probes.flow import FlowSpec, gradient_flow
 from rnnlab.probes.horizon import mean_over_examples, reach
+from rnnlab.probes.scaled import LogNorm
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.train import TrainState

@@ -57,6 +57,14 @@ class SequenceModel(nnx.Module):
         _, ys = unroll(top, carry, ys[silent:], taps=tap, segment=segment)
         return self.readout(ys)
 
+    def step(self, carries: list[PyTree], x: Float[Array, "B D"]) -> tuple[list[PyTree], Float[Array, "B H"]]:
+        """One step of all layers: their carries, and what the top one says."""
+        new = []
+        for cell, carry in zip(self.cells, carries, strict=True):
+            carry, x = cell(carry, x)
+            new.append(carry)
+        return new, x
+
     def tap_zeros(self, length: int, batch_size: int) -> list[PyTree]:
         """Taps for every layer: their gradients are the adjoint norms [T, B] of each carry component."""
         carries = self.initial_carry(batch_size)

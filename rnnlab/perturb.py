@@ -36,11 +36,13 @@ def _evaluate(closed: core.ClosedJaxpr, args: list[Array], additions: dict[int, 
     """The outputs of a jaxpr, with additions to some (by number), each made where its variable is defined."""
     jaxpr = closed.jaxpr
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*closed.consts, *args], strict=True))
-    at_the_end, pending = {}, {}
+    at_the_end, pending = [None] * len(jaxpr.outvars), {}
     for number, addition in additions.items():
         var = jaxpr.outvars[number]
-        if isinstance(var, core.Literal) or var in values:
-            at_the_end[number] = addition  # handed through or constant: no equation of this step defines it
+        if isinstance(var, core.Literal) or var in values:  # handed through or constant: no equation here defines it
+            for other, out in enumerate(jaxpr.outvars):
+                if out is var:  # a y that is h, say: both are this component
+                    at_the_end[other] = addition if at_the_end[other] is None else at_the_end[other] + addition
         else:
             pending[var] = pending[var] + addition if var in pending else addition
 
@@ -62,4 +64,4 @@ def _evaluate(closed: core.ClosedJaxpr, args: list[Array], additions: dict[int, 
         for var, value in zip(eqn.outvars, out if eqn.primitive.multiple_results else [out], strict=True):
             values[var] = value + pending[var] if var in pending else value
     out = [read(var) for var in jaxpr.outvars]
-    return [value + at_the_end[i] if i in at_the_end else value for i, value in enumerate(out)]
+    return [value if more is None else value + more for value, more in zip(out, at_the_end, strict=True)]

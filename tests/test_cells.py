@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.cells import LSTM, Cell, CellSpec, VanillaRNN
+from rnnlab.cells import GRU, LSTM, Cell, CellSpec, VanillaRNN
 from rnnlab.discover import subclasses
+from rnnlab.scan import unroll
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 SPECS = sorted(subclasses(CellSpec).items())
@@ -163,3 +164,27 @@ def test_spectral_radius_is_what_was_asked_for(radius):
 def test_identity_initialisation():
     cell = VanillaRNN(features=4, recurrent="identity", activation="relu").build(2, rngs=nnx.Rngs(0))
     np.testing.assert_array_equal(cell.w_h[...], np.eye(4))
+
+
+def test_a_gru_is_flaxs_own_with_the_same_weights():
+    """Flax's GRUCell resets after the recurrent product too; it has no bias there."""
+    cell = GRU(features=5, update_bias=1.0, **FLOAT64).build(3, rngs=nnx.Rngs(0))
+    b = jax.random.normal(jax.random.key(1), (20,), jnp.float64).at[15:].set(0)
+    cell.b[...] = b
+    theirs = nnx.GRUCell(3, 5, rngs=nnx.Rngs(0), dtype=jnp.float64, param_dtype=jnp.float64)
+    theirs.dense_i.kernel[...], theirs.dense_h.kernel[...] = cell.w_x[...], cell.w_h[...]
+    theirs.dense_i.bias[...] = b[:15]
+    xs = jax.random.normal(jax.random.key(2), (7, 2, 3), jnp.float64)
+    want = jax.lax.scan(theirs, jnp.zeros((2, 5)), xs)[1]
+    np.testing.assert_allclose(jax.lax.scan(cell, cell.initialize_carry((2, 3)), xs)[1], want, rtol=1e-12)
+    np.testing.assert_allclose(unroll(cell, cell.initialize_carry((2, 3)), xs)[1], want, rtol=1e-12)
+
+
+def test_a_grus_hidden_candidate_bias_is_reset_with_its_product():
+    """n = tanh(x w + b_x + r (h w + b_h)), the second bias of cuDNN and PyTorch: at r = 0 it is gone."""
+    cell = GRU(features=2, update_bias=-50.0, **FLOAT64).build(3, rngs=nnx.Rngs(0))  # u = 0: h is n
+    h, x = jnp.array([[0.3, -0.2]]), jnp.zeros((1, 3))
+    cell.b[...] = cell.b[...].at[6:].set(7.0).at[:2].set(-50.0)
+    np.testing.assert_allclose(cell(h, x)[1], 0, atol=1e-18)
+    cell.b[...] = cell.b[...].at[:2].set(50.0)
+    np.testing.assert_allclose(cell(h, x)[1], jnp.tanh(h @ cell.w_h[...][:, 4:] + 7.0), rtol=1e-12)

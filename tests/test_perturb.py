@@ -61,3 +61,13 @@ def test_an_addition_reaches_uses_within_a_jitted_step_and_a_hidden_one_is_refus
     assert perturbed(jax.jit(step))(*args)[1] == 64.0
     with pytest.raises(TypeError, match="hides how a step uses its carry"):
         perturbed(jax.checkpoint(step))(*args)
+
+
+def test_an_addition_to_a_component_handed_through_reaches_the_y_that_it_is():
+    """h_t = z_t, linear: y_t is h_t, so a tap on h_t counts the loss at y_t."""
+
+    def step(z):
+        return z, z
+
+    carry, y = perturbed(step)(jnp.ones(()), jnp.array(2.0))
+    assert carry == y == 3.0

@@ -36,6 +36,7 @@ class Cell(nnx.RNNCellBase):
     """
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
+    blocks: ClassVar[tuple[str, ...]] = ()  # the gate that each H columns of z belong to; left out, `gates` in order
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array, b: Array):
         dtype = jnp.dtype(spec.param_dtype)

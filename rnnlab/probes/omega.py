@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from rnnlab.model import SequenceModel
-from rnnlab.probes.flow import _NOTHING, _normalise, _scale, _stack
+from rnnlab.probes.scaled import NOTHING, common_frame, normalise
 from rnnlab.projected import hidden
 
 Losses = Callable[[Float[Array, "N B K"]], Float[Array, " B"]]
@@ -100,7 +100,7 @@ def _passed(model, inputs, losses, answers) -> list[_Parts]:
     carries = model.initial_carry(inputs.shape[1])
 
     def forward(carries, x):
-        new, y = _stack(model, carries, x)
+        new, y = model.step(carries, x)
         return new, (carries, y)
 
     _, (before, ys) = jax.lax.scan(forward, carries, inputs)
@@ -111,15 +111,13 @@ def _passed(model, inputs, losses, answers) -> list[_Parts]:
     def body(state, step):
         d_carries, exponent = state
         carries, x, d_y = step
-        d_y, entering = _normalise(d_y)
-        common = jnp.maximum(exponent, entering)
-        d_carries, d_y = _scale(d_carries, exponent - common), _scale(d_y, entering - common)
+        d_y, entering = normalise(d_y, jnp.zeros_like(exponent))
+        d_carries, d_y, common = common_frame(d_carries, exponent, d_y, entering)
         d_before, parts = _layers_back(model.cells, carries, x, d_carries, d_y)
-        d_before, shift = _normalise(d_before)
-        return (d_before, jnp.maximum(common + shift, _NOTHING)), parts
+        return normalise(d_before, common), parts
 
     zero = jax.tree.map(jnp.zeros_like, carries)
-    start = zero, jnp.full(inputs.shape[1], _NOTHING, jnp.int32)
+    start = zero, jnp.full(inputs.shape[1], NOTHING, jnp.int32)
     _, passed = jax.lax.scan(body, start, (before, inputs, d_ys), reverse=True)
     # The first step leads from the initial carry, which is no state of the sequence
     return jax.lax.stop_gradient(jax.tree.map(lambda part: part[:0:-1], passed))

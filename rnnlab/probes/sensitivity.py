@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rnnlab.model import SequenceModel
-from rnnlab.probes.flow import _NOTHING, LogNorm, _normalise, _scale, _stack
+from rnnlab.probes.scaled import LogNorm, normalise, scale
 
 
 def sensitivity(model: SequenceModel, inputs: Float[Array, "T B D"]) -> LogNorm:
@@ -40,7 +40,7 @@ def _jacobian(model, inputs) -> tuple[Float[Array, "K T B D"], Int[Array, "K T B
     carries = model.initial_carry(inputs.shape[1])
 
     def forward(carries, x):
-        new, y = _stack(model, carries, x)
+        new, y = model.step(carries, x)
         return new, (carries, y)
 
     _, (before, ys) = jax.lax.scan(forward, carries, inputs)
@@ -48,26 +48,22 @@ def _jacobian(model, inputs) -> tuple[Float[Array, "K T B D"], Int[Array, "K T B
 
     def walk(direction):
         (d_y,) = pull_readout(jnp.broadcast_to(direction, output.shape))
-        _, pull = jax.vjp(
-            lambda carries, x: _stack(model, carries, x), jax.tree.map(lambda c: c[-1], before), inputs[-1]
-        )
+        _, pull = jax.vjp(model.step, jax.tree.map(lambda c: c[-1], before), inputs[-1])
         zero = jax.tree.map(jnp.zeros_like, carries)
-        d_y, exponent = _normalise(d_y)
+        d_y, exponent = normalise(d_y, jnp.zeros(d_y.shape[:-1], jnp.int32))
         d_carries, d_x = pull((zero, d_y))
 
         def body(state, step):
             d_carries, exponent = state
-            d_carries, shift = _normalise(d_carries)
-            exponent = jnp.maximum(exponent + shift, _NOTHING)
-            _, pull = jax.vjp(lambda carries, x: _stack(model, carries, x), *step)
+            d_carries, exponent = normalise(d_carries, exponent)
+            _, pull = jax.vjp(model.step, *step)
             d_carries, d_x = pull((d_carries, jnp.zeros_like(d_y)))
             return (d_carries, exponent), (d_x, exponent)
 
         earlier = jax.tree.map(lambda a: a[:-1], (before, inputs))
         _, (d_xs, exponents) = jax.lax.scan(body, (d_carries, exponent), earlier, reverse=True)
         d_xs = jnp.concatenate([d_x[None], d_xs[::-1]])
-        d_xs, shift = jax.vmap(_normalise)(d_xs)
-        return d_xs, jnp.maximum(jnp.concatenate([exponent[None], exponents[::-1]]) + shift, _NOTHING)
+        return normalise(d_xs, jnp.concatenate([exponent[None], exponents[::-1]]))
 
     return jax.vmap(walk)(jnp.eye(output.shape[-1], dtype=output.dtype))
 
@@ -75,6 +71,6 @@ def _jacobian(model, inputs) -> tuple[Float[Array, "K T B D"], Int[Array, "K T B
 def _combined(d_xs: Float[Array, "K T B D"], exponent: Int[Array, "K T B"]) -> LogNorm:
     """The Frobenius norm over outputs and inputs, each output brought to the exponent of the largest."""
     common = jnp.max(exponent, axis=0)
-    d_xs = jax.vmap(jax.vmap(_scale))(d_xs, exponent - common)
+    d_xs = scale(d_xs, exponent - common)
     d_xs = d_xs.astype(jnp.promote_types(d_xs.dtype, jnp.float32))
     return LogNorm(jnp.sqrt(jnp.sum(jnp.square(d_xs), axis=(0, -1))), common)

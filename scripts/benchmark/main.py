@@ -7,7 +7,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
 
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
-    scripts/bench --only=taps,segments --json=F  sections: speed, taps, segments, memory, limit
+    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SHAPES = [  # B, T, D, H
 ]
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
-SECTIONS = ["speed", "taps", "segments", "memory", "limit"]
+SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit"]
 CHOICES = [*FRAMEWORKS, *SECTIONS, *map(str, range(len(SHAPES)))]
 
 
@@ -142,6 +142,10 @@ class Bench:
         kinds = {"without": "gradient", "with": "tapped"}
         return self._measure({name: self._prepare(self.rnnlab, kind, shape=shape) for name, kind in kinds.items()})
 
+    def flow(self, shape: list[int]) -> dict[str, Any]:
+        kinds = {"gradient": "answer", "flow": "flow"}
+        return self._measure({name: self._prepare(self.rnnlab, kind, shape=shape) for name, kind in kinds.items()})
+
     def segments(self, shape: list[int]) -> dict[str, Any]:
         own = self.rnnlab.ask("segments", options={"shape": shape})["own"]
         lengths = [16, 64] if self.quick else SEGMENTS
@@ -149,8 +153,8 @@ class Bench:
         jobs = {n: self._prepare(self.rnnlab, "gradient", shape=shape, segment=n) for n in lengths}
         return {"own": own, "times": self._measure(jobs)}
 
-    def memory(self) -> dict[str, float]:
-        return self.rnnlab.ask("memory")
+    def memory(self) -> dict[str, Any]:
+        return {"gradient": self.rnnlab.ask("memory"), "flow": self.rnnlab.ask("flow memory")}
 
     def limit(self, shape: list[int]) -> dict[str, Any]:
         constants = self.rnnlab.ask("constants", options={"shape": shape})

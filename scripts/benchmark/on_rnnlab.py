@@ -12,22 +12,33 @@ from worker import Job, serve
 
 from rnnlab.canary import check_jax
 from rnnlab.cells import LSTM
+from rnnlab.model import SequenceModel
+from rnnlab.probes.flow import gradient_flow
 from rnnlab.scan import choose_segment, hidden, unroll
 from rnnlab.trials import BATCH, describe_devices, layout, local_batch, map_trials, stack, use_every_core
 
 FAR = [8, 16384, 2, 64]  # the shape of the memory figures
+FARTHEST = [1, 1_000_000, 2, 64]  # and of a flow profile's
 
 
 def _cell(shape: list[int]):
     return LSTM(features=shape[3]).build(shape[2], rngs=nnx.Rngs(0))
 
 
-def _spread(trial, shape: list[int]) -> Job:
-    """`trial(cell, this device's part of the inputs)`, averaged over the devices."""
+def _model(shape: list[int]) -> SequenceModel:
+    return SequenceModel(LSTM(features=shape[3]), shape[2], 1, rngs=nnx.Rngs(0))
+
+
+def _losses(outputs):
+    return jnp.sum(outputs**2, axis=(0, 2))
+
+
+def _spread(trial, shape: list[int], build=_cell) -> Job:
+    """`trial(what build makes, this device's part of the inputs)`, averaged over the devices."""
     batch, length, inputs, _ = shape
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
     run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), 1, batch)
-    cells = stack([_cell(shape)])
+    cells = stack([build(shape)])
     return Job(lambda: jax.block_until_ready(run(cells)))
 
 
@@ -55,6 +66,21 @@ def tapped(shape: list[int]) -> Job:
     return _spread(trial, shape)
 
 
+def answer(shape: list[int]) -> Job:
+    """The gradient of a loss at the last step of a whole model."""
+    return _spread(jax.grad(lambda model, xs: jnp.mean(_losses(model(xs, answers=1)))), shape, _model)
+
+
+def flow(shape: list[int]) -> Job:
+    """The same loss's flow profile: log-norms of dL/dh_t and dL/dc_t at every lag, in full and along the cell path."""
+
+    def profile(model, xs):
+        norms = gradient_flow(model, xs, _losses)
+        return {name: jnp.mean(jnp.log2(n.mantissa) + n.exponent, axis=1) for name, n in norms.items()}
+
+    return _spread(profile, shape, _model)
+
+
 def plain(shape: list[int]) -> Job:
     """The gradient by `jax.lax.scan`, in the same layout: what the engine is worth."""
 
@@ -69,6 +95,15 @@ def segments(shape: list[int]) -> dict[str, int]:
     batch, length, _, features = shape
     parts = layout(1, batch)[1]
     return {"own": choose_segment(length, (batch // parts, features)), "devices": parts}
+
+
+def flow_memory() -> float:
+    """XLA's memory in MiB for a flow profile over 1,000,000 steps, results included, on one device."""
+    batch, length, inputs, _ = FARTHEST
+    probe = jax.jit(lambda model, xs: gradient_flow(model, xs, _losses))
+    compiled = probe.lower(_model(FARTHEST), jax.ShapeDtypeStruct((length, batch, inputs), jnp.float32)).compile()
+    found = compiled.memory_analysis()
+    return (found.temp_size_in_bytes + found.output_size_in_bytes) / 2**20
 
 
 def memory() -> dict[str, float]:
@@ -104,6 +139,7 @@ def canary() -> str:
 if __name__ == "__main__":
     word = use_every_core()
     assert word is None, word
-    jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain} | calibrate.JOBS
-    words = {"about": about, "canary": canary, "segments": segments, "memory": memory}
+    jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
+    jobs |= calibrate.JOBS
+    words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
     serve(jobs, words | {"constants": calibrate.constants})

@@ -13,7 +13,9 @@ from turns import BUSY, Spread, Timed, ratio
 AT_LEAST = {"torch": 1.25, "flax": 1.5}  # geometric mean over the shapes, forward + backward
 NO_SHAPE_BELOW = 0.95
 TAP_AT_MOST = 1.05
+FLOW_AT_MOST = 3  # gradient steps that a flow profile costs
 MEMORY_AT_LEAST = 50
+FLOW_MEMORY_AT_MOST = 2048  # MiB, at T = 1,000,000
 Shape = tuple[int, int, int, int]
 
 
@@ -140,6 +142,17 @@ def show_taps(console: Console, taps: dict[Shape, Any]) -> None:
     console.print(table)
 
 
+def show_flow(console: Console, flow: dict[Shape, Any]) -> None:
+    title = (
+        "A flow profile: every log-norm of dL/dh_t and dL/dc_t, in full and along the cell path, loss at the last step"
+    )
+    table = _table(title, "gradient ms", "flow ms", "flow / gradient", "disturbed")
+    for shape, times in flow.items():
+        cost = ratio(times["flow"], times["gradient"])
+        table.add_row(_name(shape), *map(_milliseconds, times.values()), _spread(cost), _noise(times))
+    console.print(table)
+
+
 def show_segments(console: Console, segments: dict[Shape, Any]) -> None:
     table = _table(
         "Segments: time of a gradient step over that with rnnlab's own segment", "own", "others", "disturbed"
@@ -154,12 +167,16 @@ def show_segments(console: Console, segments: dict[Shape, Any]) -> None:
     console.print(table)
 
 
-def show_memory(console: Console, memory: dict[str, float]) -> None:
+def show_memory(console: Console, measured: dict[str, Any]) -> None:
+    memory = measured["gradient"]
     console.print("Temporary memory of a gradient, loss at the last step, B, T, D, H = 8, 16384, 2, 64, one device:")
     for name, mebibytes in memory.items():
         console.print(
             f"  {name}: {mebibytes:.1f} MiB, {memory['jax.lax.scan'] / mebibytes:.0f} times less than jax.lax.scan"
         )
+    console.print(
+        f"Memory of a flow profile, B, T, D, H = 1, 1000000, 2, 64, results included: {measured['flow']:.0f} MiB"
+    )
 
 
 def show_limit(console: Console, limits: dict[Shape, Any]) -> None:
@@ -182,6 +199,7 @@ def show_limit(console: Console, limits: dict[Shape, Any]) -> None:
 SECTIONS = {
     "speed": show_speed,
     "taps": show_taps,
+    "flow": show_flow,
     "segments": show_segments,
     "memory": show_memory,
     "limit": show_limit,
@@ -210,10 +228,23 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
         max(costs, default=None),
         max(costs) <= TAP_AT_MOST if costs else None,
     )
-    memory = results.get("memory", {})
+    profiles = [ratio(times["flow"], times["gradient"]).median for times in results.get("flow", {}).values()]
+    dearest = max(profiles, default=None)
+    judge(
+        f"flow profile at most {FLOW_AT_MOST} gradient steps at every shape",
+        dearest,
+        dearest and dearest <= FLOW_AT_MOST,
+    )
+    memory = results.get("memory", {}).get("gradient", {})
     own = next((m for name, m in memory.items() if "own" in name), None)
     gain = own and memory["jax.lax.scan"] / own
     judge(f"memory at least {MEMORY_AT_LEAST} times less than jax.lax.scan", gain, gain and gain >= MEMORY_AT_LEAST)
+    far = results.get("memory", {}).get("flow")
+    judge(
+        f"memory of a flow profile at T = 1,000,000 at most {FLOW_MEMORY_AT_MOST} MiB",
+        far,
+        far and far <= FLOW_MEMORY_AT_MOST,
+    )
     return found
 
 
