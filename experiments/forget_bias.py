@@ -14,12 +14,15 @@ Command. python -m rnnlab.run --exp=forget_bias [--tier=smoke|quick|paper]
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 
-from rnnlab import figures, stats
+from rnnlab import figures, probe_figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM
 from rnnlab.claims import Claim, claims_table, summary
+from rnnlab.probes.gates import gate_map
+from rnnlab.probes.paths import gradient_paths
 from rnnlab.settings import load_experiment
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding
@@ -48,6 +51,24 @@ def arms(tier):
     return found
 
 
+def probes(spec):
+    return {"paths": shares, "gates": time_scales}
+
+
+def shares(model, inputs, losses, answers):
+    """What each path adds to dL/dc by lag, the mean over examples; see rnnlab.probes.paths."""
+    lags = np.unique(np.geomspace(1, len(inputs), 120).round().astype(int)) - 1
+    found = gradient_paths(model, inputs, losses, answers)["layer0/c"].along
+    roads = {name: jnp.ldexp(s.mantissa, s.exponent)[lags] for name, s in found.items()}
+    parts = {"direct": roads["direct"]} | {f"via {g}": roads[f"via {g}"] - roads["direct"] for g in "gifo"}
+    parts["cross"] = 1 - sum(parts.values())
+    return {name: jnp.nanmean(part, axis=1) for name, part in parts.items()} | {"lag": jnp.asarray(lags)}
+
+
+def time_scales(model, inputs, losses, answers):
+    return {"tau": gate_map(model, inputs).tau}
+
+
 def report(results):
     tasks = figures.by_task(results)
     far, cells = max(tasks.items(), key=lambda item: int(item[0].split()[-1]))
@@ -58,6 +79,10 @@ def report(results):
         claims = [claim._replace(met=None) for claim in claims]
     drawn = {
         "flow": figures.flow_figure(results, full="c"),
+        "paths": probe_figures.shares_figure(cells),
+        "paths_trained": probe_figures.shares_figure(cells, "trained"),
+        "tau": probe_figures.tau_figure(results),
+        "map": probe_figures.map_figure(results),
         "learning": figures.learning_figure(results),
         "reach": figures.reach_figure(results),
     }

@@ -13,12 +13,13 @@ Command. python -m rnnlab.run --exp=lyapunov [--tier=smoke|quick|paper]
 
 import jax.numpy as jnp
 import numpy as np
-from rnnlab.probes.lyapunov import lyapunov_spectrum
 
-from rnnlab import figures, stats
+from rnnlab import figures, probe_figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
+from rnnlab.probes.jacobians import singular_values
+from rnnlab.probes.lyapunov import lyapunov_spectrum
 from rnnlab.settings import load_experiment
 from rnnlab.style import GREY, legend, marks, panels, styled
 from rnnlab.sweep import product
@@ -52,7 +53,14 @@ def arms(tier):
 
 
 def probes(spec):
-    return {"lyapunov": spectrum}
+    return {"lyapunov": spectrum, "jacobian": fan}
+
+
+def fan(model, inputs, losses, answers):
+    """log10 singular values of d state_T / d state_{T-k} along the first sequence."""
+    lags = np.unique(np.linspace(1, len(inputs), 25).round().astype(int))
+    found = singular_values(model.cells[-1], inputs[:, :1], lags.tolist())
+    return {"lag": found.lags, "log10": found.log[:, 0] / jnp.log(10)}
 
 
 def spectrum(model, inputs, losses, answers):
@@ -68,6 +76,8 @@ def report(results):
         claims = [claim._replace(met=None) for claim in claims]
     drawn = {
         "exponents": exponent_figure(cells, needed),
+        "singular_values": probe_figures.singular_figure(cells),
+        "singular_values_trained": probe_figures.singular_figure(cells, "trained"),
         "flow": figures.flow_figure(results),
         "learning": figures.learning_figure(results),
     }

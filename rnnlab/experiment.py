@@ -14,7 +14,7 @@ from rnnlab.checkpoint import Checkpoints
 from rnnlab.folder import RunFolder, slug
 from rnnlab.measure import Probe, flow_probe, measure, own_measurements, own_probes, plain, thin
 from rnnlab.progress import Progress
-from rnnlab.recorder import LINES, Recorder, write_overview
+from rnnlab.recorder import LINES, Recorder, map_lags, write_overview
 from rnnlab.settings import ArmSpec, SettingError, flat, varied
 from rnnlab.train import (
     DIVERGED,
@@ -116,6 +116,14 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping, probes):
         recorder.close()
 
 
+def _map(records, length):
+    """The adjoint's log10 norm over training and lag, as the taps of training found it."""
+    if not records:
+        return None
+    log10 = [record["flow/log10_h"] for record in records]
+    return {"step": [r["step"] for r in records], "lag": map_lags(length).tolist(), "log10": log10}
+
+
 def _lines(folder, kind, arm):
     return [record for record in read_jsonl(folder.path / f"{kind}.jsonl") if record["arm"] == arm]
 
@@ -137,6 +145,7 @@ def _result(name, spec, state, seed, records, probed, first, last):
         "eval": final,
         "curve": {"step": [r["step"] for r in mine]} | {key: [r[key] for r in mine] for key in keys},
         "reach": {"init": first["reach"][seed], "trained": last["reach"][seed]},
+        "map": _map(mine, spec.task.length) if seed == 0 else None,
         "probes": [{"step": r["step"]} | r["found"] for r in probed if r["seed"] == seed],
         "profiles": {"init": first["thin"][seed], "trained": thin(last["profiles"][seed])},
     }
