@@ -23,13 +23,11 @@ from rnnlab.cells import LSTM
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.gates import gate_map
 from rnnlab.probes.paths import gradient_paths
-from rnnlab.settings import load_experiment
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding
 
 BIASES = [0, 1, 3, 5]
 STEPS = {"smoke": {40: 20}, "quick": {200: 2000, 1000: 500}, "paper": {200: 20_000, 1000: 50_000}}  # updates, by T
-needed_lags = load_experiment("long_memory").needed_lags
 
 
 def config(tier):

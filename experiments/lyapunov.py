@@ -20,14 +20,12 @@ from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.jacobians import singular_values
 from rnnlab.probes.lyapunov import lyapunov_spectrum
-from rnnlab.settings import load_experiment
 from rnnlab.style import GREY, legend, marks, panels, styled
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding
 
 LENGTH = {"smoke": 20, "quick": 100, "paper": 500}
 K = 8  # leading exponents followed, and flossed
-needed_lags = load_experiment("long_memory").needed_lags
 
 
 def config(tier):

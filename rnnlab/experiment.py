@@ -25,6 +25,8 @@ from rnnlab.train import (
 )
 from rnnlab.writers import read_json, read_jsonl, write_json
 
+SHOWN = ("cell", "cell.features", "task", "task.length", "train.learning_rate")  # in TensorBoard's HParams always
+
 
 def run_arms(
     arms: Mapping[str, ArmSpec],
@@ -40,7 +42,8 @@ def run_arms(
     `stopping()` becomes true, after saving.
     """
     check_names(arms)
-    domains = varied({name: flat(spec) for name, spec in arms.items()})
+    settings = {name: flat(spec) for name, spec in arms.items()}
+    domains = {path: list(dict.fromkeys(s[path] for s in settings.values())) for path in SHOWN} | varied(settings)
     write_overview(folder, domains)
     sizes: dict[str, Any] = {}
     trials = []
@@ -162,6 +165,7 @@ def gather(
     """All that a report reads: `results.json`."""
     environment = read_json(folder.path / "environment.json")
     timings = read_jsonl(folder.path / "timings.jsonl")
+    tasks = {arm.rpartition("/")[0]: spec.task for arm, spec in arms.items()}
     seconds = {(r["arm"], r["step"]): r["seconds"] for r in timings}
     return {
         "experiment": name,
@@ -172,7 +176,8 @@ def gather(
         "environment": environment,
         "seconds": round(sum(seconds.values()), 1),
         "settings": {arm: flat(spec) for arm, spec in arms.items()},
-        "needed_lag": module.needed_lags(arms) if hasattr(module, "needed_lags") else {},
+        "needed_lag": {task: spec.needed_lag for task, spec in tasks.items() if spec.needed_lag is not None},
+        "rule": {task: f"held-out accuracy of at least {spec.solved_accuracy:g}" for task, spec in tasks.items()},
         "chance": {arm: float(spec.task.chance) for arm, spec in arms.items()},
         "trials": trials,
     }

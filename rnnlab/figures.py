@@ -24,7 +24,7 @@ FLOOR = -45  # log10: lower adjoints leave the frame, or they would squeeze the 
 UNDERFLOW = math.log10(1.17549435e-38)  # the smallest normal float32
 WHEN = {"init": "at initialisation", "trained": "after training"}
 THRESHOLD = {"color": GREY, "lw": 0.8}
-NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "lag that the task needs"}
+NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "least lag that the task needs"}
 PATH = {"ls": (0, (4, 1.5)), "mfc": "white"}
 CHANCE = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "label": "chance (no memory)"}
 CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
@@ -84,7 +84,8 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     figure.set_label(
         f"Gradient flow by lag. Solid: norm of dL/d{full}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
         "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
-        f"A curve's horizon is where it last crosses the grey line. Values below 1e{FLOOR} lie outside the frame."
+        "A trial's horizon is where its own curve last crosses the grey line. "
+        f"Values below 1e{FLOOR} lie outside the frame."
     )
     return figure
 

@@ -8,6 +8,7 @@ import platform
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -71,7 +72,8 @@ def slug(name: str) -> str:
 
 def command() -> str:
     """This command, as a user would type it again."""
-    return shlex.join(["python", "-m", "rnnlab.run", *sys.argv[1:]])
+    typed = shlex.split(os.environ.get("RNNLAB_COMMAND", "python -m rnnlab.run"))  # scripts/run says how it was called
+    return shlex.join([*typed, *sys.argv[1:]])
 
 
 def environment() -> dict[str, str]:
@@ -80,6 +82,7 @@ def environment() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         **versions,
+        "revision": _revision(),
         "platform": platform.platform(),
         "processor": _processor(),
         "devices": describe_devices(),
@@ -123,6 +126,15 @@ def _installed(name):
         return False
 
 
+def _revision() -> str:
+    """The commit of the checkout that rnnlab is imported from, "-dirty" if changed; "" where there is none."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists() or not shutil.which("git"):
+        return ""
+    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -137,7 +149,10 @@ def _check_place(path: Path) -> None:
         raise SettingError(f"--workdir={path}: {existing} is a file; name a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise SettingError(f"--workdir={path}: {existing} cannot be written; name a folder of your own")
-    free = shutil.disk_usage(existing).free
+    usage = shutil.disk_usage(existing)
+    if not getattr(usage, "total", 1):
+        raise SettingError(f"--workdir={path}: {existing} is no place for files; name a folder of your own")
+    free = usage.free
     if free < FREE:
         raise SettingError(
             f"--workdir={path}: the disk has {free >> 20} MiB left, a run needs {FREE >> 20}; make room or name another"
@@ -145,16 +160,24 @@ def _check_place(path: Path) -> None:
 
 
 def _check_same(known: Path, config: Mapping[str, Any]) -> None:
+    found = read_json(known)
     try:
-        found = read_json(known)
         found_flat, wanted = _flat(found), _flat(config)
-    except (ValueError, AttributeError) as error:
-        raise SettingError(f"{known}: damaged ({error}); name another --workdir, or remove that folder") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise SettingError(f"{known}: damaged (no configuration); name another --workdir, or remove it") from error
+    if set(found["arms"]) != set(config["arms"]) and found.get("experiment") == config["experiment"]:
+        here, there = (len(c["arms"]) for c in (config, found))
+        raise SettingError(
+            f"--workdir={known.parent}: holds a run with another configuration: {there} arms "
+            f"({', '.join(list(found['arms'])[:3])}{', ...' * (there > 3)}), now {here} are asked for; "
+            "name another --workdir, or remove that folder"
+        )
     if set(found["arms"]) == set(config["arms"]) and list(found["arms"]) != list(config["arms"]):
         raise SettingError(f"--workdir={known.parent}: holds a run with the same arms in another order; name another")
     differing = [key for key in sorted({*found_flat, *wanted}) if found_flat.get(key) != wanted.get(key)]
     if differing:
-        shown = [f"{key} ({found_flat.get(key, 'absent')} there, {wanted.get(key, 'absent')} now)" for key in differing]
+        pairs = [(k.split(": ")[-1], found_flat.get(k, "absent"), wanted.get(k, "absent")) for k in differing]
+        shown = [f"{path} ({there} there, {here} now)" for path, there, here in dict.fromkeys(pairs)]
         more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
         raise SettingError(
             f"--workdir={known.parent}: holds a run with another configuration: {'; '.join(shown[:4])}{more}; "

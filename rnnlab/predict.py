@@ -14,18 +14,20 @@ from rnnlab.settings import ArmSpec
 from rnnlab.train import compile_windows, initial_states
 
 
-def predict_seconds(arms: Mapping[str, ArmSpec]) -> float:
+def predict_seconds(arms: Mapping[str, ArmSpec], say: Callable[[str], None] = lambda text: None) -> float:
     """About how long a run takes at most on this machine, from a few updates and a probe of each kind of arm.
 
     Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with
     the length of the sequence, so long ones are timed at 500 steps and scaled. Compilation counts once an arm.
+    `say` is told what is being timed.
     """
     measured: dict[Any, _Seconds] = {}
     total = 0.0
-    for spec in arms.values():
+    for name, spec in arms.items():
         short = chz.replace(spec, task=chz.replace(spec.task, length=min(spec.task.length, 500)))
         kind = (type(spec.cell), spec.cell.features, spec.layers, short.task, spec.train, spec.seeds, spec.flow)
         if kind not in measured:
+            say(f"  timing {name}")
             measured[kind] = _seconds(short)
         cost = measured[kind]
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)

@@ -53,6 +53,11 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         arms.setdefault(trial["arm"], []).append(trial)
     rows = [[arm] + [cell(trials, arm) for cell in columns.values()] for arm, trials in arms.items()]
     caption = f"Reach by arm; a horizon is the largest lag whose dL/dh is above {results['fraction']:g} of lag 0."
+    rules: dict[str, list[str]] = {}
+    for task, rule in results["rule"].items():
+        rules.setdefault(rule, []).append(task)
+    if rules:
+        caption += " Learned: " + "; ".join(f"{rule} ({', '.join(tasks)})" for rule, tasks in rules.items()) + "."
     if any(len(trials) > 1 for trials in arms.values()):
         caption += " In brackets: 95 % intervals over trials, for a median of up to 5 trials their range."
     return Table(caption, ["arm", *columns], rows)
@@ -99,6 +104,20 @@ def _final(trials: Sequence[Any], name: str) -> str:
     return format_interval(stats.median([t["eval"][name] for t in trials if t["status"] != "diverged" and t["eval"]]))
 
 
+def trials_table(results: Mapping[str, Any]) -> Table:
+    """One row a trial, one number a cell: what a statistics program reads."""
+    rows = []
+    for trial in results["trials"]:
+        row = {name: trial[name] for name in ("arm", "seed", "status", "steps", "learned_at", "sequences")}
+        row |= {f"held-out {name}": value for name, value in trial["eval"].items()}
+        for when, reached in trial["reach"].items():
+            for name, values in reached.items():
+                row |= {f"{when} {name} {quantity}": value for quantity, value in values.items()}
+        rows.append(row)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return Table("Trials.", columns, [[str(row.get(column, "")) for column in columns] for row in rows])
+
+
 def definitions(fraction: float) -> dict[str, str]:
     """What each quantity of a report is, in one line each."""
     return {
@@ -129,6 +148,7 @@ def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> None:
         name = "table" if number == 1 else f"table_{number}"
         for ending, form in forms.items():
             write_whole(folder / f"{name}.{ending}", form(table).encode())
+    write_whole(folder / "trials.csv", csv(trials_table(results)).encode())
     write_whole(folder / "report.html", html_page(results, verdict, pngs).encode())
 
 
@@ -139,7 +159,7 @@ def html_page(results: Mapping[str, Any], verdict: Verdict, pngs: Mapping[str, b
     minutes, seconds = divmod(round(results["seconds"]), 60)
     tasks = by_task(results)
     facts = f"{results['experiment']}, tier {results['tier']}: {len(tasks)} tasks, {len(results['settings'])} arms, "
-    facts += f"{len(trials)} trials, {f'{minutes} min ' * bool(minutes)}{seconds} s"
+    facts += f"trials {len(trials)}, {f'{minutes} min ' * bool(minutes)}{seconds} s"
     parts = [
         f"<h1>{escape(results['question'])}</h1>",
         f'<p class="verdict">{escape(verdict.sentence)}</p>',

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import difflib
 import os
 import shlex
-import signal
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -20,27 +25,36 @@ _LATE = trials.use_every_core()  # before anything below makes JAX start its bac
 import jax  # noqa: E402
 
 from rnnlab import report, settings  # noqa: E402
-from rnnlab.background import Interrupted  # noqa: E402
+from rnnlab.background import Interrupted, start, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
 from rnnlab.experiment import gather, run_arms  # noqa: E402
 from rnnlab.folder import RunFolder, command, slug  # noqa: E402
 from rnnlab.predict import predict_seconds  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
-from rnnlab.writers import Damaged, write_json  # noqa: E402
+from rnnlab.writers import Damaged, read_json, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
-flags.DEFINE_string("tier", "quick", "smoke (seconds), quick (minutes) or paper (hours)")
-flags.DEFINE_string("workdir", None, "the run's folder; left out, runs/EXP-TIER here. The same folder goes on")
+flags.DEFINE_string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a night and more; predicted)")
+flags.DEFINE_string(
+    "workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it"
+)
 flags.DEFINE_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
 flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
 OURS = ("exp", "tier", "workdir", "arms", "list")
 
 
+class Screen(Console):
+    """A console whose reader may go away (`| head`): the run goes on without it."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
-    console = Console()
+    console = Screen()
     try:
         return _main(argv[1:], console)
     except (settings.SettingError, Damaged) as error:
@@ -79,12 +93,11 @@ def _main(words: list[str], console: Console) -> int:
         progress.warn(_LATE)
     if folder.changed:
         progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
-    if FLAGS.tier == "paper" and not folder.resumed:
-        progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
-        progress.say(f"at most about {clock(predict_seconds(arms))} on this machine; less where trials end early")
     stop = _stop_on_signals()
     began = time.monotonic()
     try:
+        if FLAGS.tier == "paper":
+            _say_how_long(arms, folder, progress, lambda: bool(stop))
         own = {"probes": module.probes} if hasattr(module, "probes") else {}
         results_trials = run_arms(arms, folder, progress, lambda: bool(stop), **own)
     except Interrupted:
@@ -95,15 +108,29 @@ def _main(words: list[str], console: Console) -> int:
     finally:
         progress.stop()
     results = gather(module, FLAGS.exp, FLAGS.tier, arms, results_trials, folder)
-    write_json(workdir / "results.json", results)
+    write_json(workdir / "results.json", results)  # first: a report that fails loses nothing
     verdict = module.report(results)
+    write_json(workdir / "results.json", results | {"verdict": verdict.sentence})
     report.write(results, verdict, workdir)
     for table in verdict.tables:
         terminal(table, console)
     progress.say(f"\n{verdict.sentence}")
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
-    progress.say(f"tensorboard --logdir {shlex.quote(str(workdir / 'tensorboard'))}")
+    beside = Path(sys.executable).with_name("tensorboard")  # of an environment that need not be active
+    program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
+    progress.say(shlex.join([program, "--logdir", str(workdir / "tensorboard")]))
     return 0
+
+
+def _say_how_long(arms, folder, progress, stopping) -> None:
+    """The prediction, made once a folder."""
+    known = folder.path / "prediction.json"
+    if not known.exists():
+        progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
+        seconds = wait(start(predict_seconds, arms, progress.say), stopping)
+        write_json(known, {"seconds": seconds})
+    seconds = read_json(known)["seconds"]
+    progress.say(f"at most about {clock(seconds)} for all arms on this machine; less where trials end early")
 
 
 def _stop_on_signals() -> list[int]:
@@ -143,7 +170,8 @@ def _print_help(argv: list[str]) -> None:
     rest = FLAGS(words, known_only=True)
     print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]")
     for name in OURS:
-        print(f"  --{name}: {FLAGS[name].help}")
+        default = FLAGS[name].default
+        print(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
     name = FLAGS.exp or "long_memory"
     overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
     print("\n" + settings.help_text(settings.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))

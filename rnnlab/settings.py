@@ -76,6 +76,8 @@ def load_experiment(name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise SettingError(f"{files[name]}, line {error.lineno}: {error.msg}") from error
+    except ImportError as error:
+        raise SettingError(f"{files[name]}: {error}") from error
     missing = [part for part in ("config", "arms", "report") if not hasattr(module, part)]
     if missing or not module.__doc__:
         raise SettingError(f"{files[name]}: an experiment has a docstring, config, arms and report; {missing} missing")
@@ -148,10 +150,15 @@ def _blueprint(module, tier, overrides, name, arm) -> chz.Blueprint:
 def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], pattern: str | None = None) -> str:
     """Every path of the chosen arms with type, value, where that comes from, and its doc."""
     found: dict[str, tuple[str, dict[str, None], str]] = {}
+    owners: dict[str, dict[str, None]] = {}  # which cells, or tasks, have a setting
     for name, arm in _chosen(module, tier, pattern).items():
-        for path, kind, value, doc in _described(_blueprint(module, tier, overrides, name, arm)):
+        rows = _described(_blueprint(module, tier, overrides, name, arm))
+        chosen = {path: value.split()[0] for path, _, value, _ in rows if path in ("cell", "task")}
+        for path, kind, value, doc in rows:
             values = found.setdefault(path, (kind, {}, doc))[1]
             values[value.replace(f"(from arm {name})", "(from arms)")] = None
+            owners.setdefault(path, {})[chosen.get(path.split(".")[0], "")] = None
+    found = {path: row for path, row in found.items() if path not in ("train", "flow")}  # groups, no settings
     groups = {path.split(".")[0]: None for path in found}
     paths = [path for group in groups for path in found if path.split(".")[0] == group]
     shown = []
@@ -159,7 +166,10 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
         kind, values, doc = found[path]
         given = " | ".join(values).replace(" (from arms) |", " |")
         kind = kind.replace("Literal", "one of ")
-        shown.append(f"{path}  {given}\n    {kind}; {doc}")
+        given = re.sub(r"\(([-\d., ]+)\)", lambda match: match[1].replace(" ", ""), given)  # as one types it
+        group = path.split(".")[0]
+        only = "" if len(owners[path]) == len(owners[group]) else f" (only {', '.join(owners[path])})"
+        shown.append(f"{path}  {given}\n    {kind}; {doc}{only}")
     return "Settings: value (where it comes from), type, meaning.\n\n" + "\n".join(shown)
 
 
@@ -186,6 +196,8 @@ def _one_line(error: Exception, values: Mapping[str, Any]) -> str:
             choices = re.findall(r"'([^']*)'", literal[1])
             return f"{path}={value}: no such choice{nearest(value, choices)}"
         kind = re.search(r"cast '.*' to (\S.*)", text)
+        if path in ("train", "flow"):
+            return f"{path}={value}: a group of settings; write {path}.NAME=VALUE (--help lists them)"
         return f"{path}={value}: not {_article(kind[1] if kind else 'a value')}"
     if match := re.match(r"(?:X_)?(\w+)=", text):
         paths = [path for path, value in values.items() if path.split(".")[-1] == match[1]]

@@ -77,6 +77,7 @@ def made(seeds=3):
         "question": "From how far back does a loss at the end still get a gradient, and can the network use it?",
         "command": "python -m rnnlab.run --exp=long_memory",
         "environment": {"jax": "0.10.1", "device": "CPU <2 cores>"},
+        "rule": {"Adding 200": "held-out accuracy of at least 0.99"},
         "settings": settings, "needed_lag": {"Adding 200": 199, "PaddedDigits 500": 436},
         "chance": {a: 0.167 if "Adding" in a else 2.303 for a in arms}, "trials": trials,
     }  # fmt: skip
@@ -242,7 +243,13 @@ def test_a_lone_arm_that_diverged_at_once_is_still_drawn():
     lone |= {"arm": "mine", "curve": {"step": [], "eval/loss": [], "eval/accuracy": []}}
     lone["reach"].pop("trained")
     lone["profiles"].pop("trained")
-    results |= {"trials": [lone], "settings": {"mine": {"cell": "Mine"}}, "chance": {"mine": 1.0}, "needed_lag": {}}
+    results |= {
+        "trials": [lone],
+        "settings": {"mine": {"cell": "Mine"}},
+        "chance": {"mine": 1.0},
+        "needed_lag": {},
+        "rule": {},
+    }
     for figure in verdict(results).figures.values():
         figure.draw_without_rendering()
     [row] = report.reach_table(results).rows

@@ -25,7 +25,9 @@ class FlowSpec:
     """How gradient flow is measured."""
 
     examples: int = field(16, "held-out sequences whose log-norms are averaged", low=1)
-    fraction: float = field(1e-3, "the horizon is the largest lag whose adjoint is above this part of lag 0", above=0)
+    fraction: float = field(
+        1e-3, "the horizon is the largest lag whose adjoint is above this part of lag 0", above=0, high=0.5
+    )
 
 
 def gradient_flow(

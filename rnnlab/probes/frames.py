@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
+from rnnlab.probes.householder import qr
+
 VectorStep = Callable[[Array, PyTree], Array]
 NOISE = 16  # units of rounding below which an entry of R cannot be told from zero (measured, N = 4 to 128)
 
@@ -82,7 +84,7 @@ def orthonormalise(frame: Float[Array, "B N k"]) -> tuple[Array, Array, Array]:
     Householder's QR leaves an error of some units of rounding of a column's norm in each entry of that
     column of R. What is below 16 such units is no information: the column is taken to lie in the span.
     """
-    q, r = jnp.linalg.qr(frame)
+    q, r = qr(frame)
     largest = jnp.max(jnp.abs(frame), axis=-2)
     scaled = frame / jnp.where(largest > 0, largest, 1)[..., None, :]
     norm = largest * jnp.sqrt(jnp.sum(jnp.square(scaled), axis=-2))

@@ -86,8 +86,7 @@ def spectrum(
         that went too far is taken again in single steps. The trajectory's exponents do not depend on it.
 
     Returns:
-      Exponents [k] in nats a step. Forward differentiation goes through; reverse does not (a loop whose
-      length depends on the data).
+      Exponents [k] in nats a step. It is a measurement: reverse differentiation does not go through its loops.
     """
     one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], state)
     found = _spectrum(jax.vmap(step, in_axes=(0, None)), one, xs, k, warmup, blocks, every)

@@ -40,6 +40,11 @@ class Adding(Task):
         return 1
 
     @property
+    def needed_lag(self) -> int:
+        """From the last place that the first marker may have."""
+        return self.length - windows_at(self.markers, self.length, "markers")[0][1]
+
+    @property
     def chance(self) -> float:
         """1/6, the variance of the sum of two U[0, 1]: what answering 1 gives (Arjovsky et al. 2016: .167)."""
         return 1 / 6

@@ -42,6 +42,11 @@ class Task:
         return 1
 
     @property
+    def needed_lag(self) -> int | None:
+        """The least lag, in steps back from the last one, that every answer asks to be bridged; None: not known."""
+        return None
+
+    @property
     def chance(self) -> float:
         """The loss of the source paper's baseline without memory of the input, against which curves are drawn."""
         raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")

@@ -54,6 +54,11 @@ class PaddedDigits(Task):
         return 10
 
     @property
+    def needed_lag(self) -> int:
+        """From the last pixel."""
+        return self.length - PIXELS
+
+    @property
     def chance(self) -> float:
         """ln 10: the classes are balanced to within 1 %."""
         return math.log(10)

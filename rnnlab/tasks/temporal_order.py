@@ -39,6 +39,11 @@ class TemporalOrder(Task):
         return 2 ** (len(self.windows) // 2)
 
     @property
+    def needed_lag(self) -> int:
+        """From the last place that the first symbol may have."""
+        return self.length - windows_at(self.windows, self.length, "windows")[0][1]
+
+    @property
     def chance(self) -> float:
         return math.log(self.out_features)
 
