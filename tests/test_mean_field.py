@@ -11,7 +11,8 @@ from scipy.integrate import quad
 
 from rnnlab.cells import VanillaRNN
 from rnnlab.model import SequenceModel
-from rnnlab.probes.flow import gradient_flow, reach
+from rnnlab.probes.flow import gradient_flow
+from rnnlab.probes.horizon import reach
 from rnnlab.probes.mean_field import linear_sensitivity_variance, linear_state_variance, tanh_network
 
 

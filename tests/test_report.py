@@ -41,7 +41,7 @@ def trial(task, cell, seed, status="learned"):
     return {
         "arm": f"{task}/{cell}", "seed": seed, "status": status,
         "reason": "loss is nan at step 600" if status == "diverged" else None,
-        "steps": steps[-1], "sequences": steps[-1] * 32,
+        "steps": steps[-1], "learned_at": steps[-1] if status == "learned" else -1, "sequences": steps[-1] * 32,
         "eval": {"loss": losses[-1], "accuracy": 0.99 if status == "learned" else 0.1},
         "curve": {"step": steps, "eval/loss": losses, "eval/accuracy": [0.5] * len(steps)},
         "reach": {
