@@ -187,7 +187,7 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     names = {f"figures/{name}.{kind}" for name in drawn.figures for kind in ("png", "pdf")}
     tables = {"table.md", "table.tex", "table.csv"}
     files = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
-    assert files == names | tables | {"report.html"}
+    assert files == names | tables | {"report.html", "trials.csv"}
     report.write(made(), drawn._replace(figures={"reach": drawn.figures["reach"]}), tmp_path)
     again = tables | {"figures/reach.png", "figures/reach.pdf"}
     assert [file for file in again if (written / file).read_bytes() != (tmp_path / file).read_bytes()] == []
