@@ -226,7 +226,17 @@ def _shown(value: Any) -> Any:
 def flat(spec: ArmSpec) -> dict[str, str]:
     """A spec as {dotted path: value}, all text: what config.json holds and `resolve` could read back."""
     values = chz.beta_to_blueprint_values(spec)
-    return {path: str(_shown(value)) for path, value in values.items() if path not in ("train", "flow")}
+    return {path: _text(value) for path, value in values.items() if path not in ("train", "flow")}
+
+
+def _text(value: Any) -> str:
+    """A value as one types it on the command line."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(_shown(value))
+
+
+def from_flat(values: Mapping[str, str]) -> ArmSpec:
+    """The spec that `flat` wrote down."""
+    return chz.Blueprint(ArmSpec).apply({path: Castable(value) for path, value in values.items()}).make()
 
 
 def varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:

@@ -281,6 +281,18 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing(place, cache, uninterru
     assert contents(place / "runs" / "tiny-quick") == uninterrupted
 
 
+def test_a_diverged_trial_is_named_and_its_last_update_can_be_replayed(place, cache):
+    wild = ("train.optimizer=sgd", "train.learning_rate=1e30", "train.clip_norm=None", "--arms=*LSTM")
+    code, out, err = run(place, cache, "--exp=tiny", "--workdir=wild", *wild)
+    assert (code, err) == (0, "") and "not finite at update" in out
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnlab.postmortem", "wild"],
+        cwd=place, env=environment(cache), capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "Adding 8/LSTM, seed 0, update" in done.stdout and "loss" in done.stdout
+
+
 def test_two_processes_in_one_folder_are_refused(place, cache):
     first = start(place, cache, "--exp=tiny")
     lock = place / "runs" / "tiny-quick" / "config.json"

@@ -1,0 +1,70 @@
+"""Replay the update at which a trial diverged: `python -m rnnlab.postmortem runs/FOLDER`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from rnnlab.checkpoint import Checkpoints
+from rnnlab.folder import slug
+from rnnlab.probes.watchdog import Alarm, first_alarm, replay
+from rnnlab.settings import ArmSpec, SettingError, from_flat, load_experiment
+from rnnlab.train import DIVERGED, initial_states
+from rnnlab.trial import BATCHES, stream
+from rnnlab.trials import unstack
+from rnnlab.writers import Damaged, read_json
+
+
+def examine(spec: ArmSpec, state: Any) -> tuple[Alarm | None, dict[str, float]]:
+    """(first alarm, loss and gradient norm) of the update that one trial's state stands before."""
+    key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
+    batch = spec.task.sample(key, spec.train.batch_size)
+    losses = functools.partial(spec.task.losses, batch=batch)
+    arguments = state.model, batch.inputs, losses, spec.task.answers
+    return first_alarm(*arguments), replay(*arguments)
+
+
+def postmortem(folder: Path) -> list[str]:
+    """A line for each diverged trial of a run: the update, what its loss and gradient were, what went wrong first.
+
+    Raises:
+      SettingError: the folder holds no run.
+    """
+    if not (folder / "config.json").exists():
+        raise SettingError(f"{folder}: no run of rnnlab (it has no config.json)")
+    config = read_json(folder / "config.json")
+    load_experiment(config["experiment"])  # it may define cells and tasks of its own
+    lines = []
+    for arm, settings in config["arms"].items():
+        spec = from_flat(settings)
+        like = jax.device_get(initial_states(spec, list(range(spec.seeds))))
+        restored = Checkpoints(folder / "checkpoints" / slug(arm)).restore(like, lines.append)
+        states = restored[0] if restored else like
+        for seed in np.flatnonzero(np.asarray(states.status) == DIVERGED).tolist():
+            state = unstack(states, seed)
+            alarm, found = examine(spec, state)
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+            first = f"first: {alarm}" if alarm else "nothing is beyond float32 by itself"
+            lines.append(f"{arm}, seed {seed}, update {int(state.step) + 1}: {numbers}; {first}")
+    return lines or [f"{folder}: no trial has diverged"]
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) != 2:
+        print("rnnlab: python -m rnnlab.postmortem FOLDER, a run's folder", file=sys.stderr)
+        return 2
+    try:
+        print("\n".join(postmortem(Path(argv[1]))))
+    except (SettingError, Damaged) as error:
+        print(f"rnnlab: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
