@@ -24,13 +24,15 @@ from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.flow import gradient_flow
 from rnnlab.probes.lyapunov import lyapunov_spectrum
+from rnnlab.probes.mean_field import tanh_network
 from rnnlab.probes.scaled import LOG10_2
-from rnnlab.style import legend, marks, panels, styled
+from rnnlab.style import COLOURS, legend, marks, panels, styled
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding
 
 RADII = [0.5, 0.8, 0.95, 1.1, 1.5, 2.0]
 LENGTHS = {"smoke": [30], "quick": [200, 1000, 10_000], "paper": [200, 1000, 10_000, 50_000]}
+INPUT_VARIANCE = 1 / 6  # of x_t w_x: two inputs, weights of variance 1/2, values of mean square 1/3, markers rare
 NEAR_ZERO = 0.005  # nats a step: below it 2 % of an exponent is less than its own standard error
 
 
@@ -77,7 +79,11 @@ def report(results):
     if results["tier"] == "smoke":  # too short to tell
         claims = [claim._replace(met=None) for claim in claims]
     claims += [_carousel(cell, tasks) for cell in tasks[longest] if cell.startswith("LSTM")]
-    drawn = {"rate": rate_figure(tasks), "flow": figures.flow_figure(results)}
+    drawn = {
+        "rate": rate_figure(tasks),
+        "mean_field": mean_field_figure(tasks[longest]),
+        "flow": figures.flow_figure(results),
+    }
     sentence = f"At initialisation, {longest}: {summary(claims)}"
     return shown.Verdict(sentence, [claims_table(claims), shown.reach_table(results)], drawn)
 
@@ -131,4 +137,22 @@ def rate_figure(tasks):
     axes.set(xlabel="top Lyapunov exponent (nats/step)", ylabel="rate of dL/dh over lags\n(nats/step)")
     legend(figure, handles, lines)
     figure.set_label("Decay rate of dL/dh over the top Lyapunov exponent, a marker a trial, over all spectral radii.")
+    return figure
+
+
+@styled
+def mean_field_figure(cells):
+    """Measured decay rate over the spectral radius, and what mean-field theory predicts for infinite width."""
+    figure, ((axes,),) = panels(1, 1, 2.4)
+    for cell, trials in cells.items():
+        if cell.startswith("g"):
+            radius = float(cell.split()[-1])
+            axes.plot([radius] * len(trials), _rates(trials)[0], "o", color=COLOURS[0], mfc="none")
+    radii = np.linspace(0.3, 2.2, 80)
+    rates = [tanh_network(g, input_variance=INPUT_VARIANCE).rate for g in radii]
+    lines = axes.plot(radii, rates, color="k", lw=1, label="mean field (Chen et al. 2018), infinite width")
+    axes.axhline(0, color="0.6", lw=0.6, ls=":")
+    axes.set(xlabel="spectral radius g of w_h", ylabel="rate of dL/dh over lags\n(nats/step)")
+    legend(figure, axes.plot([], [], "o", color=COLOURS[0], mfc="none", label="measured, a trial"), lines)
+    figure.set_label("Decay rate of dL/dh at the longest length by spectral radius; line: mean-field theory.")
     return figure

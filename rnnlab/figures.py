@@ -48,7 +48,7 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     """
     tasks, needed = by_task(results), results["needed_lag"]
     looks = marks(cell for cells in tasks.values() for cell in cells)
-    rows = [when for when in WHEN if any(when in trial["profiles"] for trial in results["trials"])]
+    rows = [w for w in WHEN if any(w in t["profiles"] and (w == "init" or t["steps"]) for t in results["trials"])]
     figure, grid = panels(len(rows), len(tasks), 2.0, sharex="col", sharey=True)
     threshold = math.log10(results["fraction"])
     seen = [0.0, threshold]
@@ -78,7 +78,8 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
         bottom.set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
     figure.supylabel(r"$\log_{10}$ of the adjoint's norm, relative to lag 0")
     solid = [Line2D([], [], label=rf"{cell}: $dL/d{full}_t$", **(mark | {"ls": "-"})) for cell, mark in looks.items()]
-    lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)]
+    paths = any("c cell path" in profile for t in results["trials"] for profile in t["profiles"].values())
+    lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
     lines += [Line2D([], [], label=f"{results['fraction']:g}: the horizon's threshold", **THRESHOLD)]
     legend(figure, solid, lines + [Line2D([], [], **NEEDED)] * bool(needed))
     figure.set_label(

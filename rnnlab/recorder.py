@@ -30,6 +30,15 @@ def write_overview(folder: RunFolder, domains: Mapping[str, Sequence]) -> None:
     events.close()
 
 
+def write_pictures(folder: RunFolder, pngs: Mapping[str, bytes]) -> None:
+    """The report's figures in TensorBoard."""
+    events = EventFile(folder.path / "tensorboard" / "report" / "events.out.tfevents.0")
+    for name, png in pngs.items():
+        events.image(f"report/{name}", png, 0)
+    events.flush()
+    events.close()
+
+
 class Recorder:
     """The files of one arm, cut back to the `sizes` that a checkpoint remembers, or begun.
 

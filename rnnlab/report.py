@@ -137,10 +137,10 @@ def definitions(fraction: float) -> dict[str, str]:
     }
 
 
-def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> None:
+def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[str, bytes]:
     """Writes figures/*.png and *.pdf, table.md, .tex and .csv (then table_2, ...), and report.html.
 
-    Each file is replaced whole; the page comes last, so it never shows what is not there.
+    Each file is replaced whole; the page comes last, so it never shows what is not there. Returns the figures' PNGs.
     """
     pngs = {name: save(figure, folder / "figures", name) for name, figure in verdict.figures.items()}
     forms: dict[str, Callable[[Table], str]] = {"md": markdown, "tex": latex, "csv": csv}
@@ -150,6 +150,7 @@ def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> None:
             write_whole(folder / f"{name}.{ending}", form(table).encode())
     write_whole(folder / "trials.csv", csv(trials_table(results)).encode())
     write_whole(folder / "report.html", html_page(results, verdict, pngs).encode())
+    return pngs
 
 
 def html_page(results: Mapping[str, Any], verdict: Verdict, pngs: Mapping[str, bytes]) -> str:

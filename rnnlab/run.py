@@ -31,6 +31,7 @@ from rnnlab.experiment import gather, run_arms  # noqa: E402
 from rnnlab.folder import RunFolder, command, slug  # noqa: E402
 from rnnlab.predict import predict_seconds  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
+from rnnlab.recorder import write_pictures  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
 from rnnlab.writers import Damaged, read_json, write_json  # noqa: E402
 
@@ -111,7 +112,7 @@ def _main(words: list[str], console: Console) -> int:
     write_json(workdir / "results.json", results)  # first: a report that fails loses nothing
     verdict = module.report(results)
     write_json(workdir / "results.json", results | {"verdict": verdict.sentence})
-    report.write(results, verdict, workdir)
+    write_pictures(folder, report.write(results, verdict, workdir))
     for table in verdict.tables:
         terminal(table, console)
     progress.say(f"\n{verdict.sentence}")
