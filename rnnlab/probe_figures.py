@@ -27,7 +27,8 @@ def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str 
     for axes, (cell, trials) in zip(row, cells.items(), strict=True):
         found = [_found(trial, when)["paths"] for trial in trials if trial["probes"]]
         lags = np.array(found[0]["lag"])
-        shares = {n: np.nanmean([f[n] for f in found], axis=0) for n in found[0] if n != "lag"}
+        parts = sorted((n for n in found[0] if n != "lag"), key=lambda n: (n == "cross", n != "direct", n))
+        shares = {n: np.nanmean([f[n] for f in found], axis=0) for n in parts}
         names |= dict.fromkeys(shares)
         for sign in (1, -1):  # what works against the full gradient hangs below zero
             base = np.zeros(len(lags))
