@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -24,9 +25,6 @@ def start(function: Callable[..., Any], *args: Any) -> Future:
 def wait(future: Future, stopping: Callable[[], bool]) -> Any:
     """The future's result. Raises Interrupted as soon as `stopping()`, and leaves the work to itself then."""
     while not stopping():
-        try:
-            return future.result(timeout=POLL)
-        except TimeoutError:
-            if future.done():  # the work's own TimeoutError
-                raise
+        if concurrent.futures.wait([future], POLL).done:
+            return future.result()
     raise Interrupted

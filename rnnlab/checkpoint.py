@@ -51,21 +51,26 @@ class Checkpoints:
         found = self.folder.glob("*") if self.folder.exists() else []
         return sorted(int(p.name) for p in found if p.name.isdigit())
 
-    def restore(self, like: PyTree, report: Callable[[str], None]) -> tuple[PyTree, dict[str, Any]] | None:
+    def restore(
+        self, like: PyTree, report: Callable[[str], None], *, put_aside: bool = True
+    ) -> tuple[PyTree, dict[str, Any]] | None:
         """The newest state that is whole, shaped like `like`, and its host part; None where there is none.
 
-        A damaged one is reported, put aside as `NAME.damaged`, and the one before it is taken.
+        A damaged one is reported, put aside as `NAME.damaged` (unless the caller only reads), and the one before it
+        is taken.
         """
         for step in reversed(self.steps()):
             place = self.folder / f"{step:09d}"
             try:
                 return self._read(place, like)
             except Exception as error:  # whatever a damaged file makes Orbax raise
-                aside = place.with_name(place.name + ".damaged")
-                shutil.rmtree(aside, ignore_errors=True)
-                place.rename(aside)
+                if put_aside:
+                    other = place.with_name(place.name + ".damaged")
+                    shutil.rmtree(other, ignore_errors=True)
+                    place.rename(other)
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                report(f"checkpoint {place} is damaged ({reason[:160]}): put aside; the one before it is tried")
+                aside = ": put aside" if put_aside else ""
+                report(f"checkpoint {place} is damaged ({reason[:160]}){aside}; the one before it is tried")
         return None
 
     def _read(self, place: Path, like: PyTree):

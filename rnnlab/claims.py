@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rnnlab.tables import Table
 
-WORDS = {True: "met", False: "NOT met", None: "not measured"}
+WORDS = {True: "met", False: "NOT met", None: "not judged"}
 
 
 class Claim(NamedTuple):
@@ -17,7 +17,7 @@ class Claim(NamedTuple):
     source: str  # author, year, section; or the closed form
     expected: str
     measured: str
-    met: bool | None  # None: this run cannot tell
+    met: bool | None  # None: not judged, since this run cannot tell
 
 
 def claims_table(claims: Sequence[Claim]) -> Table:
@@ -29,8 +29,10 @@ def claims_table(claims: Sequence[Claim]) -> Table:
 def summary(claims: Sequence[Claim]) -> str:
     """One sentence: how many hold, and which do not."""
     judged = [c for c in claims if c.met is not None]
+    if not judged:
+        return "no expectation is judged."
     said = f"{sum(c.met for c in judged)} of {len(judged)} expectations are met"
     failed = [f"{c.says} (expected {c.expected}, measured {c.measured})" for c in judged if not c.met]
     open_ = len(claims) - len(judged)
     said += f"; not met: {'; '.join(failed)}" if failed else ""
-    return said + (f"; {open_} could not be measured at this tier." if open_ else ".")
+    return said + (f"; {open_} are not judged." if open_ else ".")

@@ -68,7 +68,7 @@ def check_names(arms: Mapping[str, ArmSpec]) -> None:
 
 def _run_arm(name, spec, folder, domains, sizes, progress, stopping, probes):
     checkpoints = Checkpoints(folder.checkpoints(name))
-    state = jax.device_get(initial_states(spec, list(range(spec.seeds))))
+    state = jax.device_get(wait(start(initial_states, spec, list(range(spec.seeds))), stopping))  # it may floss
     restored = checkpoints.restore(state, progress.warn)
     if restored is not None:
         state, host = restored
@@ -77,12 +77,13 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping, probes):
     components = [plain(part, spec.layers) for part in jax.tree.leaves(state.model.names()[-1])]
     recorder = Recorder(folder, name, spec, components, domains, sizes)
     probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
-    program = start(compile_windows, spec, state)  # meanwhile the probes compile too
+    program = start(compile_windows, spec, state) if spec.train.steps else None  # meanwhile the probes compile too
     own = own_probes(spec.task, spec.flow, probes, spec.seeds) if probes else None
 
     def measure_own(states, chosen):
         if own and chosen:
-            recorder.probes(np.asarray(states.step).tolist(), own_measurements(own, states, spec.seeds), chosen)
+            found = wait(start(own_measurements, own, states, spec.seeds), stopping)
+            recorder.probes(np.asarray(states.step).tolist(), found, chosen)
 
     if restored is None:
         first = wait(start(measure, spec, probe, state), stopping)
@@ -102,9 +103,10 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping, probes):
         checkpoints.save(int(np.sum(state.step)), state, {"sizes": recorder.sizes(), "first": first})
 
     try:
-        run = wait(program, stopping)
-        state = fit(spec, run, state, on_record=on_record, on_checkpoint=on_checkpoint, stopping=stopping)
-        state = jax.device_get(state)
+        if program:
+            run = wait(program, stopping)
+            state = fit(spec, run, state, on_record=on_record, on_checkpoint=on_checkpoint, stopping=stopping)
+            state = jax.device_get(state)
         last = wait(start(measure, spec, probe, state), stopping)
         recorder.flow("trained", state.step.tolist(), last)
         recorder.sizes()

@@ -177,8 +177,10 @@ def reach_figure(results: Mapping[str, Any]) -> Figure:
 
 
 def settled(trials: Sequence[Any], when: str) -> list[Any]:
-    """The trials with a measurement at "init" or "trained"; what diverged counts as not trained."""
-    return [t for t in trials if when in t["reach"] and not (when == "trained" and t["status"] == "diverged")]
+    """The trials with a measurement at "init" or "trained"; what diverged, or made no update, is not trained."""
+    if when == "init":
+        return [t for t in trials if when in t["reach"]]
+    return [t for t in trials if when in t["reach"] and t["steps"] and t["status"] != "diverged"]
 
 
 def _profiles(trials, when: str, name: str) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class RunFolder:
             self.resumed = known.exists()
             here = environment()
             self.changed = _changed(path / "environment.json", here)
-            write_json(path / "environment.json", here)
+            _remember(path / "environment.json", here, self.changed)
             if not self.resumed:
                 write_json(known, dict(config))
         except OSError as error:
@@ -98,6 +98,15 @@ def _changed(known: Path, here: Mapping[str, str]) -> list[str]:
         return []
     before = read_json(known)
     return [key for key in here if key != "command" and str(before.get(key)) != here[key]]
+
+
+def _remember(known: Path, here: Mapping[str, str], changed: Sequence[str]) -> None:
+    """The environment that the run was begun in, and behind it those in which it went on."""
+    if not known.exists():
+        write_json(known, dict(here))
+    elif changed:
+        before = read_json(known)
+        write_json(known, before | {"went on in": [*before.get("went on in", []), {k: here[k] for k in changed}]})
 
 
 def _check_whose(known: Path, config: Mapping[str, Any], lock=None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import numpy as np
 
 from rnnlab.checkpoint import Checkpoints
 from rnnlab.folder import slug
-from rnnlab.probes.watchdog import Alarm, first_alarm, replay
+from rnnlab.probes.watchdog import Alarm, first_alarm
 from rnnlab.settings import ArmSpec, SettingError, from_flat, load_experiment
-from rnnlab.train import DIVERGED, initial_states
+from rnnlab.train import DIVERGED, initial_states, training_loss
 from rnnlab.trial import BATCHES, stream
 from rnnlab.trials import unstack
 from rnnlab.writers import Damaged, read_json
@@ -25,8 +26,11 @@ def examine(spec: ArmSpec, state: Any) -> tuple[Alarm | None, dict[str, float]]:
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
     batch = spec.task.sample(key, spec.train.batch_size)
     losses = functools.partial(spec.task.losses, batch=batch)
-    arguments = state.model, batch.inputs, losses, spec.task.answers
-    return first_alarm(*arguments), replay(*arguments)
+    alarm = first_alarm(state.model, batch.inputs, losses, spec.task.answers)
+    objective = functools.partial(training_loss, spec, batch)
+    loss, gradient = jax.jit(jax.value_and_grad(lambda model: objective(model, None)[0]))(state.model)
+    square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))
+    return alarm, {"loss": float(loss), "gradient norm": math.sqrt(square)}
 
 
 def postmortem(folder: Path) -> list[str]:
@@ -40,10 +44,12 @@ def postmortem(folder: Path) -> list[str]:
     config = read_json(folder / "config.json")
     load_experiment(config["experiment"])  # it may define cells and tasks of its own
     lines = []
-    for arm, settings in config["arms"].items():
-        spec = from_flat(settings)
+    specs = {arm: from_flat(settings) for arm, settings in config["arms"].items()}
+    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs.values()):
+        jax.config.update("jax_enable_x64", True)
+    for arm, spec in specs.items():
         like = jax.device_get(initial_states(spec, list(range(spec.seeds))))
-        restored = Checkpoints(folder / "checkpoints" / slug(arm)).restore(like, lines.append)
+        restored = Checkpoints(folder / "checkpoints" / slug(arm)).restore(like, lines.append, put_aside=False)
         states = restored[0] if restored else like
         for seed in np.flatnonzero(np.asarray(states.status) == DIVERGED).tolist():
             state = unstack(states, seed)

@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 import chz
 import jax
 
-from rnnlab.measure import flow_probe, measure
+from rnnlab.measure import Probe, flow_probe, measure, own_measurements, own_probes
 from rnnlab.settings import ArmSpec
 from rnnlab.train import compile_windows, initial_states
 
 
-def predict_seconds(arms: Mapping[str, ArmSpec], say: Callable[[str], None] = lambda text: None) -> float:
-    """About how long a run takes at most on this machine, from a few updates and a probe of each kind of arm.
+def predict_seconds(
+    arms: Mapping[str, ArmSpec],
+    say: Callable[[str], None] = lambda text: None,
+    probes: Callable[[ArmSpec], Mapping[str, Probe]] = lambda spec: {},
+) -> float:
+    """About how long a run takes at most on this machine, from a few updates and probes of each kind of arm.
 
     Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with
     the length of the sequence, so long ones are timed at 500 steps and scaled. Compilation counts once an arm.
@@ -28,10 +32,12 @@ def predict_seconds(arms: Mapping[str, ArmSpec], say: Callable[[str], None] = la
         kind = (type(spec.cell), spec.cell.features, spec.layers, short.task, spec.train, spec.seeds, spec.flow)
         if kind not in measured:
             say(f"  timing {name}")
-            measured[kind] = _seconds(short)
+            measured[kind] = _seconds(short, tuple(probes(short).items()))
         cost = measured[kind]
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
-        total += cost.compilation + (updates + 2 * cost.probe) * spec.task.length / short.task.length
+        rounds = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
+        steps = updates + 2 * cost.probe + rounds * cost.own_probes
+        total += cost.compilation + cost.weights + steps * spec.task.length / short.task.length
     return total
 
 
@@ -42,9 +48,11 @@ class _Seconds(NamedTuple):
     update: float
     evaluation: float
     probe: float
+    own_probes: float
+    weights: float  # drawing them, flossing included
 
 
-def _seconds(spec: ArmSpec) -> _Seconds:
+def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...]) -> _Seconds:
     taken = []
     compilation = 0.0
     for window in (1, 4):
@@ -57,7 +65,12 @@ def _seconds(spec: ArmSpec) -> _Seconds:
     update = max(taken[1] - taken[0], 1e-6) / 3
     probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
     first, later = (_timed(lambda: measure(spec, probe, state))[0] for _ in range(2))
-    return _Seconds(compilation + first - later, update, max(taken[0] - update, 0.0), later)
+    weights, _ = _timed(lambda: initial_states(spec, list(range(spec.seeds))))
+    cost = 0.0
+    if own:
+        run = own_probes(spec.task, spec.flow, own, spec.seeds)
+        _, cost = (_timed(lambda: own_measurements(run, state, spec.seeds))[0] for _ in range(2))
+    return _Seconds(compilation + first - later, update, max(taken[0] - update, 0.0), later, cost, weights)
 
 
 def _timed(function: Callable[[], Any]) -> tuple[float, Any]:

@@ -65,7 +65,10 @@ def tau_figure(results: Mapping[str, Any]) -> Figure:
     for row, (task, found) in zip(grid, tasks.items(), strict=True):
         for axes, cell in zip(row, cells, strict=True):
             for when, style in (("init", {"color": GREY, "lw": 1}), ("trained", {"color": COLOURS[1], "lw": 1.4})):
-                taus = np.concatenate([_found(t, when)["gates"]["tau"] for t in found.get(cell, []) if t["probes"]])
+                taus = [_found(t, when)["gates"]["tau"] for t in found.get(cell, []) if "gates" in t["probes"][0]]
+                if not taus:
+                    continue
+                taus = np.concatenate(taus)
                 axes.hist(np.clip(taus, bins[0], bins[-1]), bins, histtype="step", label=WHEN[when], **style)
             axes.set_xscale("log")
             if task in needed:

@@ -115,6 +115,8 @@ class Recorder:
             self._lines["probes"].write({"arm": self.arm, "seed": seed, "step": steps[seed], "found": found[seed]})
             for probe, values in found[seed].items():
                 for name, value in values.items():
+                    if name == "lag":
+                        continue
                     if isinstance(value, float):
                         self._events[seed].scalar(f"{probe}/{name}", value, steps[seed])
                     elif isinstance(value, list):

@@ -8,6 +8,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import difflib
+import functools
 import os
 import shlex
 import shutil
@@ -97,9 +98,9 @@ def _main(words: list[str], console: Console) -> int:
     stop = _stop_on_signals()
     began = time.monotonic()
     try:
-        if FLAGS.tier == "paper":
-            _say_how_long(arms, folder, progress, lambda: bool(stop))
         own = {"probes": module.probes} if hasattr(module, "probes") else {}
+        if FLAGS.tier == "paper":
+            _say_how_long(arms, folder, progress, lambda: bool(stop), own)
         results_trials = run_arms(arms, folder, progress, lambda: bool(stop), **own)
     except Interrupted:
         progress.stop()
@@ -123,12 +124,12 @@ def _main(words: list[str], console: Console) -> int:
     return 0
 
 
-def _say_how_long(arms, folder, progress, stopping) -> None:
+def _say_how_long(arms, folder, progress, stopping, own) -> None:
     """The prediction, made once a folder."""
     known = folder.path / "prediction.json"
     if not known.exists():
         progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
-        seconds = wait(start(predict_seconds, arms, progress.say), stopping)
+        seconds = wait(start(functools.partial(predict_seconds, arms, progress.say, **own)), stopping)
         write_json(known, {"seconds": seconds})
     seconds = read_json(known)["seconds"]
     progress.say(f"at most about {clock(seconds)} for all arms on this machine; less where trials end early")

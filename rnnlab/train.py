@@ -16,6 +16,7 @@ from jaxtyping import Array, PyTree
 from rnnlab.background import Interrupted, start, wait
 from rnnlab.model import SequenceModel
 from rnnlab.probes.omega import regulariser
+from rnnlab.tasks.base import Batch
 from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.trials import BATCH, local_batch, map_trials, stack
 
@@ -48,6 +49,17 @@ def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     )
 
 
+def training_loss(spec: TrialSpec, batch: Batch, model: SequenceModel, taps: PyTree | None) -> tuple[Array, Any]:
+    """What an update descends: the task's loss, and Omega times its weight; (it, (the task's loss, {"omega": ...}))."""
+    task, train = spec.task, spec.train
+    outputs = model(batch.inputs, answers=task.answers, taps=taps)
+    loss = jnp.mean(task.losses(outputs, batch))
+    if not train.omega:
+        return loss, (loss, {})
+    omega = regulariser(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
+    return loss + train.omega * omega.astype(loss.dtype), (loss, {"omega": omega})
+
+
 def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """One update. A loss or gradient that is not finite leaves the parameters alone and ends the trial.
 
@@ -59,16 +71,10 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     batch = local_batch(task.sample(key, train.batch_size), axis=1)
     size = batch.inputs.shape[1]
 
-    def loss_of(model, taps):
-        outputs = model(batch.inputs, answers=task.answers, taps=taps)
-        loss = jnp.mean(task.losses(outputs, batch))
-        if not train.omega:
-            return loss, (loss, {})
-        omega = regulariser(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
-        return loss + train.omega * omega.astype(loss.dtype), (loss, {"omega": omega})
-
     taps = state.model.tap_zeros(task.length, size)
-    (_, means), (gradient, norms) = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)(state.model, taps)
+    (_, means), (gradient, norms) = jax.value_and_grad(
+        functools.partial(training_loss, spec, batch), argnums=(0, 1), has_aux=True
+    )(state.model, taps)
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
     (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
     norm = optax.tree.norm(gradient)

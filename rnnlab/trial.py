@@ -70,6 +70,11 @@ class TrialSpec:
     task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
     train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
 
+    @chz.validate
+    def _flossing_fits(self):
+        if self.train.floss and self.train.floss_k > self.cell.features:
+            raise ValueError(f"floss_k={self.train.floss_k}: at most cell.features = {self.cell.features}")
+
     def build(self, seed: int) -> SequenceModel:
         """The model that this seed draws; with `train.floss` its first layer is flossed on the task's own inputs."""
         rngs = nnx.Rngs(params=stream(seed, WEIGHTS))

@@ -2,13 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from flax import nnx
 
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.model import SequenceModel
-from rnnlab.probes.watchdog import first_alarm, replay
+from rnnlab.probes.watchdog import first_alarm
 
 
 def network(cell, layers=1):
@@ -52,11 +51,3 @@ def test_a_gradient_that_float32_cannot_hold_is_named_though_all_is_finite_forwa
     alarm = first_alarm(model, jnp.zeros((60, 1, 2)), lambda outputs: jnp.sum(outputs, axis=(0, 2)))
     assert alarm.quantity == "log10 norm of dL/d layer0/h" and 59 - alarm.step == pytest.approx(39, abs=1)
     assert 38.5 < alarm.value < 40
-
-
-def test_a_replay_is_the_loss_and_gradient_of_training():
-    model = network(LSTM(features=4))
-    found = replay(model, XS, squares)
-    want = jax.grad(lambda model: jnp.mean(squares(model(XS, answers=1))))(model)
-    norm = np.sqrt(sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(want)))
-    assert found["gradient norm"] == pytest.approx(norm, rel=1e-6)

@@ -25,7 +25,7 @@ class Reach(NamedTuple):
 
     decay_rate: float  # nats a step, the slope of the log-norm over lags: negative vanishes, positive explodes
     half_life: float  # steps in which the norm halves; infinite where it does not fall
-    horizon: int  # the largest lag still above `fraction` of lag 0
+    horizon: float  # a whole number: the largest lag still above `fraction` of lag 0
     censored: bool  # the horizon is the whole sequence: it may be longer
 
 
@@ -151,7 +151,7 @@ def mean_over_examples(log10: Float[np.ndarray, "T B"]) -> Float[np.ndarray, " T
     An example that is exactly right, or whose ReLUs are all off, has an adjoint of zero: one such would
     otherwise make the whole profile -inf.
     """
-    alive = np.isfinite(log10)
+    alive = log10 != -np.inf  # NaN and inf are no zeros: they make the mean what they are
     return _ratio(np.where(alive, log10, 0).sum(axis=1), alive.sum(axis=1))
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -75,7 +74,12 @@ def _order(item):
     """Within a step: lower layers first, a gate before c before h before the outputs."""
     name = item[0]
     last = name.rpartition("/")[2]
-    return name == "outputs", name.partition("/")[0], {"c": 1, "h": 2}.get(last, 0), name
+    return name == "outputs", _layer(name), {"c": 1, "h": 2}.get(last, 0), name
+
+
+def _layer(name: str) -> int:
+    digits = name.partition("/")[0].removeprefix("layer")
+    return int(digits) if digits.isdigit() else -1
 
 
 def _earliest(named: Mapping[str, np.ndarray], bound: float) -> Alarm | None:
@@ -99,7 +103,7 @@ def _back(model, inputs, losses, answers, bound):
     limit = min(math.log10(bound) if bound < math.inf else math.inf, LARGEST)
     flow = jax.jit(lambda model, xs: gradient_flow(model, xs, losses, answers))(model, inputs)
     best = None
-    for name, norms in flow.items():
+    for name, norms in sorted(flow.items(), key=lambda item: -_layer(item[0])):  # the walk comes from the top
         if name.endswith("cell path"):
             continue
         log10 = norms.log10()
@@ -108,14 +112,3 @@ def _back(model, inputs, losses, answers, bound):
             lag, example = map(int, at[0])
             best = Alarm(f"log10 norm of dL/d {name}", len(log10) - 1 - lag, example, float(log10[lag, example]))
     return best
-
-
-def replay(model: SequenceModel, inputs: Array, losses: Callable, answers: int = 1) -> dict[str, float]:
-    """The loss and the global gradient norm of a batch, as training computed them."""
-
-    def mean(model):
-        return jnp.mean(losses(model(inputs, answers=answers)))
-
-    loss, gradient = jax.jit(jax.value_and_grad(mean))(model)
-    square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))
-    return {"loss": float(loss), "gradient norm": math.sqrt(square)}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from flax import nnx
 from jaxtyping import Float
+
+from rnnlab.probes.paths import block_owners
 
 
 class Spectrum(NamedTuple):
@@ -53,18 +54,9 @@ def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
     w_h = np.asarray(cell.projection()[1], np.float64)
     features, width = w_h.shape
     blocks = np.split(w_h, range(features, width, features), axis=1)
-    return {name: spectrum(block) for name, block in zip(_names(cell, features, len(blocks)), blocks, strict=True)}
-
-
-def _names(cell, features, blocks) -> list[str]:
-    """Which gates each block of z moves; numbers where that tells no blocks apart."""
-    if blocks == 1:
-        return ["h"]
-    at_zero = cell.gates(jnp.zeros(blocks * features))
-    names = []
-    for k in range(blocks):
-        moved = cell.gates(jnp.zeros(blocks * features).at[k * features : (k + 1) * features].set(1))
-        names.append(" ".join(gate for gate in moved if bool(jnp.any(moved[gate] != at_zero[gate]))))
-    if "" in names or len(set(names)) < blocks:
-        return [f"block{k}" for k in range(blocks)]
-    return names
+    owners = block_owners(cell) if len(blocks) > 1 else ("h",)
+    found: dict[str, Spectrum] = {}
+    for owner, block in zip(owners, blocks, strict=True):
+        if owner not in found or block.any():  # a GRU's candidate has one block of zeros
+            found[owner] = spectrum(block)
+    return found
