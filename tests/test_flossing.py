@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from rnnlab.probes.lyapunov import lyapunov_spectrum
 
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.probes.flossing import flosser, flossing_loss, leading_exponents
+from rnnlab.probes.lyapunov import lyapunov_spectrum
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 
