@@ -41,10 +41,10 @@ DEFAULT_CHARTS = {
         "gradient norm before and after clipping": ["grad/norm$", "grad/norm_clipped$"],
     },
     "gradient flow": {
-        "dL/dh by lag at initialisation": ["flow_init/log10_h$"],
-        "dL/dc by lag at initialisation": ["flow_init/log10_c$", "flow_init/log10_c_cell_path$"],
-        "dL/dh by lag after training": ["flow_trained/log10_h$"],
-        "dL/dc by lag after training": ["flow_trained/log10_c$", "flow_trained/log10_c_cell_path$"],
+        "log10 |dL/dh| by lag at initialisation": ["flow_init/log10_h$"],
+        "log10 |dL/dc| by lag at initialisation": ["flow_init/log10_c$", "flow_init/log10_c_cell_path$"],
+        "log10 |dL/dh| by lag after training": ["flow_trained/log10_h$"],
+        "log10 |dL/dc| by lag after training": ["flow_trained/log10_c$", "flow_trained/log10_c_cell_path$"],
     },
     "speed": {"steps per second": ["perf/steps_per_second$"]},
 }
