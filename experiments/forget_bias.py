@@ -21,6 +21,7 @@ from rnnlab import figures, probe_figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM
 from rnnlab.claims import Claim, claims_table, summary
+from rnnlab.fits import fit_table
 from rnnlab.probes.gates import gate_map
 from rnnlab.probes.paths import gradient_paths
 from rnnlab.sweep import product
@@ -85,7 +86,7 @@ def report(results):
         "reach": figures.reach_figure(results),
     }
     sentence = f"Gradients of a loss at the end of {far} at initialisation, then training: {summary(claims)}"
-    return shown.Verdict(sentence, [claims_table(claims), shown.reach_table(results)], drawn)
+    return shown.Verdict(sentence, [claims_table(claims), shown.reach_table(results), fit_table(results, "c")], drawn)
 
 
 def _at_end(trials, name):

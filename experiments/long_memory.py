@@ -18,6 +18,7 @@ import math
 from rnnlab import figures, stats
 from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.fits import fit_table
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding, PaddedDigits
 
@@ -74,7 +75,7 @@ def report(results):
         "learning": figures.learning_figure(results),
         "reach": figures.reach_figure(results),
     }
-    return shown.Verdict(" ".join(sentences), [shown.reach_table(results)], drawn)
+    return shown.Verdict(" ".join(sentences), [shown.reach_table(results), fit_table(results)], drawn)
 
 
 def _length(task):

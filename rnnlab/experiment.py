@@ -89,7 +89,7 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping, probes):
         first = wait(start(measure, spec, probe, state), stopping)
         recorder.flow("init", [0] * spec.seeds, first)
         measure_own(state, range(spec.seeds))
-        first = {"reach": first["reach"], "thin": [thin(p) for p in first["profiles"]]}
+        first = {"reach": first["reach"], "thin": [thin(p) for p in first["profiles"]], "fits": first["fits"]}
     progress.begin(name, spec, int(np.sum(np.asarray(state.step))))
 
     def on_record(record, state):
@@ -116,7 +116,8 @@ def _run_arm(name, spec, folder, domains, sizes, progress, stopping, probes):
         records, probed = _lines(folder, "metrics", name), _lines(folder, "probes", name)
         recorder.end(records, np.asarray(state.status).tolist())
         trials = [_result(name, spec, state, seed, records, probed, first, last) for seed in range(spec.seeds)]
-        write_json(folder.trial_file(name), {"sizes": recorder.sizes(), "trials": trials})
+        fits = {"init": first["fits"]} | ({"trained": last["fits"]} if spec.train.steps else {})
+        write_json(folder.trial_file(name), {"sizes": recorder.sizes(), "trials": trials, "fits": fits})
     finally:
         recorder.close()
 
@@ -181,5 +182,6 @@ def gather(
         "needed_lag": {task: spec.needed_lag for task, spec in tasks.items() if spec.needed_lag is not None},
         "rule": {task: f"held-out accuracy of at least {spec.solved_accuracy:g}" for task, spec in tasks.items()},
         "chance": {arm: float(spec.task.chance) for arm, spec in arms.items()},
+        "fits": {arm: read_json(folder.trial_file(arm))["fits"] for arm in arms},
         "trials": trials,
     }

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from rnnlab.probes.flow import FlowSpec, gradient_flow
-from rnnlab.probes.horizon import mean_over_examples, reach
+from rnnlab.probes.horizon import horizon, mean_over_examples, reach
 from rnnlab.probes.scaled import LogNorm
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Task
@@ -38,23 +38,36 @@ def flow_probe(task: Task, flow: FlowSpec, layers: int, trials: int) -> Callable
     return map_trials(probe, trials, 1)
 
 
-def measure(spec: ArmSpec, probe: Callable[[TrainState], Any], states: TrainState) -> dict[str, list[Any]]:
+def measure(spec: ArmSpec, probe: Callable[[TrainState], Any], states: TrainState) -> dict[str, Any]:
     """Gradient flow and gates of every trial on held-out sequences of its own.
 
     Returns lists over trials: `profiles` {name: log10 norm [T] by lag, the mean over examples}, `reach`
-    {name: decay rate, half-life, horizon} and `gates` {name: values}.
+    {name: decay rate, half-life, horizon} and `gates` {name: values}; and `fits`, over all trials, {name: `Horizon`
+    as JSON holds it, or None where nothing leaves lag 0 or a norm is no number}.
     """
     flows, gates = jax.device_get(probe(states))
-    found: dict[str, list[Any]] = {"profiles": [], "reach": [], "gates": []}
+    found: dict[str, Any] = {"profiles": [], "reach": [], "gates": []}
+    logs = {
+        plain(name, spec.layers): [LogNorm(*(part[seed] for part in norm)).log10() for seed in range(spec.seeds)]
+        for name, norm in flows.items()
+    }
+    found["fits"] = {name: _fit(seeds, spec.flow.fraction) for name, seeds in logs.items()}
     for seed in range(spec.seeds):
-        profiles = {
-            plain(name, spec.layers): mean_over_examples(type(norm)(*(part[seed] for part in norm)).log10())
-            for name, norm in flows.items()
-        }
+        profiles = {name: mean_over_examples(seeds[seed]) for name, seeds in logs.items()}
         found["profiles"].append(profiles)
         found["reach"].append({n: reach(profile, spec.flow.fraction)._asdict() for n, profile in profiles.items()})
         found["gates"].append({name: gate[seed] for name, gate in gates.items()})
     return found
+
+
+def _fit(seeds, fraction):
+    if not all(np.isfinite(log10[1:]).any() and not np.isnan(log10).any() for log10 in seeds):
+        return None
+    if any((log10 == np.inf).any() for log10 in seeds):
+        return None
+    found = horizon(seeds, fraction)
+    intervals = {name: getattr(found, name)._asdict() for name in ("decay_rate", "half_life", "horizon")}
+    return intervals | {"censored": bool(found.censored), "line": found.line._asdict()}
 
 
 def plain(name: str, layers: int) -> str:
