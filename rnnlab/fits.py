@@ -26,8 +26,8 @@ def fit_table(results: Mapping[str, Any], name: str = "h", when: str = "init") -
     state = "at initialisation" if when == "init" else "after training"
     caption = (
         f"dL/d{name} {state}, the mean profile over trials: least-squares line, in brackets 95 % bootstrap intervals "
-        "over seeds (over examples where there is one seed). Where one rate does not describe the decay, the slopes of the "
-        "first and second half of the lags stand beside it."
+        "over seeds (over examples where there is one seed). Where one rate does not describe the decay, the "
+        "slopes of the first and second half of the lags stand beside it."
     )
     return Table(caption, columns, rows)
 
