@@ -55,7 +55,7 @@ def arms(tier, cells=cells):
     for task in (Adding, PaddedDigits):
         for length in LENGTHS[tier][task.__name__]:
             setting = {"task": task, "task.length": length}
-            if tier == "paper":  # as many steps of recurrence at every length from 1,000 on: a night, not weeks
+            if tier == "paper":  # as many steps of recurrence at every length from 1,000 on: days, not weeks
                 setting["train.steps"] = min(20_000, 20_000_000 // length)
             found |= product({f"{task.__name__} {length}": setting}, cells(length))
     if tier == "smoke":  # every code path, once

@@ -38,7 +38,7 @@ from rnnlab.writers import Damaged, read_json, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
-flags.DEFINE_string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a night and more; predicted)")
+flags.DEFINE_string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a day or two, predicted first)")
 flags.DEFINE_string(
     "workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it"
 )

@@ -205,11 +205,11 @@ def fit(
         window that is being computed, and raises Interrupted.
     """
     saved = time.monotonic()
-    ahead = run(state)
+    ahead = start(run, state)  # in a thread: on CPU a dispatch may wait until what it reads is computed
     while True:
-        new, record = ahead
-        ahead = run(new)  # a window of trials that have ended does nothing
         try:
+            new, record = wait(ahead, stopping)
+            ahead = start(run, new)  # a window of trials that have ended does nothing
             record = wait(start(jax.device_get, record), stopping)
         except Interrupted:
             on_checkpoint(jax.device_get(state))
