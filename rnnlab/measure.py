@@ -23,14 +23,19 @@ PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
 Probe = Callable[..., Mapping[str, Any]]  # (model, inputs [T, B, D], losses, answers) -> {name: array or LogNorm}
 
 
+def _held_out(task: Task, flow: FlowSpec, state: TrainState):
+    """The sequences on which one trial is probed, and their losses [B] from outputs."""
+    batch = task.held_out(stream(state.seed, PROBES), flow.examples)
+    return batch, functools.partial(task.losses, batch=batch)
+
+
 @functools.cache
 def flow_probe(task: Task, flow: FlowSpec, layers: int, trials: int) -> Callable[[TrainState], Any]:
     """All trials' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
     top = f"layer{layers - 1}/"
 
     def probe(state):
-        batch = task.held_out(stream(state.seed, PROBES), flow.examples)
-        losses = functools.partial(task.losses, batch=batch)
+        batch, losses = _held_out(task, flow, state)
         inner = state.model.intermediates(batch.inputs[:, :4])
         gates = {gate: inner[top + gate] for gate in "ifo" if top + gate in inner}
         return gradient_flow(state.model, batch.inputs, losses, task.answers), gates
@@ -90,8 +95,7 @@ def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...]
     """All trials' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
 
     def run(state):
-        batch = task.held_out(stream(state.seed, PROBES), flow.examples)
-        losses = functools.partial(task.losses, batch=batch)
+        batch, losses = _held_out(task, flow, state)
         return {name: probe(state.model, batch.inputs, losses, task.answers) for name, probe in probes}
 
     return map_trials(run, trials, 1)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from rnnlab.probes.frames import NOISE, initial_carry, orthonormalise, part_of, pull, random_frame, vector_step
+from rnnlab.probes.scaled import NOTHING
 
 SWEEPS = 30  # Jacobi's sweeps converge quadratically; 5 to 10 are enough
 
@@ -106,19 +107,16 @@ def singular_values(
     return SingularValues(jnp.array(lags), log[np.searchsorted(unique, lags)])
 
 
-_NOTHING = -(2**30)  # the exponent of zero: below any that T steps can reach
-
-
 def _times(r: Float[Array, "B M N"], exponents: Int[Array, "B N"], rows: Float[Array, "B N K"]):
     """r diag(2^exponents) rows as (exponents [B, M], rows [B, M, K] of norm 1/2 to 1): the scaling adds no rounding."""
     r, own = jnp.frexp(r)
-    sizes = jnp.maximum(jnp.where(r == 0, _NOTHING, own.astype(jnp.int32) + exponents[:, None]), _NOTHING)
+    sizes = jnp.maximum(jnp.where(r == 0, NOTHING, own.astype(jnp.int32) + exponents[:, None]), NOTHING)
     largest = jnp.max(sizes, axis=-1, keepdims=True)
     product = jnp.einsum("bij,bjk->bik", jnp.ldexp(r, jnp.maximum(sizes - largest, -(2**14))), rows)
     _, shift = jnp.frexp(jnp.sqrt(jnp.sum(jnp.square(product), axis=-1)))
     zero = jnp.all(product == 0, axis=-1)
     scaled = jnp.ldexp(product, -shift[..., None])
-    return jnp.where(zero, _NOTHING, largest[..., 0] + shift.astype(jnp.int32)), scaled
+    return jnp.where(zero, NOTHING, largest[..., 0] + shift.astype(jnp.int32)), scaled
 
 
 def _unit(rows: Float[Array, "*B N K"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,9 +10,9 @@ from jaxtyping import Array, Float, PyTree
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.scaled import NOTHING, common_frame, normalise
+from rnnlab.probes.walk import Losses
 from rnnlab.projected import hidden
-
-Losses = Callable[[Float[Array, "N B K"]], Float[Array, " B"]]
+from rnnlab.segments import wide
 
 
 def omega(
@@ -86,12 +85,8 @@ def _terms(cell, parts: _Parts) -> Float[Array, "N B"]:
 
 def _norm(leaves: list[Array]) -> Array:
     """Over all components; its derivative at zero is zero."""
-    square = sum(jnp.sum(jnp.square(_wide(leaf)), axis=-1) for leaf in leaves)
+    square = sum(jnp.sum(jnp.square(leaf.astype(wide(leaf))), axis=-1) for leaf in leaves)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def _wide(leaf):
-    return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
 
 
 def _passed(model, inputs, losses, answers) -> list[_Parts]:

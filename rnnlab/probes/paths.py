@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.model import SequenceModel
 from rnnlab.probes.scaled import LogNorm, normalise
 from rnnlab.probes.walk import Losses, walk_back
-from rnnlab.segments import norm
+from rnnlab.segments import norm, wide
 
 FULL = "full"
 DIRECT = "direct"
@@ -156,7 +156,7 @@ def _pick(arrays, road: int):
 
 def _measure(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
     """Each road's norm, and its projection on the first, which is the full one."""
-    d, exponent = normalise(d.astype(jnp.promote_types(d.dtype, jnp.float32)), exponent)
+    d, exponent = normalise(d.astype(wide(d)), exponent)
     full = d[:, :1]
     share = jnp.sum(d * full, axis=-1) / jnp.sum(full * full, axis=-1)
     return Paths(LogNorm(norm(d), exponent), Share(share, exponent - exponent[:, :1]))
