@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import platform
@@ -29,40 +30,50 @@ PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz
 
 
 class RunFolder:
-    """`config.json`, `environment.json`, `metrics.jsonl`, `tensorboard/`, `checkpoints/`, `trials/`, `figures/`."""
+    """`config.json`, `environment.json`, `trials/`, `tensorboard/`, `checkpoints/`; in the end also a report."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any]):
-        """Takes the folder for a run with this configuration: a new one, or one to go on in.
+    def __init__(self, path: Path, config: Mapping[str, Any], shard: tuple[int, int] = (1, 1)):
+        """Takes a `shard` (which, of how many) of the folder for a run with this configuration: a new one, or one to
+        go on in.
 
         Raises:
             SettingError: the folder is not a run's, is another configuration's (the differing paths are named),
                 is in use, cannot be written or lies on a full disk. Nothing was written then.
         """
         self.path = path
+        self.shard = "{}-of-{}".format(*shard)
         _check_place(path)
         known = path / "config.json"
         _check_whose(known, config)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(path / ".lock")
-            _check_whose(known, config, self._lock)  # again, now that nobody else can write
-            self.resumed = known.exists()
-            here = environment()
-            self.changed = _changed(path / "environment.json", here)
-            _remember(path / "environment.json", here, self.changed)
-            if not self.resumed:
-                write_json(known, dict(config))
+            self._lock = locked(path / f".lock-{self.shard}")
+            if self._lock is None:
+                which = "" if shard[1] == 1 else f" at --shard={shard[0]}/{shard[1]}"
+                raise SettingError(f"--workdir={path}: another process is running in it{which}")
+            with waiting(path / ".lock-begin"):
+                self._begin(config)
         except OSError as error:
             raise SettingError(f"--workdir={path}: {os.strerror(error.errno or errno.EIO)}") from error
 
-    def trial_file(self, arm: str) -> Path:
-        return self.path / "trials" / f"{slug(arm)}.json"
+    @classmethod
+    def to_read(cls, path: Path) -> RunFolder:
+        """A run's folder that is only looked at."""
+        folder = cls.__new__(cls)
+        folder.path, folder.shard = path, "1-of-1"
+        return folder
 
-    def checkpoints(self, arm: str) -> Path:
-        return self.path / "checkpoints" / slug(arm)
+    def _begin(self, config) -> None:
+        known = self.path / "config.json"
+        _check_whose(known, config)  # again, now that nobody else can write
+        here = environment()
+        self.changed = _changed(self.path / "environment.json", here)
+        _remember(self.path / "environment.json", here, self.changed)
+        if not known.exists():
+            write_json(known, dict(config))
 
-    def events(self, arm: str, seed: int) -> Path:
-        return self.path / "tensorboard" / slug(arm) / f"seed={seed}" / "events.out.tfevents.0"
+    def checkpoints(self, name: str) -> Path:
+        return self.path / "checkpoints" / self.shard / slug(name)
 
 
 def slug(name: str) -> str:
@@ -109,17 +120,12 @@ def _remember(known: Path, here: Mapping[str, str], changed: Sequence[str]) -> N
         write_json(known, before | {"went on in": [*before.get("went on in", []), {k: here[k] for k in changed}]})
 
 
-def _check_whose(known: Path, config: Mapping[str, Any], lock=None) -> None:
-    """A folder must be free or hold this very run; otherwise `lock` is let go."""
-    try:
-        if known.exists():
-            _check_same(known, config)
-        else:
-            _check_free(known.parent)
-    except SettingError:
-        if lock is not None:
-            lock.close()
-        raise
+def _check_whose(known: Path, config: Mapping[str, Any]) -> None:
+    """A folder must be free or hold this very run."""
+    if known.exists():
+        _check_same(known, config)
+    else:
+        _check_free(known.parent)
 
 
 def _check_free(path: Path) -> None:
@@ -200,13 +206,22 @@ def _flat(config) -> dict[str, str]:
     return flat | {f"{arm}: {path}": str(value) for arm, settings in arms.items() for path, value in settings.items()}
 
 
-def _locked(path: Path):
-    """An open file that only this process holds, for as long as it lives."""
+def locked(path: Path):
+    """An open file that only this process holds, for as long as it is open; None where another holds it."""
     file = open(path, "a")  # noqa: SIM115 (held until the process ends)
     if os.name == "posix":
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except BlockingIOError:
             file.close()
-            raise SettingError(f"--workdir={path.parent}: another process is running in it") from error
+            return None
     return file
+
+
+@contextlib.contextmanager
+def waiting(path: Path):
+    """Only one process at a time is within; others wait."""
+    with open(path, "a") as file:
+        if os.name == "posix":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

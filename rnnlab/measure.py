@@ -1,10 +1,10 @@
-"""Run probes on every trial of an arm, on held-out sequences of its own."""
+"""Run probes on trials, each on held-out sequences of its own."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.train import TrainState
 from rnnlab.trial import PROBES, stream
-from rnnlab.trials import map_trials
+from rnnlab.trials import Layout, map_trials
 
 PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
 
@@ -29,9 +29,24 @@ def _held_out(task: Task, flow: FlowSpec, state: TrainState):
     return batch, functools.partial(task.losses, batch=batch)
 
 
+class Measured(NamedTuple):
+    """Gradient flow and gates of one trial."""
+
+    logs: dict[str, np.ndarray]  # log10 norms [T, B] by lag
+    gates: dict[str, np.ndarray]
+
+    def profiles(self) -> dict[str, np.ndarray]:
+        """log10 norm [T] by lag, the mean over examples."""
+        return {name: mean_over_examples(log10) for name, log10 in self.logs.items()}
+
+    def reach(self, fraction: float) -> dict[str, dict[str, Any]]:
+        """Decay rate, half-life and horizon by name."""
+        return {name: reach(profile, fraction)._asdict() for name, profile in self.profiles().items()}
+
+
 @functools.cache
-def flow_probe(task: Task, flow: FlowSpec, layers: int, trials: int) -> Callable[[TrainState], Any]:
-    """All trials' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
+def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callable[[TrainState], Any]:
+    """All slots' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
     top = f"layer{layers - 1}/"
 
     def probe(state):
@@ -40,29 +55,22 @@ def flow_probe(task: Task, flow: FlowSpec, layers: int, trials: int) -> Callable
         gates = {gate: inner[top + gate] for gate in "ifo" if top + gate in inner}
         return gradient_flow(state.model, batch.inputs, losses, task.answers), gates
 
-    return map_trials(probe, trials, 1)
+    return map_trials(probe, where.whole_batches())
 
 
-def measure(spec: ArmSpec, probe: Callable[[TrainState], Any], states: TrainState) -> dict[str, Any]:
-    """Gradient flow and gates of every trial on held-out sequences of its own.
-
-    Returns lists over trials: `profiles` {name: log10 norm [T] by lag, the mean over examples}, `reach`
-    {name: decay rate, half-life, horizon} and `gates` {name: values}; and `fits`, over all trials, {name: `Horizon`
-    as JSON holds it, or None where nothing leaves lag 0 or a norm is no number}.
-    """
-    flows, gates = jax.device_get(probe(states))
-    found: dict[str, Any] = {"profiles": [], "reach": [], "gates": []}
-    logs = {
-        plain(name, spec.layers): [LogNorm(*(part[seed] for part in norm)).log10() for seed in range(spec.seeds)]
-        for name, norm in flows.items()
-    }
-    found["fits"] = {name: _fit(seeds, spec.flow.fraction) for name, seeds in logs.items()}
-    for seed in range(spec.seeds):
-        profiles = {name: mean_over_examples(seeds[seed]) for name, seeds in logs.items()}
-        found["profiles"].append(profiles)
-        found["reach"].append({n: reach(profile, spec.flow.fraction)._asdict() for n, profile in profiles.items()})
-        found["gates"].append({name: gate[seed] for name, gate in gates.items()})
+def measure(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[int]) -> list[Measured]:
+    """Gradient flow and gates of the trials in the chosen slots, on held-out sequences of their own."""
+    flows, gates = jax.device_get(flow_probe(spec.task, spec.flow, spec.layers, where)(states))
+    found = []
+    for slot in chosen:
+        logs = {plain(n, spec.layers): LogNorm(*(part[slot] for part in norm)).log10() for n, norm in flows.items()}
+        found.append(Measured(logs, {name: gate[slot] for name, gate in gates.items()}))
     return found
+
+
+def fits(trials: Sequence[Mapping[str, np.ndarray]], fraction: float) -> dict[str, Any]:
+    """Over the trials' `Measured.logs`: {name: `Horizon` as JSON holds it, or None where there is none to fit}."""
+    return {name: _fit([logs[name] for logs in trials], fraction) for name in trials[0]}
 
 
 def _fit(seeds, fraction):
@@ -91,29 +99,31 @@ def thin(profile: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
 
 
 @functools.cache
-def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...], trials: int):
-    """All trials' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
+def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...], where: Layout):
+    """All slots' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
 
     def run(state):
         batch, losses = _held_out(task, flow, state)
         return {name: probe(state.model, batch.inputs, losses, task.answers) for name, probe in probes}
 
-    return map_trials(run, trials, 1)
+    return map_trials(run, where.whole_batches())
 
 
-def own_measurements(run: Callable[[TrainState], Any], states: TrainState, trials: int) -> list[dict[str, Any]]:
-    """What an experiment's own probes find in each trial, as JSON holds it: {probe: {name: number or lists}}.
+def own_measurements(
+    run: Callable[[TrainState], Any], states: TrainState, chosen: Sequence[int]
+) -> list[dict[str, Any]]:
+    """What an experiment's own probes find in the chosen slots, as JSON holds it: {probe: {name: number or lists}}.
 
     A LogNorm becomes {lag: [...], log10: [...]}: the mean of the logarithm over examples, at up to PROFILE_LAGS lags.
     """
     found = jax.device_get(run(states))
     return [
-        {probe: {name: _listed(value, trial) for name, value in values.items()} for probe, values in found.items()}
-        for trial in range(trials)
+        {probe: {name: _listed(value, slot) for name, value in values.items()} for probe, values in found.items()}
+        for slot in chosen
     ]
 
 
-def _listed(value, trial):
+def _listed(value, slot):
     if isinstance(value, LogNorm):
-        return thin({"log10": mean_over_examples(LogNorm(*(part[trial] for part in value)).log10())})
-    return np.asarray(value[trial], np.float64).tolist()
+        return thin({"log10": mean_over_examples(LogNorm(*(part[slot] for part in value)).log10())})
+    return np.asarray(value[slot], np.float64).tolist()

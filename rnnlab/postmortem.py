@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import chz
 import jax
 import numpy as np
 
-from rnnlab.checkpoint import Checkpoints
-from rnnlab.folder import slug
+from rnnlab.folder import RunFolder
+from rnnlab.ledger import Ledger, all_trials
 from rnnlab.probes.watchdog import Alarm, first_alarm
 from rnnlab.settings import ArmSpec, SettingError, from_flat, load_experiment
-from rnnlab.train import DIVERGED, initial_states, training_loss
+from rnnlab.train import initial_state, training_loss
 from rnnlab.trial import BATCHES, stream
-from rnnlab.trials import unstack
 from rnnlab.writers import Damaged, read_json
 
 
@@ -26,7 +26,7 @@ def examine(spec: ArmSpec, state: Any) -> tuple[Alarm | None, dict[str, float]]:
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
     batch = spec.task.sample(key, spec.train.batch_size)
     losses = functools.partial(spec.task.losses, batch=batch)
-    alarm = first_alarm(state.model, batch.inputs, losses, spec.task.answers)
+    alarm = first_alarm(state.model, batch.inputs, losses, spec.task.answers, spec.train.bound or math.inf)
     objective = functools.partial(training_loss, spec, batch)
     loss, gradient = jax.jit(jax.value_and_grad(lambda model: objective(model, None)[0]))(state.model)
     square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))
@@ -47,16 +47,20 @@ def postmortem(folder: Path) -> list[str]:
     specs = {arm: from_flat(settings) for arm, settings in config["arms"].items()}
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs.values()):
         jax.config.update("jax_enable_x64", True)
-    for arm, spec in specs.items():
-        like = jax.device_get(initial_states(spec, list(range(spec.seeds))))
-        restored = Checkpoints(folder / "checkpoints" / slug(arm)).restore(like, lines.append, put_aside=False)
-        states = restored[0] if restored else like
-        for seed in np.flatnonzero(np.asarray(states.status) == DIVERGED).tolist():
-            state = unstack(states, seed)
-            alarm, found = examine(spec, state)
-            numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
-            first = f"first: {alarm}" if alarm else "nothing is beyond float32 by itself"
-            lines.append(f"{arm}, seed {seed}, update {int(state.step) + 1}: {numbers}; {first}")
+    ledger = Ledger(RunFolder.to_read(folder))
+    for trial in all_trials(specs):
+        if not (ledger.place(trial) / "result.json").exists() or ledger.result(trial)["status"] != "diverged":
+            continue
+        like = jax.device_get(initial_state(chz.replace(trial.spec, train=chz.replace(trial.spec.train, floss=0)), 0))
+        restored = ledger.last_state(trial).restore(like, lines.append, put_aside=False)
+        if restored is None:
+            lines.append(f"{trial}: its last state is missing")
+            continue
+        state = restored[0]
+        alarm, found = examine(trial.spec, state)
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
+        first = f"first: {alarm}" if alarm else "nothing is beyond float32 by itself"
+        lines.append(f"{trial}, update {int(state.step) + 1}: {numbers}; {first}")
     return lines or [f"{folder}: no trial has diverged"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,68 +10,91 @@ from typing import Any, NamedTuple
 import chz
 import jax
 
-from rnnlab.measure import Probe, flow_probe, measure, own_measurements, own_probes
+from rnnlab.experiment import Probes, group_name, groups
+from rnnlab.ledger import all_trials
+from rnnlab.measure import Probe, measure, own_measurements, own_probes
 from rnnlab.settings import ArmSpec
-from rnnlab.train import compile_windows, initial_states
+from rnnlab.train import compile_windows, initial_state, kind
+from rnnlab.trials import Layout, layout, stack
+
+BYTES_A_TRIAL = 120_000  # its results, events, figures' share and last state, in a small run
+LINE = 4_000  # bytes that a window writes, in metrics and TensorBoard
 
 
-def predict_seconds(
+class Plan(NamedTuple):
+    """What a run will do."""
+
+    trials: int
+    programs: int  # that will be compiled for training and measuring
+    seconds: float  # at most, on this machine
+    disk: int  # bytes of its folder, about
+
+
+def plan(
     arms: Mapping[str, ArmSpec],
     say: Callable[[str], None] = lambda text: None,
-    probes: Callable[[ArmSpec], Mapping[str, Probe]] = lambda spec: {},
-) -> float:
-    """About how long a run takes at most on this machine, from a few updates and probes of each kind of arm.
+    probes: Probes = lambda spec: {},
+    shard: tuple[int, int] = (1, 1),
+    inner: str = "auto",
+) -> Plan:
+    """How many trials and programs, and about how long at most: from a few updates and probes of each program.
 
-    Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with
-    the length of the sequence, so long ones are timed at 500 steps and scaled. Compilation counts once an arm.
-    `say` is told what is being timed.
+    Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with the length
+    of the sequence, so long ones are timed at 500 steps and scaled. `say` is told what is being timed.
     """
-    measured: dict[Any, _Seconds] = {}
-    total = 0.0
-    for name, spec in arms.items():
+    trials = all_trials(arms)
+    mine = set(trials[shard[0] - 1 :: shard[1]])
+    seconds, disk, programs = 0.0, 0, 0
+    for members in groups(trials, probes).values():
+        here = [trial for trial in members if trial in mine]
+        if not here:
+            continue
+        spec = here[0].spec
+        programs += 1
+        say(f"  timing {group_name(members)}")
+        where = layout(len(members), spec.train.batch_size, inner)
         short = chz.replace(spec, task=chz.replace(spec.task, length=min(spec.task.length, 500)))
-        kind = (type(spec.cell), spec.cell.features, spec.layers, short.task, spec.train, spec.seeds, spec.flow)
-        if kind not in measured:
-            say(f"  timing {name}")
-            measured[kind] = _seconds(short, tuple(probes(short).items()))
-        cost = measured[kind]
+        cost = _seconds(short, tuple(probes(short).items()), where)
+        rounds = math.ceil(len(here) / where.slots)
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
-        rounds = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
-        steps = updates + 2 * cost.probe + rounds * cost.own_probes
-        total += cost.compilation + cost.weights + steps * spec.task.length / short.task.length
-    return total
+        own = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
+        steps = updates + 2 * cost.probe + own * cost.own_probes
+        long = spec.task.length / short.task.length
+        seconds += cost.compilation + len(here) * cost.weights + rounds * steps * long
+        disk += len(here) * (BYTES_A_TRIAL + LINE * math.ceil(spec.train.steps / spec.train.window))
+        disk += 2 * len(here) * spec.flow.examples * spec.task.length * 8 * 4
+    return Plan(len(mine), programs, seconds, disk)
 
 
 class _Seconds(NamedTuple):
-    """What one kind of arm costs, all its trials together."""
+    """What one program costs, all its slots together."""
 
     compilation: float
     update: float
     evaluation: float
     probe: float
     own_probes: float
-    weights: float  # drawing them, flossing included
+    weights: float  # drawing those of one trial, flossing included
 
 
-def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...]) -> _Seconds:
+def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...], where: Layout) -> _Seconds:
     taken = []
     compilation = 0.0
+    drawn, state = _timed(lambda: jax.device_get(initial_state(spec, 0)))
+    state = stack([state] * where.slots)
     for window in (1, 4):
         train = chz.replace(spec.train, window=window, steps=3 * window, stop_when_solved=False)
         short = chz.replace(spec, train=train)
-        state = jax.device_get(initial_states(short, list(range(spec.seeds))))
-        compilation, run = _timed(lambda short=short, state=state: compile_windows(short, state))
-        state, _ = run(state)
-        taken.append(_timed(lambda run=run, state=state: jax.block_until_ready(run(state)))[0])
+        compilation, run = _timed(lambda short=short: compile_windows(kind(short), where))
+        after, _ = run(state)
+        taken.append(_timed(lambda run=run, after=after: jax.block_until_ready(run(after)))[0])
     update = max(taken[1] - taken[0], 1e-6) / 3
-    probe = flow_probe(spec.task, spec.flow, spec.layers, spec.seeds)
-    first, later = (_timed(lambda: measure(spec, probe, state))[0] for _ in range(2))
-    weights, _ = _timed(lambda: initial_states(spec, list(range(spec.seeds))))
+    first, later = (_timed(lambda: measure(spec, where, state, [0]))[0] for _ in range(2))
     cost = 0.0
     if own:
-        run = own_probes(spec.task, spec.flow, own, spec.seeds)
-        _, cost = (_timed(lambda: own_measurements(run, state, spec.seeds))[0] for _ in range(2))
-    return _Seconds(compilation + first - later, update, max(taken[0] - update, 0.0), later, cost, weights)
+        run = own_probes(spec.task, spec.flow, own, where)
+        _, cost = (_timed(lambda: own_measurements(run, state, [0]))[0] for _ in range(2))
+    return _Seconds(compilation + first - later, update, max(taken[0] - update, 0.0), later, cost, drawn)
 
 
 def _timed(function: Callable[[], Any]) -> tuple[float, Any]:

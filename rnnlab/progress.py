@@ -12,20 +12,23 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from rnnlab.settings import ArmSpec
-
 LINE_SECONDS = 10.0  # between two plain lines
 
 
 class Progress:
-    """One line an arm: updates done, updates a second, time left, held-out loss and accuracy."""
+    """One bar a group of trials (updates done, updates a second, time left, held-out loss), one line an arm that ended.
 
-    def __init__(self, console: Console, arms: int):
+    `trials`: how many each arm has.
+    """
+
+    def __init__(self, console: Console, trials: Mapping[str, int]):
         self._console = console
-        self._arms, self._ended = arms, 0
+        self._trials = trials
+        self._ended: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in trials}
         self._bars: Bars | None = None
         self._task = None
         self._began = self._last = 0.0
+        self._total = self._done = 0
 
     def say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -33,11 +36,11 @@ class Progress:
     def warn(self, text: str) -> None:
         self.say(f"warning: {text}")
 
-    def begin(self, name: str, spec: ArmSpec, done: int) -> None:
-        """An arm starts, `done` updates of all its trials together already made."""
-        self._name, self._total, self._done = name, spec.train.steps * spec.seeds, done
+    def begin(self, name: str, trials: int, steps: int) -> None:
+        """A group starts: so many trials of at most so many updates."""
+        self.stop()
+        self._total, self._done = trials * steps, 0
         self._began = self._last = time.monotonic()
-        self._start = done
         if self._console.is_terminal:
             self._bars = Bars(
                 TextColumn("{task.description}"),
@@ -49,43 +52,37 @@ class Progress:
                 transient=True,
             )
             self._bars.start()
-            self._task = self._bars.add_task(
-                escape(self._label()), total=self._total, completed=done, speed="compiling"
-            )
+            self._task = self._bars.add_task(escape(name), total=self._total, speed="compiling")
         else:
-            work = f"of at most {spec.train.steps} updates" if spec.train.steps else "to measure"
-            self.say(f"{self._label()}: {spec.seeds} trials {work}")
+            work = f"of at most {steps} updates" if steps else "to measure"
+            self.say(f"{name}: {trials} trials {work}")
 
-    def _label(self):
-        return f"[{self._ended + 1}/{self._arms}] {self._name}"
-
-    def window(self, record: Mapping[str, Any]) -> None:
-        """A window is done."""
-        self._done = int(np.sum(record["step"]))
+    def window(self, updates: int, losses: Sequence[float]) -> None:
+        """A window is done: so many updates of all trials, the held-out losses of those that made them."""
+        self._done += updates
         now = time.monotonic()
-        speed = (self._done - self._start) / max(now - self._began, 1e-9)
-        # what trials that ended early leave undone is no work left
-        ended = int(np.sum((record["status"] != 0) * (self._total // len(record["step"]) - record["step"])))
-        left = max(self._total - ended - self._done, 0)
-        going = record["ran"] > 0
-        loss = np.mean(record["eval/loss"][going]) if going.any() else np.nan
-        shown = f"{speed:.0f} updates/s, held-out loss {loss:.3g}"
+        speed = self._done / max(now - self._began, 1e-9)
+        shown = f"{speed:.0f} updates/s, held-out loss {np.mean(losses) if losses else np.nan:.3g}"
         if self._bars:
-            self._bars.update(self._task, completed=self._done, total=self._total - ended, speed=shown)
+            self._bars.update(self._task, completed=self._done, total=self._total, speed=shown)
         elif now - self._last >= LINE_SECONDS:
             self._last = now
-            self.say(f"  {self._done} of {self._total - ended} updates, {shown}, {clock(left / max(speed, 1e-9))} left")
+            left = clock(max(self._total - self._done, 0) / max(speed, 1e-9))
+            self.say(f"  {self._done} of at most {self._total} updates, {shown}, {left} left")
 
-    def finished(self, name: str, trials: Sequence[Mapping[str, Any]]) -> None:
-        """An arm has ended, or had ended before."""
-        self.stop()
-        self._ended += 1
-        learned = sum(trial["status"] == "learned" for trial in trials)
-        trained = any(trial["steps"] for trial in trials)
-        said = f"{name}: learned in {learned} of {len(trials)} trials" if trained else f"{name}: measured"
-        for trial in trials:
-            if trial["reason"]:
-                said += f"; seed {trial['seed']} {trial['status']}: {trial['reason']}"
+    def finished(self, trial: Mapping[str, Any], undone: int = 0) -> None:
+        """A trial has ended, so many updates early, or had ended before."""
+        self._total -= undone
+        arm = self._ended[trial["arm"]]
+        arm.append(trial)
+        if len(arm) < self._trials[trial["arm"]]:
+            return
+        learned = sum(t["status"] == "learned" for t in arm)
+        trained = any(t["steps"] for t in arm)
+        said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if trained else f"{trial['arm']}: measured"
+        for t in arm:
+            if t["reason"]:
+                said += f"; seed {t['seed']} {t['status']}: {t['reason']}"
         self.say(said)
 
     def stop(self) -> None:

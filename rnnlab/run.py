@@ -28,9 +28,10 @@ import jax  # noqa: E402
 from rnnlab import report, settings  # noqa: E402
 from rnnlab.background import Interrupted, start, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
-from rnnlab.experiment import gather, run_arms  # noqa: E402
-from rnnlab.folder import RunFolder, command, slug  # noqa: E402
-from rnnlab.predict import predict_seconds  # noqa: E402
+from rnnlab.experiment import check_names, gather, run_arms  # noqa: E402
+from rnnlab.folder import RunFolder, command, slug, waiting  # noqa: E402
+from rnnlab.ledger import Ledger  # noqa: E402
+from rnnlab.predict import plan  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.recorder import write_pictures  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
@@ -43,8 +44,11 @@ flags.DEFINE_string(
     "workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it"
 )
 flags.DEFINE_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
+flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
+flags.DEFINE_enum("layout", "auto", trials.KINDS, "how trials that share a program lie on the devices")
+flags.DEFINE_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
 flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
-OURS = ("exp", "tier", "workdir", "arms", "list")
+OURS = ("exp", "tier", "workdir", "arms", "shard", "layout", "dry_run", "list")
 
 
 class Screen(Console):
@@ -82,26 +86,34 @@ def _main(words: list[str], console: Console) -> int:
     arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms)
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
         jax.config.update("jax_enable_x64", True)
+    check_names(arms)
+    shard = settings.parse_shard(FLAGS.shard)
+    own = {"probes": module.probes} if hasattr(module, "probes") else {}
+    if wrong := check_jax():
+        raise settings.SettingError(wrong)
+    if FLAGS.dry_run:
+        _say_plan(arms, console, own | {"shard": shard, "inner": FLAGS.layout})
+        return 0
     config = {"experiment": FLAGS.exp, "tier": FLAGS.tier, "arms": {n: settings.flat(s) for n, s in arms.items()}}
     chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
     workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}{chosen}")
-    if wrong := check_jax():
-        raise settings.SettingError(wrong)
-    folder = RunFolder(workdir, config)
+    folder = RunFolder(workdir, config, shard)
 
-    progress = Progress(console, len(arms))
-    progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier, on {trials.describe_devices()}, in {workdir}")
+    progress = Progress(console, {name: spec.seeds for name, spec in arms.items()})
+    part = f", part {FLAGS.shard}" if shard[1] > 1 else ""
+    progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier{part}, on {trials.describe_devices()}, in {workdir}")
     if _LATE:
         progress.warn(_LATE)
     if folder.changed:
         progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
     stop = _stop_on_signals()
     began = time.monotonic()
+    own |= {"shard": shard, "inner": FLAGS.layout}
+    ledger = Ledger(folder, progress.warn)
     try:
-        own = {"probes": module.probes} if hasattr(module, "probes") else {}
         if FLAGS.tier == "paper":
             _say_how_long(arms, folder, progress, lambda: bool(stop), own)
-        results_trials = run_arms(arms, folder, progress, lambda: bool(stop), **own)
+        complete = run_arms(arms, ledger, progress, lambda: bool(stop), **own)
     except Interrupted:
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
@@ -109,14 +121,11 @@ def _main(words: list[str], console: Console) -> int:
         os._exit(128 + stop[0])  # an ordinary exit would wait for the window that is being computed
     finally:
         progress.stop()
-    results = gather(module, FLAGS.exp, FLAGS.tier, arms, results_trials, folder)
-    write_json(workdir / "results.json", results)  # first: a report that fails loses nothing
-    verdict = module.report(results)
-    write_json(workdir / "results.json", results | {"verdict": verdict.sentence})
-    write_pictures(folder, report.write(results, verdict, workdir))
-    for table in verdict.tables:
-        terminal(table, console)
-    progress.say(f"\n{verdict.sentence}")
+    if not complete:
+        progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
+        return 0
+    with waiting(workdir / ".lock-report"):
+        _report(module, arms, ledger, console)
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     beside = Path(sys.executable).with_name("tensorboard")  # of an environment that need not be active
     program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
@@ -124,15 +133,38 @@ def _main(words: list[str], console: Console) -> int:
     return 0
 
 
-def _say_how_long(arms, folder, progress, stopping, own) -> None:
-    """The prediction, made once a folder."""
-    known = folder.path / "prediction.json"
+def _report(module, arms, ledger, console) -> None:
+    """results.json and all that is made from it."""
+    place = ledger.folder.path
+    results = gather(module, FLAGS.exp, FLAGS.tier, arms, ledger)
+    write_json(place / "results.json", results)  # first: a report that fails loses nothing
+    verdict = module.report(results)
+    write_json(place / "results.json", results | {"verdict": verdict.sentence})
+    write_pictures(ledger.folder, report.write(results, verdict, place))
+    for table in verdict.tables:
+        terminal(table, console)
+    console.print(f"\n{verdict.sentence}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_plan(arms, console, how) -> None:
+    """What would run."""
+    found = plan(arms, lambda text: None, **how)
+    console.print(
+        f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {trials.describe_devices()}: "
+        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    for name, spec in arms.items():
+        console.print(f"  {name}: {spec.seeds} trials", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_how_long(arms, folder, progress, stopping, how) -> None:
+    """The prediction, made once a folder and part."""
+    known = folder.path / f"prediction-{folder.shard}.json"
     if not known.exists():
-        progress.say("timing a few updates of each kind of arm to predict how long this takes ...")
-        seconds = wait(start(functools.partial(predict_seconds, arms, progress.say, **own)), stopping)
-        write_json(known, {"seconds": seconds})
-    seconds = read_json(known)["seconds"]
-    progress.say(f"at most about {clock(seconds)} for all arms on this machine; less where trials end early")
+        progress.say("timing a few updates of each program to predict how long this takes ...")
+        write_json(known, wait(start(functools.partial(plan, arms, progress.say, **how)), stopping)._asdict())
+    progress.say(f"at most about {clock(read_json(known)['seconds'])} on this machine; less where trials end early")
 
 
 def _stop_on_signals() -> list[int]:

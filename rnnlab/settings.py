@@ -34,11 +34,16 @@ class SettingError(ValueError):
 class ArmSpec(TrialSpec):
     """One setting compared in an experiment: trials that differ in their seed alone."""
 
-    seeds: int = field(3, "trials an arm, with seeds 0, 1, ...", low=1)
+    seeds: int = field(3, "trials an arm, with seeds 0, 1, ... unless first_seed says otherwise", low=1)
+    first_seed: int = field(0, "seed of an arm's first trial", low=0, high=2**31)
     probe_every: int | None = field(None, "updates between an experiment's own probes; None: first and last", low=1)
     flow: FlowSpec = chz.field(
         default_factory=FlowSpec, blueprint_unspecified=FlowSpec, doc="how gradient flow is measured"
     )
+
+    def trial_seeds(self) -> range:
+        """The seeds of this arm's trials."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -102,6 +107,17 @@ def parse_overrides(words: Iterable[str]) -> dict[str, str]:
             raise SettingError(f"{word}: settings are written path=value, as in task.length=500")
         found[path] = value
     return found
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n` as (i, n), 1 <= i <= n."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match:
+        raise SettingError(f"--shard={text}: write --shard=i/n, as in --shard=1/4")
+    i, n = int(match[1]), int(match[2])
+    if not 1 <= i <= n:
+        raise SettingError(f"--shard={text}: must be from 1/{max(n, 1)} to {max(n, 1)}/{max(n, 1)}")
+    return i, n
 
 
 def resolve(

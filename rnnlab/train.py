@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
+import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,9 +19,10 @@ from rnnlab.model import SequenceModel
 from rnnlab.probes.omega import regulariser
 from rnnlab.tasks.base import Batch
 from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
-from rnnlab.trials import BATCH, local_batch, map_trials, stack
+from rnnlab.trials import BATCH, Layout, local_batch, map_trials, replace
 
 RUNNING, SOLVED, DIVERGED = 0, 1, 2
+Status = Array | np.ndarray
 
 
 def outcome(status: int, learned: int) -> str:
@@ -39,14 +41,20 @@ class TrainState(NamedTuple):
     status: Array  # RUNNING, SOLVED (and stopped for it) or DIVERGED
     learned: Array  # updates made when held-out metrics first met the task's rule; -1 before
     seed: Array
+    numbers: dict[str, Array]  # `TrainSpec.numbers`
 
 
 def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     model = spec.build(seed)
+    numbers = {name: jnp.asarray(value, float) for name, value in spec.train.numbers().items()}
+    optimiser = spec.train.optimiser(numbers["learning_rate"]).init(model)
     as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
-    return TrainState(
-        model, spec.train.optimiser().init(model), as_int(0), as_int(RUNNING), as_int(-1), jnp.asarray(seed, jnp.uint32)
-    )
+    return TrainState(model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), jnp.asarray(seed, jnp.uint32), numbers)
+
+
+def going(spec: TrialSpec, status: Status, step: Status) -> Status:
+    """Whether a trial has updates to make."""
+    return (status == RUNNING) & (step < spec.train.steps)
 
 
 def training_loss(spec: TrialSpec, batch: Batch, model: SequenceModel, taps: PyTree | None) -> tuple[Array, Any]:
@@ -61,7 +69,8 @@ def training_loss(spec: TrialSpec, batch: Batch, model: SequenceModel, taps: PyT
 
 
 def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
-    """One update. A loss or gradient that is not finite leaves the parameters alone and ends the trial.
+    """One update. A loss or gradient that is not finite, or above `train.bound`, leaves the parameters alone and ends
+    the trial.
 
     The metrics' `taps` are the mean norms over the batch of the adjoints of one example's loss, [T] for
     each carry component, by step (the last is lag 0). `loss` is the task's alone, `omega` the regulariser's.
@@ -78,13 +87,20 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
     (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
     norm = optax.tree.norm(gradient)
-    updates, optimiser = train.optimiser().update(gradient, state.optimiser, state.model)
-    finite = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
+    numbers = state.numbers
+    if "clip_norm" in numbers:
+        clipped = jnp.minimum(norm, numbers["clip_norm"].astype(norm.dtype))
+        shrink = jnp.where(norm > clipped, clipped / norm, 1)
+        gradient = jax.tree.map(lambda leaf: leaf * shrink.astype(leaf.dtype), gradient)
+        also |= {"clipped": clipped, "clips": (norm > clipped).astype(norm.dtype)}
+    updates, optimiser = train.optimiser(numbers["learning_rate"]).update(gradient, state.optimiser, state.model)
+    well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
+    if train.bound is not None:
+        well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
     moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
-    state = jax.tree.map(functools.partial(jnp.where, finite), moved, stopped)
-    clipped = norm if train.clip_norm is None else jnp.minimum(norm, train.clip_norm)
-    return state, {"loss": loss, "norm": norm, "clipped": clipped, "taps": norms} | also
+    state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
+    return state, {"loss": loss, "norm": norm, "taps": norms} | also
 
 
 def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
@@ -101,7 +117,7 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
     train = spec.train
 
     def active(state):
-        return (state.status == RUNNING) & (state.step < train.steps)
+        return going(spec, state.status, state.step)
 
     def go(state):
         state, metrics = train_step(spec, state)
@@ -137,50 +153,52 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
 
 
 def _record(state, metrics, held_out, taps):
-    ran = metrics["ran"]
+    ran = metrics.pop("ran")
 
     def mean(x):
         return jnp.sum(jnp.where(ran > 0, x, 0)) / jnp.maximum(jnp.sum(ran), 1)
 
+    names = {
+        "loss": "train/loss",
+        "omega": "train/omega",
+        "norm": "grad/norm",
+        "clipped": "grad/norm_clipped",
+        "clips": "grad/clip_rate",
+    }
     return {
         "step": state.step + (state.status == DIVERGED),  # the update that was tried
         "status": state.status,
         "learned": state.learned,
         "ran": jnp.sum(ran),
-        "train/loss": mean(metrics["loss"]),
-        "grad/norm": mean(metrics["norm"]),
         "grad/norm_max": jnp.max(metrics["norm"]),
-        "grad/norm_clipped": mean(metrics["clipped"]),
         "eval/loss": held_out["loss"],
         "eval/accuracy": held_out["accuracy"],
         "taps": taps,
-    } | ({"train/omega": mean(metrics["omega"])} if "omega" in metrics else {})
-
-
-def initial_states(spec: TrialSpec, seeds: list[int]) -> TrainState:
-    """The states of all trials, stacked [S, ...]."""
-    return stack([initial_state(spec, seed) for seed in seeds])
+    } | {names[name]: mean(values) for name, values in metrics.items()}
 
 
 Program = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
 
 
-def compile_windows(spec: TrialSpec, states: TrainState) -> Program:
-    """`window` over all trials, compiled for states like these.
+def kind(spec: TrialSpec) -> Hashable:
+    """What its program depends on: trials of one kind can run in one.
 
-    Arms that differ only in what their weights are drawn from share a program: a window reads the task and
-    the training of its spec, and everything about the cell from the state.
+    A program reads the task and the training of its spec, and everything about the model from the state: so trials may
+    differ in their seed, in `TrainSpec.numbers`, and in what their weights are drawn from.
     """
-    leaves, treedef = jax.tree.flatten(states)
-    return _compiled(spec.task, spec.train, treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+    plain = chz.replace(spec, train=chz.replace(spec.train.without_numbers(), floss=0))
+    state = jax.eval_shape(lambda: initial_state(plain, 0))
+    leaves, treedef = jax.tree.flatten(state)
+    return plain.task, plain.train, treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 @functools.cache
-def _compiled(task, train, treedef, shapes) -> Program:
+def compile_windows(kind: Hashable, where: Layout) -> Program:
+    """`window` for the states [slots, ...] of trials of one kind."""
+    task, train, treedef, shapes = kind
     spec = TrialSpec(task=task, train=train)
-    states = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
-    run = map_trials(functools.partial(window, spec), int(states.step.shape[0]), train.batch_size)
-    return run.lower(states).compile()
+    states = treedef.unflatten([jax.ShapeDtypeStruct((where.slots, *shape), dtype) for shape, dtype in shapes])
+    return map_trials(functools.partial(window, spec), where).lower(states).compile()
 
 
 def fit(
@@ -190,35 +208,40 @@ def fit(
     *,
     on_record: Callable[[dict[str, Any], TrainState], None],
     on_checkpoint: Callable[[TrainState], None],
+    refill: Callable[[], Mapping[int, TrainState]] = dict,
     stopping: Callable[[], bool] = lambda: False,
 ) -> TrainState:
-    """Runs windows until every trial has ended.
+    """Runs windows until every slot's trial has ended and no other takes its place.
 
     Args:
-      spec: what is trained.
+      spec: what is trained; of its training only `steps` and `checkpoint_seconds` are read.
       run: what `compile_windows` gave.
-      state: stacked states [S, ...] as NumPy arrays, fresh or restored.
-      on_record: gets each window's record as NumPy arrays [S, ...] and the state after it; the next window
+      state: stacked states [slots, ...] as NumPy arrays, fresh or restored.
+      on_record: gets each window's record as NumPy arrays [slots, ...] and the state after it; the next window
         is on the device by then, so that the device never waits for the host.
       on_checkpoint: gets the state every `checkpoint_seconds` and at the end, all its records delivered.
+      refill: asked after each record; what it gives takes the places {slot: state} of trials that have ended.
       stopping: asked all the time; true saves the last state that is complete, without waiting for the
         window that is being computed, and raises Interrupted.
     """
     saved = time.monotonic()
+    fresh: Mapping[int, TrainState] = {}
     ahead = start(run, state)  # in a thread: on CPU a dispatch may wait until what it reads is computed
     while True:
         try:
             new, record = wait(ahead, stopping)
-            ahead = start(run, new)  # a window of trials that have ended does nothing
+            new = replace(new, fresh)  # the window that has just run did nothing in these places
+            ahead = start(run, new)  # nor does one of trials that have ended
             record = wait(start(jax.device_get, record), stopping)
         except Interrupted:
-            on_checkpoint(jax.device_get(state))
+            on_checkpoint(replace(jax.device_get(state), fresh))
             raise
         state = new
         on_record(record, state)
-        ended = not np.any((record["status"] == RUNNING) & (record["step"] < spec.train.steps))
-        if ended or time.monotonic() - saved >= spec.train.checkpoint_seconds:
+        under_way = bool(np.any(going(spec, np.asarray(state.status), np.asarray(state.step))))
+        if not under_way or time.monotonic() - saved >= spec.train.checkpoint_seconds:
             on_checkpoint(jax.device_get(state))
             saved = time.monotonic()
-        if ended:
+        fresh = refill()
+        if not fresh and not under_way:
             return state

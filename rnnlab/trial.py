@@ -19,6 +19,7 @@ from rnnlab.tasks import Adding, Task
 
 # One key, one purpose: the streams that are folded into a trial's seed.
 WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING = range(5)
+NUMBERS = ("learning_rate", "clip_norm")
 
 
 @chz.chz
@@ -39,26 +40,33 @@ class TrainSpec:
     floss_k: int = field(16, "flossing: leading Lyapunov exponents pushed towards 0", low=1)
     window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
     eval_size: int = field(256, "held-out sequences an evaluation", low=1)
+    bound: float | None = field(None, "a loss or gradient norm above it ends a trial as diverged; None: inf", above=0)
     stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
     checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
 
-    def optimiser(self) -> optax.GradientTransformation:
-        """The optax chain: clip by global norm, then the optimiser under its schedule."""
-        rate: Any = self.learning_rate
+    def numbers(self) -> dict[str, float]:
+        """The settings that a program takes as inputs: trials that differ in them alone share it."""
+        return {name: getattr(self, name) for name in NUMBERS if getattr(self, name) is not None}
+
+    def without_numbers(self) -> TrainSpec:
+        """What is left of a training when `numbers` are taken out: what its program is compiled for."""
+        return chz.replace(self, **dict.fromkeys(self.numbers(), 1.0))
+
+    def optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
+        """optax's optimiser under its schedule, whose peak may be an input of a program that many trials share."""
+        after = optax.constant_schedule(1.0)
         if self.schedule == "cosine":
-            rate = optax.cosine_decay_schedule(rate, max(self.steps - self.warmup, 1))
+            after = optax.cosine_decay_schedule(1.0, max(self.steps - self.warmup, 1))
+        shape = after
         if self.warmup:
-            after = rate if callable(rate) else optax.constant_schedule(rate)
-            rate = optax.join_schedules(
-                [optax.linear_schedule(0, self.learning_rate, self.warmup), after], [self.warmup]
-            )
+            shape = optax.join_schedules([optax.linear_schedule(0.0, 1.0, self.warmup), after], [self.warmup])
         rules = {
-            "adam": lambda: optax.adam(rate),
-            "rmsprop": lambda: optax.rmsprop(rate, decay=self.decay),
-            "sgd": lambda: optax.sgd(rate, momentum=self.momentum or None),
+            "adam": optax.scale_by_adam,
+            "rmsprop": lambda: optax.scale_by_rms(decay=self.decay),
+            "sgd": lambda: optax.trace(self.momentum) if self.momentum else optax.identity(),
         }
-        clip = optax.identity() if self.clip_norm is None else optax.clip_by_global_norm(self.clip_norm)
-        return optax.chain(clip, rules[self.optimizer]())
+        rate = optax.scale_by_schedule(lambda step: -learning_rate * shape(step))
+        return optax.chain(rules[self.optimizer](), rate)
 
 
 @chz.chz

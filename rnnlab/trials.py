@@ -1,8 +1,9 @@
 """Independent trials in one compiled program, laid out as the devices like it. The only file that knows how.
 
-On CPU every core is a host device: trials are spread over them and run one after another within each
+On CPU every core is a host device: trials are spread over them and run one after another on each
 (`vmap` over trials is 1.5 to 2 times slower than that on CPU); where there are fewer trials than cores, a
 trial's batch is spread too. On one accelerator trials are batched; over several, spread and batched.
+A program has slots for some trials at a time; whoever runs it puts the next trial where one has ended.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
+BATCHED = 64  # trials at a time on an accelerator
+KINDS = ("auto", "mapped", "batched", "sequential")
 
 
 def use_every_core() -> str | None:
@@ -43,48 +46,62 @@ def describe_devices() -> str:
     return f"{jax.device_count()} x {kind}"
 
 
-def layout(trials: int, batch_size: int) -> tuple[int, int]:
-    """(devices over trials, devices over each trial's batch) for this many trials.
+class Layout(NamedTuple):
+    """Where trials run that share a program: `slots` of them at a time."""
 
-    As many devices as trials can fill go to trials; what is left splits the batch, where it divides.
+    over_trials: int  # devices over which trials are spread
+    each: int  # trials that one device holds
+    inner: str  # how it runs those: "mapped" (one after another) or "batched"
+    over_batch: int  # devices over which each trial's batch is spread
+
+    @property
+    def slots(self) -> int:
+        return self.over_trials * self.each
+
+    def whole_batches(self) -> Layout:
+        """The same slots with no batch spread: for what has a batch of its own, such as a probe."""
+        return self._replace(over_batch=1)
+
+
+def layout(trials: int, batch_size: int, kind: str = "auto") -> Layout:
+    """Where this many trials of one program run.
+
+    auto: mapped on CPU, batched on accelerators. mapped: a trial a device, and its next one when that has ended; where
+    there are fewer trials than devices, what is left splits the batch, where it divides. batched: up to BATCHED trials
+    at once on each device. sequential: one trial at a time, its batch over all devices.
+    A trial's bits may depend on its layout, so the layout depends on all trials of a program, not on those that are
+    still to be run or fall to one of several machines.
     """
     devices = jax.device_count()
-    over_trials = max(n for n in range(1, devices + 1) if devices % n == 0 and n <= max(trials, 1))
+    if kind == "auto":
+        kind = "mapped" if jax.default_backend() == "cpu" else "batched"
+    fill = max(n for n in range(1, devices + 1) if devices % n == 0 and n <= max(trials, 1))
+    over_trials = 1 if kind == "sequential" else fill
     over_batch = math.gcd(devices // over_trials, batch_size)
-    return over_trials, over_batch
+    if kind == "batched":
+        return Layout(over_trials, min(math.ceil(trials / over_trials), BATCHED), "batched", over_batch)
+    return Layout(over_trials, 1, "mapped", over_batch)
 
 
-def map_trials(function: Callable[[Any], Any], trials: int, batch_size: int) -> Callable[[PyTree], PyTree]:
-    """`function` over the leading axis of a tree [S, ...], compiled as one program.
+def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTree], PyTree]:
+    """`function` over the leading axis of a tree [slots, ...], compiled as one program.
 
     Within `function` the batch may be spread over the mesh axis `BATCH`: see `local_batch` and
     `jax.lax.pmean(..., BATCH)`.
     """
-    over_trials, over_batch = layout(trials, batch_size)
-    devices = jax.devices()[: over_trials * over_batch]
+    devices = jax.devices()[: where.over_trials * where.over_batch]
     auto = (AxisType.Auto, AxisType.Auto)
-    mesh = jax.make_mesh((over_trials, over_batch), ("trial", BATCH), axis_types=auto, devices=devices)
+    mesh = jax.make_mesh((where.over_trials, where.over_batch), ("trial", BATCH), axis_types=auto, devices=devices)
     spec = PartitionSpec("trial")
-    padding = -trials % over_trials
-
-    def local(tree):
-        if jax.default_backend() == "cpu":
-            return jax.lax.map(function, tree)
-        return jax.vmap(function)(tree)
+    inner = jax.vmap(function) if where.inner == "batched" else functools.partial(jax.lax.map, function)
 
     # What leaves is the same on all devices of the batch axis, which functions see to by pmean; JAX's own
     # check of that (check_vma) does not know custom VJPs.
-    spread = jax.shard_map(local, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    spread = jax.shard_map(inner, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
     # Said beforehand, so that the first call, with arrays fresh from the host, compiles what all others use.
-    placed = NamedSharding(mesh, spec if not padding else PartitionSpec())
-
-    @functools.partial(jax.jit, in_shardings=placed, out_shardings=placed)
-    def run(tree):
-        padded = jax.tree.map(lambda x: jnp.concatenate([x, x[-1:].repeat(padding, 0)]) if padding else x, tree)
-        return jax.tree.map(lambda x: x[:trials], spread(padded))
-
-    return run
+    placed = NamedSharding(mesh, spec)
+    return jax.jit(spread, in_shardings=placed, out_shardings=placed)
 
 
 def local_batch(tree: PyTree, axis: int) -> PyTree:
@@ -100,9 +117,23 @@ def local_batch(tree: PyTree, axis: int) -> PyTree:
 
 def stack(trees: list[PyTree]) -> PyTree:
     """Trees of one structure as one tree with a leading axis [S, ...]."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def unstack(tree: PyTree, index: int) -> PyTree:
     """The tree of one trial."""
     return jax.tree.map(lambda x: x[index], tree)
+
+
+def replace(tree: PyTree, parts: Mapping[int, PyTree]) -> PyTree:
+    """A stacked tree with some trials' parts put in; the same tree where there are none."""
+    if not parts:
+        return tree
+
+    def put(whole, *leaves):
+        whole = np.array(whole)
+        for place, leaf in zip(parts, leaves, strict=True):
+            whole[place] = leaf
+        return whole
+
+    return jax.tree.map(put, tree, *parts.values())

@@ -159,6 +159,11 @@ def read_json(path: Path) -> Any:
         raise Damaged(f"{path}: damaged ({error}); remove it, or name another --workdir") from error
 
 
+def as_read(value: Any) -> Any:
+    """A value as it would be read back."""
+    return _decode(_strict(value, ""))
+
+
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The records that `JsonLines` wrote, without the torn last line (no newline) that a killed run may leave."""
     records = []

@@ -11,14 +11,15 @@ import pytest
 from rnnlab.cells import LSTM
 from rnnlab.checkpoint import Checkpoints
 from rnnlab.tasks import Adding
-from rnnlab.train import initial_states
+from rnnlab.train import initial_state
 from rnnlab.trial import TrainSpec, TrialSpec
+from rnnlab.trials import stack
 
 
 @pytest.fixture(scope="module")
 def state():
     spec = TrialSpec(cell=LSTM(features=4), task=Adding(length=6), train=TrainSpec())
-    return jax.device_get(initial_states(spec, [0, 1]))
+    return stack([jax.device_get(initial_state(spec, seed)) for seed in (0, 1)])
 
 
 def moved(state, by):

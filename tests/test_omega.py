@@ -15,7 +15,7 @@ from rnnlab.probes import omega as probe
 from rnnlab.tasks import Adding
 from rnnlab.train import initial_state, train_step, window
 from rnnlab.trial import TrainSpec, TrialSpec
-from rnnlab.trials import map_trials
+from rnnlab.trials import layout, map_trials
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 omega = jax.jit(probe.omega, static_argnums=(2, 3))
@@ -165,14 +165,14 @@ def test_training_adds_it_to_w_h_alone_and_reports_it():
     state = initial_state(plain, 0)
     stacked = jax.tree.map(lambda x: x[None], state)
     (without, old), (after, new) = (
-        map_trials(functools.partial(train_step, s), 1, TRAIN.batch_size)(stacked) for s in (plain, spec)
+        map_trials(functools.partial(train_step, s), layout(1, TRAIN.batch_size))(stacked) for s in (plain, spec)
     )
     assert "omega" not in old and new["omega"] > 0
     np.testing.assert_allclose(new["loss"], old["loss"])
     moved = jax.tree.map(lambda a, b: np.abs(np.asarray(a - b)).max(), after.model, without.model)
     assert moved.cells[0].w_h[...] > 1e-4
     assert max(moved.cells[0].w_x[...], moved.cells[0].b[...], moved.readout.kernel[...]) < 1e-7
-    _, record = jax.eval_shape(map_trials(functools.partial(window, spec), 1, TRAIN.batch_size), stacked)
+    _, record = jax.eval_shape(map_trials(functools.partial(window, spec), layout(1, TRAIN.batch_size)), stacked)
     assert record["train/omega"].shape == (1,)
     with pytest.raises(ValueError, match="omega=-1"):
         TrainSpec(omega=-1.0)

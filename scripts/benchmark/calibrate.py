@@ -26,7 +26,7 @@ STEPS, PRODUCTS, READS = 200, 8, 200  # how often a job repeats what it measures
 
 def _on_devices(function, shape: list[int], *arrays) -> Job:
     """`function(w_h, *arrays)` on as many devices at once as rnnlab uses for this shape."""
-    parts = layout(1, shape[0])[1]
+    parts = layout(1, shape[0]).over_batch
     mesh = jax.make_mesh((parts,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[:parts])
     one, all_of_it = PartitionSpec("batch"), PartitionSpec()
     run = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=all_of_it, out_specs=one, check_vma=False))
@@ -39,7 +39,7 @@ def _cell(shape: list[int]):
 
 
 def _carry(shape: list[int]):
-    return (jnp.full((shape[0] // layout(1, shape[0])[1], shape[3]), 0.5),) * 2
+    return (jnp.full((shape[0] // layout(1, shape[0]).over_batch, shape[3]), 0.5),) * 2
 
 
 def _fold(z):
@@ -109,7 +109,7 @@ def products(shape: list[int]) -> Job:
 
 
 def product_rows(shape: list[int]) -> int:
-    return min(1024, shape[1] * shape[0] // layout(1, shape[0])[1])
+    return min(1024, shape[1] * shape[0] // layout(1, shape[0]).over_batch)
 
 
 def reads(numbers: int) -> Job:
@@ -126,7 +126,7 @@ def reads(numbers: int) -> Job:
 
 def constants(shape: list[int]) -> dict[str, int]:
     """Devices at work, how often each job repeats what it measures, and the rows of one of its large matmuls."""
-    parts = layout(1, shape[0])[1]
+    parts = layout(1, shape[0]).over_batch
     return {"devices": parts, "steps": STEPS, "products": PRODUCTS, "reads": READS, "rows": product_rows(shape)}
 
 

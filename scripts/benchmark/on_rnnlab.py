@@ -37,7 +37,7 @@ def _spread(trial, shape: list[int], build=_cell) -> Job:
     """`trial(what build makes, this device's part of the inputs)`, averaged over the devices."""
     batch, length, inputs, _ = shape
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
-    run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), 1, batch)
+    run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), layout(1, batch))
     cells = stack([build(shape)])
     return Job(lambda: jax.block_until_ready(run(cells)))
 
@@ -93,7 +93,7 @@ def plain(shape: list[int]) -> Job:
 def segments(shape: list[int]) -> dict[str, int]:
     """rnnlab's own segment for this shape on one device, and on how many devices its batch is spread."""
     batch, length, _, features = shape
-    parts = layout(1, batch)[1]
+    parts = layout(1, batch).over_batch
     return {"own": choose_segment(length, (batch // parts, features)), "devices": parts}
 
 
