@@ -22,8 +22,10 @@ For the tests.
 """
 
 import jax.numpy as jnp
-from rnnlab import figures, report as shown
+from rnnlab import figures
 from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.tasks import Adding
 
 
@@ -46,7 +48,7 @@ def state(model, inputs, losses, answers):
 
 
 def report(results):
-    return shown.Verdict("Tiny.", [shown.reach_table(results)], {"flow": figures.flow_figure(results)})
+    return Verdict("Tiny.", [reach_table(results)], {"flow": figures.flow_figure(results)})
 '''
 
 
