@@ -17,12 +17,14 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 from rnnlab import figures, stats
-from rnnlab import report as shown
 from rnnlab.cells import VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.surface import steepness_at_wall, two_parameter_surface, wall
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.style import COLOURS, GREY, panels, styled
 from rnnlab.sweep import product
+from rnnlab.tables import format_interval
 from rnnlab.tasks import Adding
 
 RADII = [0.5, 0.9, 1.1, 1.5, 2.0]
@@ -61,7 +63,7 @@ def report(results):
     if training:
         drawn["clipping"] = clipping_figure(losses, next(iter(results["chance"].values())))
         drawn["learning"] = figures.learning_figure(results | {"trials": [t for t in results["trials"] if t["steps"]]})
-    return shown.Verdict(f"Exploding gradients: {summary(claims)}", [claims_table(claims), shown.reach_table(results)],
+    return Verdict(f"Exploding gradients: {summary(claims)}", [claims_table(claims), reach_table(results)],
                          drawn)  # fmt: skip
 
 
@@ -71,7 +73,7 @@ def _growth(cell, trials):
     expected = "below 0" if radius < 1 else "above 0 possible, not necessary"
     met = rate.high < 0 if radius < 1 and rate.n > 1 else None
     source = "Pascanu et al. 2013, section 2.1, its linear case"
-    return Claim(f"{cell}: rate of dL/dh", source, expected, f"{shown.format_interval(rate, 2)} nats/step", met)
+    return Claim(f"{cell}: rate of dL/dh", source, expected, f"{format_interval(rate, 2)} nats/step", met)
 
 
 def _losses(trials):
@@ -83,7 +85,7 @@ def _clipping(losses):
     without, with_1 = (stats.median(losses[f"clip {c}"]) for c in (None, 1.0))
     return Claim(
         "SGD with the norm clipped at 1 ends at a lower loss than without", "Pascanu et al. 2013, section 3.2",
-        "lower median, intervals apart", f"{shown.format_interval(with_1)} against {shown.format_interval(without)}",
+        "lower median, intervals apart", f"{format_interval(with_1)} against {format_interval(without)}",
         with_1.high < without.low if min(with_1.n, without.n) > 1 else None,
     )  # fmt: skip
 

@@ -18,13 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab import figures, probe_figures, stats
-from rnnlab import report as shown
 from rnnlab.cells import LSTM
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.fits import fit_table
 from rnnlab.probes.gates import gate_map
 from rnnlab.probes.paths import gradient_paths
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.sweep import product
+from rnnlab.tables import format_interval
 from rnnlab.tasks import Adding
 
 BIASES = [0, 1, 3, 5]
@@ -86,7 +88,7 @@ def report(results):
         "reach": figures.reach_figure(results),
     }
     sentence = f"Gradients of a loss at the end of {far} at initialisation, then training: {summary(claims)}"
-    return shown.Verdict(sentence, [claims_table(claims), shown.reach_table(results), fit_table(results, "c")], drawn)
+    return Verdict(sentence, [claims_table(claims), reach_table(results), fit_table(results, "c")], drawn)
 
 
 def _at_end(trials, name):
@@ -102,7 +104,7 @@ def _rate(cells, bias):
         f"bias {bias}: the cell path decays as the mean forget gate",
         "log sigmoid(b_f), inputs and h neglected; within a factor of 2",
         f"{expected:.2g} nats/step",
-        f"{shown.format_interval(rate, 2)}",
+        f"{format_interval(rate, 2)}",
         0.5 <= rate.estimate / expected <= 2,
     )
 

@@ -16,9 +16,10 @@ Command. python -m rnnlab.run --exp=long_memory [--tier=smoke|quick|paper]
 import math
 
 from rnnlab import figures, stats
-from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.fits import fit_table
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.sweep import product
 from rnnlab.tasks import Adding, PaddedDigits
 
@@ -75,7 +76,7 @@ def report(results):
         "learning": figures.learning_figure(results),
         "reach": figures.reach_figure(results),
     }
-    return shown.Verdict(" ".join(sentences), [shown.reach_table(results), fit_table(results)], drawn)
+    return Verdict(" ".join(sentences), [reach_table(results), fit_table(results)], drawn)
 
 
 def _length(task):

@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab import figures, probe_figures, stats
-from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.jacobians import singular_values
 from rnnlab.probes.lyapunov import lyapunov_spectrum
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.style import GREY, legend, marks, panels, styled
 from rnnlab.sweep import product
+from rnnlab.tables import format_interval
 from rnnlab.tasks import Adding
 
 LENGTH = {"smoke": 20, "quick": 100, "paper": 500}
@@ -83,8 +85,8 @@ def report(results):
         "flow": figures.flow_figure(results),
         "learning": figures.learning_figure(results),
     }
-    tables = [claims_table(claims), shown.reach_table(results)]
-    return shown.Verdict(f"Exponents through training: {summary(claims)}", tables, drawn)
+    tables = [claims_table(claims), reach_table(results)]
+    return Verdict(f"Exponents through training: {summary(claims)}", tables, drawn)
 
 
 def _exponents(trial, when):
@@ -96,7 +98,7 @@ def _flossing(cells):
     size = [stats.median([np.abs(_exponents(t, 0)).mean() for t in trials]) for trials in (plain, flossed)]
     horizon = [stats.median([t["reach"]["init"]["h"]["horizon"] for t in trials]) for trials in (plain, flossed)]
     learned = [sum(t["status"] == "learned" for t in trials) for trials in (plain, flossed)]
-    before, after = (shown.format_interval(found) for found in size)
+    before, after = (format_interval(found) for found in size)
     many = min(len(plain), len(flossed)) > 1  # a single trial has no interval
     could_rise = learned[0] < len(plain)
     return [
@@ -119,8 +121,8 @@ def _learning(cell, trials):
             tops[trial["status"] == "learned"].append(abs(_exponents(trial, -1)[0]))
     learned, others = (stats.median(tops[which]) for which in (True, False))
     met = learned.high < others.low if min(map(len, tops.values())) > 1 else None
-    says, expected = f"{cell}: trials that learn end nearer exponent 0", f"below {shown.format_interval(others)}"
-    return Claim(says, "Vogt et al. 2022", expected, shown.format_interval(learned), met)
+    says, expected = f"{cell}: trials that learn end nearer exponent 0", f"below {format_interval(others)}"
+    return Claim(says, "Vogt et al. 2022", expected, format_interval(learned), met)
 
 
 @styled

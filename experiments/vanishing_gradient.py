@@ -19,15 +19,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnlab import figures, stats
-from rnnlab import report as shown
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.flow import gradient_flow
 from rnnlab.probes.lyapunov import lyapunov_spectrum
 from rnnlab.probes.mean_field import tanh_network
 from rnnlab.probes.scaled import LOG10_2
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.style import COLOURS, legend, marks, panels, styled
 from rnnlab.sweep import product
+from rnnlab.tables import format_interval
 from rnnlab.tasks import Adding
 
 RADII = [0.5, 0.8, 0.95, 1.1, 1.5, 2.0]
@@ -86,7 +88,7 @@ def report(results):
         "flow": figures.flow_figure(results),
     }
     sentence = f"At initialisation, {longest}: {summary(claims)}"
-    return shown.Verdict(sentence, [claims_table(claims), shown.reach_table(results)], drawn)
+    return Verdict(sentence, [claims_table(claims), reach_table(results)], drawn)
 
 
 def _rates(trials):
@@ -109,8 +111,8 @@ def _rate(cell, trials):
     near = abs(expected.estimate) < NEAR_ZERO
     return Claim(
         f"{cell}: decay rate is the top Lyapunov exponent", "Engelken, Wolf & Abbott 2023, section 2; 2 %",
-        f"{shown.format_interval(expected)} nats/step",
-        f"{shown.format_interval(stats.mean(measured))}, at most {100 * apart:.2g} % apart",
+        f"{format_interval(expected)} nats/step",
+        f"{format_interval(stats.mean(measured))}, at most {100 * apart:.2g} % apart",
         None if near else apart <= 0.02,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from rnnlab.probes.flow import FlowSpec, gradient_flow
-from rnnlab.probes.horizon import horizon, mean_over_examples, reach
+from rnnlab.probes.horizon import NotFinite, horizon, mean_over_examples, reach
 from rnnlab.probes.scaled import LogNorm
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Task
@@ -74,11 +74,12 @@ def fits(trials: Sequence[Mapping[str, np.ndarray]], fraction: float) -> dict[st
 
 
 def _fit(seeds, fraction):
-    if not all(np.isfinite(log10[1:]).any() and not np.isnan(log10).any() for log10 in seeds):
+    if not all(np.isfinite(log10[1:]).any() for log10 in seeds):
         return None
-    if any((log10 == np.inf).any() for log10 in seeds):
+    try:
+        found = horizon(seeds, fraction)
+    except NotFinite:
         return None
-    found = horizon(seeds, fraction)
     intervals = {name: getattr(found, name)._asdict() for name in ("decay_rate", "half_life", "horizon")}
     return intervals | {"censored": bool(found.censored), "line": found.line._asdict()}
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from rnnlab.cells import Cell, CellSpec
 from rnnlab.projected import hidden
 from rnnlab.scan import unroll
+from rnnlab.segments import wide
 
 
 class SequenceModel(nnx.Module):
@@ -68,7 +69,7 @@ class SequenceModel(nnx.Module):
     def tap_zeros(self, length: int, batch_size: int) -> list[PyTree]:
         """Taps for every layer: their gradients are the adjoint norms [T, B] of each carry component."""
         carries = self.initial_carry(batch_size)
-        return jax.tree.map(lambda c: jnp.zeros((length, batch_size), jnp.promote_types(c.dtype, jnp.float32)), carries)
+        return jax.tree.map(lambda c: jnp.zeros((length, batch_size), wide(c)), carries)
 
     def names(self) -> list[PyTree]:
         """The carry components' names by layer, as in `layer0/c`: a tree like `initial_carry`."""
@@ -77,8 +78,7 @@ class SequenceModel(nnx.Module):
             zip(self.cells, jax.eval_shape(lambda: self.initial_carry(1)), strict=True)
         ):
             leaves, treedef = jax.tree.flatten(carry)
-            parts = getattr(cell, "carry_names", ("c", "h")[-len(leaves) :])
-            named.append(treedef.unflatten([f"layer{layer}/{part}" for part in parts]))
+            named.append(treedef.unflatten([f"layer{layer}/{part}" for part in carry_names(cell, leaves)]))
         return named
 
     def intermediates(self, inputs: Float[Array, "T B D"]) -> dict[str, Float[Array, "T B K"]]:
@@ -96,3 +96,8 @@ class SequenceModel(nnx.Module):
             found |= dict(zip(jax.tree.leaves(self.names()[layer]), jax.tree.leaves(carries), strict=True))
             found |= {f"layer{layer}/{name}": gate for name, gate in gates.items()}
         return found | {"outputs": self.readout(ys)}
+
+
+def carry_names(cell, carry: PyTree) -> tuple[str, ...]:
+    """The components of a cell's carry; of a foreign cell the last is taken for its h, and one before it for its c."""
+    return getattr(cell, "carry_names", ("c", "h")[-len(jax.tree.leaves(carry)) :])

@@ -16,7 +16,7 @@ from jaxtyping import Array, PyTree
 
 from rnnlab.background import Interrupted, start, wait
 from rnnlab.model import SequenceModel
-from rnnlab.probes.omega import regulariser
+from rnnlab.probes.omega import regulariser_sums
 from rnnlab.tasks.base import Batch
 from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.trials import BATCH, Layout, local_batch, map_trials, replace
@@ -57,14 +57,24 @@ def going(spec: TrialSpec, status: Status, step: Status) -> Status:
     return (status == RUNNING) & (step < spec.train.steps)
 
 
-def training_loss(spec: TrialSpec, batch: Batch, model: SequenceModel, taps: PyTree | None) -> tuple[Array, Any]:
-    """What an update descends: the task's loss, and Omega times its weight; (it, (the task's loss, {"omega": ...}))."""
+def training_loss(
+    spec: TrialSpec,
+    batch: Batch,
+    model: SequenceModel,
+    taps: PyTree | None,
+    over_devices: Callable[[Array], Array] = lambda count: count,
+) -> tuple[Array, Any]:
+    """What an update descends: the task's loss, and Omega times its weight; (it, (the task's loss, {"omega": ...})).
+
+    `over_devices` gives the mean over the parts of a batch that is spread.
+    """
     task, train = spec.task, spec.train
     outputs = model(batch.inputs, answers=task.answers, taps=taps)
     loss = jnp.mean(task.losses(outputs, batch))
     if not train.omega:
         return loss, (loss, {})
-    omega = regulariser(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
+    sums = regulariser_sums(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
+    omega = sums._replace(count=over_devices(sums.count)).mean()
     return loss + train.omega * omega.astype(loss.dtype), (loss, {"omega": omega})
 
 
@@ -81,9 +91,8 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     size = batch.inputs.shape[1]
 
     taps = state.model.tap_zeros(task.length, size)
-    (_, means), (gradient, norms) = jax.value_and_grad(
-        functools.partial(training_loss, spec, batch), argnums=(0, 1), has_aux=True
-    )(state.model, taps)
+    objective = functools.partial(training_loss, spec, batch, over_devices=lambda count: jax.lax.pmean(count, BATCH))
+    (_, means), (gradient, norms) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(state.model, taps)
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
     (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
     norm = optax.tree.norm(gradient)

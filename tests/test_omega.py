@@ -15,7 +15,7 @@ from rnnlab.probes import omega as probe
 from rnnlab.tasks import Adding
 from rnnlab.train import initial_state, train_step, window
 from rnnlab.trial import TrainSpec, TrialSpec
-from rnnlab.trials import layout, map_trials
+from rnnlab.trials import BATCH, layout, local_batch, map_trials
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 omega = jax.jit(probe.omega, static_argnums=(2, 3))
@@ -28,6 +28,15 @@ def linear(a, dtype="float64"):
         features=4, activation="linear", recurrent="identity", spectral_radius=a, dtype=dtype, param_dtype=dtype
     )
     return SequenceModel(spec, 2, 1, rngs=nnx.Rngs(0))
+
+
+def stacked(a, between):
+    """Three linear layers in float32 with w_h = aI, and w_x = between I between them."""
+    spec = VanillaRNN(features=4, activation="linear", recurrent="identity", spectral_radius=a)
+    model = SequenceModel(spec, 2, 1, layers=3, rngs=nnx.Rngs(0))
+    for cell in model.cells[1:]:
+        cell.w_x[...] = between * jnp.eye(4, dtype=jnp.float32)
+    return model
 
 
 def model_of(spec, layers=1):
@@ -52,6 +61,20 @@ def test_a_linear_network_with_w_equal_a_i_has_a_minus_1_squared(a):
     found = omega(linear(a, "float32"), jnp.zeros((300, 2, 2), jnp.float32), last_output)["layer0"]
     np.testing.assert_allclose(found, np.full((299, 2), (a - 1) ** 2), rtol=1e-5)
     np.testing.assert_allclose(regulariser(linear(a), inputs(), loss_of), (a - 1) ** 2)
+
+
+@pytest.mark.parametrize("between", [1e-30, 1e30])
+def test_a_layer_60_decades_from_the_top_has_its_terms_too(between):
+    """dE/dx of layer 0 is between^2 of the top layer's, far beyond float32; every layer's steps scale theirs by a."""
+    model, xs = stacked(0.5, between), jnp.zeros((40, 2, 2), jnp.float32)
+    for terms in omega(model, xs, last_output).values():
+        np.testing.assert_allclose(terms, np.full((39, 2), 0.25), rtol=1e-5)
+    value, gradient = with_gradient(model, xs, last_output)
+    np.testing.assert_allclose(value, 3 * 0.25, rtol=1e-5)
+    u = np.asarray(model.readout.kernel[...])[:, 0]
+    u = u / np.linalg.norm(u)  # the direction of dE/dx in all layers
+    for cell in gradient.cells:
+        np.testing.assert_allclose(cell.w_h[...], -np.outer(u, u), atol=1e-5)
 
 
 def test_the_gradient_at_w_equal_a_i_in_closed_form():
@@ -153,6 +176,35 @@ def test_one_step_no_gradient_and_nan():
     assert value == 1 and (np.asarray(gradient.cells[0].w_h[...]) == 0).all()
     broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), model)
     assert np.isnan(omega(broken, inputs(), loss_of)["layer0"]).all()
+
+
+def test_numerators_and_counts_make_it_the_same_however_the_batch_is_split():
+    """Examples whose loss is 0 leave two devices with 2 and 1 that count: a mean of their means is another number."""
+    model, xs = model_of(LSTM), inputs(5, batch=4)
+    weights = jnp.array([1.0, 1.0, 1.0, 0.0])
+
+    def losses(weights):
+        return lambda outputs: weights * loss_of(outputs)
+
+    def part(model):
+        """One device's value and gradient, with its own count and with the mean of all."""
+        here, alive = local_batch(xs, axis=1), local_batch(weights, axis=0)
+
+        def own(model):
+            return probe.regulariser(model, here, losses(alive))
+
+        def shared(model):
+            sums = probe.regulariser_sums(model, here, losses(alive))
+            return sums._replace(count=jax.lax.pmean(sums.count, BATCH)).mean()
+
+        return jax.lax.pmean((jax.value_and_grad(shared)(model), jax.value_and_grad(own)(model)), BATCH)
+
+    (value, gradient), (naive, _) = map_trials(part, layout(1, 4))(jax.tree.map(lambda x: x[None], model))
+    want, want_gradient = jax.value_and_grad(probe.regulariser)(model, xs, losses(weights))
+    np.testing.assert_allclose(value[0], want, rtol=1e-12)
+    np.testing.assert_allclose(gradient.cells[0].w_h[...][0], want_gradient.cells[0].w_h[...], rtol=1e-10, atol=1e-15)
+    if jax.device_count() > 1:
+        assert abs(naive[0] - want) > 1e-3 * want
 
 
 TRAIN = TrainSpec(steps=4, window=2, batch_size=4, eval_size=8, optimizer="sgd", clip_norm=None, learning_rate=0.1)

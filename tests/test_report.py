@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from rnnlab import figures, report, stats
+from rnnlab.page import html_page
+from rnnlab.reach import reach_table
 
 CELLS = {"VanillaRNN": (-0.35, None), "LSTM forget bias 1": (-0.12, -0.33), "LSTM chrono": (0.002, -0.012)}
 TASKS = {"Adding 200": 200, "PaddedDigits 500": 500}
@@ -85,7 +87,7 @@ def made(seeds=3):
 
 def verdict(results):
     drawn = {name: getattr(figures, f"{name}_figure")(results) for name in ("flow", "reach", "learning")}
-    return report.Verdict("It reaches <200 & more>.", [report.reach_table(results)], drawn)
+    return report.Verdict("It reaches <200 & more>.", [reach_table(results)], drawn)
 
 
 def cells(table, arm):
@@ -99,7 +101,7 @@ def numbers(text):
 
 def test_the_table_follows_from_the_results():
     """Rates are means with t intervals, horizons medians with their range, and both equal those of the trials."""
-    row = cells(report.reach_table(made()), "PaddedDigits 500/LSTM forget bias 1")
+    row = cells(reach_table(made()), "PaddedDigits 500/LSTM forget bias 1")
     rate = stats.mean([-0.12, -0.126, -0.132])
     np.testing.assert_allclose(numbers(row["decay of dL/dh at init (nats/step)"]), rate[:3], atol=0.005)
     path = stats.mean([-0.33, -0.3465, -0.363])
@@ -112,7 +114,7 @@ def test_the_table_follows_from_the_results():
 
 
 def test_a_diverged_trial_is_counted_named_and_not_measured_after_training():
-    row = cells(report.reach_table(made()), "Adding 200/VanillaRNN")
+    row = cells(reach_table(made()), "Adding 200/VanillaRNN")
     assert row["trials"] == "3 (1 diverged: seed 1)" and row["learned"].startswith("0/3")
     assert row["horizon at init (steps)"] == "18 [17, 19]"  # of all three
     assert row["horizon after training (steps)"] == "74.5 [71, 78]"  # of two
@@ -122,17 +124,17 @@ def test_a_diverged_trial_is_counted_named_and_not_measured_after_training():
 
 def test_what_the_sequence_cuts_off_is_a_lower_bound():
     """A horizon of T-1 may be longer, and an adjoint that grows has no half-life."""
-    row = cells(report.reach_table(made()), "Adding 200/LSTM chrono")
+    row = cells(reach_table(made()), "Adding 200/LSTM chrono")
     assert row["horizon at init (steps)"] == ">= 199" and row["half-life of dL/dh at init (steps)"] == "does not fall"
     some = made()
     some["trials"][6]["reach"]["init"]["h"] = {"decay_rate": -0.1, "half_life": 7.0, "horizon": 69, "censored": False}
-    row = cells(report.reach_table(some), "Adding 200/LSTM chrono")
+    row = cells(reach_table(some), "Adding 200/LSTM chrono")
     assert row["horizon at init (steps)"] == ">= 199 [69, >= 199]"
     assert row["half-life of dL/dh at init (steps)"] == "does not fall [7.0, inf]"
 
 
 def test_one_trial_has_no_interval():
-    row = cells(report.reach_table(made(seeds=1)), "Adding 200/LSTM forget bias 1")
+    row = cells(reach_table(made(seeds=1)), "Adding 200/LSTM forget bias 1")
     bare = {name: text for name, text in row.items() if name != "learned"}
     assert not any("[" in text or "nan" in text for text in bare.values())
     assert row["horizon at init (steps)"] == "57" and row["learned"] == "1/1 [0.21, 1.00]"
@@ -192,7 +194,8 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     again = tables | {"figures/reach.png", "figures/reach.pdf"}
     assert [file for file in again if (written / file).read_bytes() != (tmp_path / file).read_bytes()] == []
     pngs = {name: (written / f"figures/{name}.png").read_bytes() for name in drawn.figures}
-    assert report.html_page(made(), drawn, pngs) == (written / "report.html").read_text("utf-8")
+    pictures = {name: (png, drawn.figures[name].get_label()) for name, png in pngs.items()}
+    assert html_page(made(), drawn.sentence, drawn.tables, pictures) == (written / "report.html").read_text("utf-8")
     assert matplotlib.image.imread(written / "figures/flow.png").shape[1] == round(6.75 * 200)
 
 
@@ -204,7 +207,7 @@ def test_a_failed_write_keeps_the_old_page(written, monkeypatch):
 
     monkeypatch.setattr("rnnlab.writers.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        report.write(made(seeds=1), report.Verdict("Another.", [report.reach_table(made(seeds=1))], {}), written)
+        report.write(made(seeds=1), report.Verdict("Another.", [reach_table(made(seeds=1))], {}), written)
     assert {path: path.read_bytes() for path in written.rglob("*.*")} == before
 
 
@@ -252,6 +255,6 @@ def test_a_lone_arm_that_diverged_at_once_is_still_drawn():
     }
     for figure in verdict(results).figures.values():
         figure.draw_without_rendering()
-    [row] = report.reach_table(results).rows
+    [row] = reach_table(results).rows
     assert row[1] == "1 (1 diverged: seed 0)" and row[7:10] == ["n/a"] * 3
-    Page(report.html_page(results, report.Verdict("Nothing.", [], {}), {}))
+    Page(html_page(results, "Nothing.", [], {}))

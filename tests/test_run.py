@@ -22,8 +22,10 @@ For the tests.
 """
 
 import jax.numpy as jnp
-from rnnlab import figures, report as shown
+from rnnlab import figures
 from rnnlab.cells import LSTM, VanillaRNN
+from rnnlab.reach import reach_table
+from rnnlab.report import Verdict
 from rnnlab.tasks import Adding
 
 
@@ -46,7 +48,7 @@ def state(model, inputs, losses, answers):
 
 
 def report(results):
-    return shown.Verdict("Tiny.", [shown.reach_table(results)], {"flow": figures.flow_figure(results)})
+    return Verdict("Tiny.", [reach_table(results)], {"flow": figures.flow_figure(results)})
 '''
 
 
@@ -112,13 +114,13 @@ def test_a_run_is_a_folder_with_everything_in_it(place, cache):
     assert (code, err) == (0, "")
     folder = place / "runs" / "tiny-quick"
     for name in ("config.json", "environment.json", "metrics.jsonl", "results.json", "report.html",
-                 "figures/flow.png", "figures/flow.pdf", "table.tex", "checkpoints", "tensorboard"):  # fmt: skip
+                 "figures/flow.png", "figures/flow.pdf", "table.tex", "trials/adding-8/rnn/seed=0/state", "tensorboard"):  # fmt: skip
         assert (folder / name).exists(), name
     assert "Tiny." in out and "Adding 8/LSTM" in out and "2 x cpu" in out
     assert read_json(folder / "environment.json")["jax"]
     records = read_jsonl(folder / "metrics.jsonl")
     assert [(r["arm"], r["seed"], r["step"]) for r in records[:3]] == [
-        ("Adding 8/RNN", 0, 4), ("Adding 8/RNN", 1, 4), ("Adding 8/RNN", 0, 8)]  # fmt: skip
+        ("Adding 8/RNN", 0, 4), ("Adding 8/RNN", 0, 8), ("Adding 8/RNN", 0, 12)]  # fmt: skip
     for trial in read_json(folder / "results.json")["trials"]:  # an experiment's own probe, every 8 updates
         assert [found["step"] for found in trial["probes"]] == [*range(0, trial["steps"], 8), trial["steps"]]
         assert trial["probes"][0]["state"]["norm"] > 0 and len(trial["probes"][0]["state"]["last"]) == 2
@@ -143,11 +145,10 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterr
     folder = place / "runs" / "tiny-quick"
     for _ in range(2):
         process = start(place, cache, "--exp=tiny")
-        metrics = folder / "metrics.jsonl"
-        size = metrics.stat().st_size if metrics.exists() else 0
+        size = written(folder)
         patience = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < patience:  # until it has begun to write, then a moment
-            if metrics.exists() and metrics.stat().st_size > size:
+            if written(folder) > size:
                 break
             time.sleep(0.005)
         time.sleep(float(random.uniform(0, 0.6)))
@@ -161,8 +162,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterr
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_and_the_same_command_goes_on(place, cache, uninterrupted, number):
     process = start(place, cache, "--exp=tiny")
-    metrics = place / "runs" / "tiny-quick" / "metrics.jsonl"
-    while process.poll() is None and not (metrics.exists() and metrics.stat().st_size):
+    while process.poll() is None and not written(place / "runs" / "tiny-quick"):
         time.sleep(0.01)
     process.send_signal(number)
     asked = time.monotonic()
@@ -172,6 +172,11 @@ def test_a_signal_saves_and_exits_and_the_same_command_goes_on(place, cache, uni
         assert time.monotonic() - asked < 10
     assert run(place, cache, "--exp=tiny")[0] == 0
     assert contents(place / "runs" / "tiny-quick") == uninterrupted
+
+
+def written(folder):
+    """Bytes of metrics that the trials of a run have written."""
+    return sum(path.stat().st_size for path in folder.glob("trials/**/metrics.jsonl"))
 
 
 def snapshot(place):

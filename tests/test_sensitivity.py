@@ -45,6 +45,20 @@ def test_no_underflow_at_lag_20_000():
     np.testing.assert_allclose(log10 - log10[0], -np.arange(20_001) * np.log10(2), atol=1e-6)
 
 
+@pytest.mark.parametrize("between", [1e-30, 1e30])
+def test_three_layers_60_decades_apart(between):
+    """w_h = aI in each and w_x = between I above: dy_T/dx_{T-k} = C(k + 2, 2) a^k between^2 w_x R, in float32."""
+    spec = VanillaRNN(features=4, activation="linear", recurrent="identity", spectral_radius=0.5)
+    model = SequenceModel(spec, 2, 3, layers=3, rngs=nnx.Rngs(0))
+    for cell in model.cells[1:]:
+        cell.w_x[...] = between * jnp.eye(4, dtype=jnp.float32)
+    rows = np.asarray(model.cells[0].w_x[...] @ model.readout.kernel[...], np.float64)
+    k = np.arange(400)
+    want = np.log10((k + 2) * (k + 1) / 2) - k * np.log10(2) + 2 * np.log10(between) + np.log10(np.linalg.norm(rows))
+    found = sensitivity(model, jnp.zeros((400, 1, 2), jnp.float32)).log10()[:, 0]
+    np.testing.assert_allclose(found, want, atol=1e-5)
+
+
 @pytest.mark.parametrize(("cell", "layers"), [(VanillaRNN, 1), (LSTM, 2), ("flax", 1)])
 def test_equals_the_jacobian(cell, layers):
     """Against jax.jacobian of the whole model, of each example by itself, for Flax's own cell too."""

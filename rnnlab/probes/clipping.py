@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
+from rnnlab.segments import wide
+
 
 class Clipping(NamedTuple):
     """Before and after; of one gradient, or [B] of a batch of them."""
@@ -79,7 +81,7 @@ def _compare(before: PyTree, after: PyTree) -> Clipping:
 
 def _flat(tree):
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)]
-    return jnp.concatenate([leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)) for leaf in leaves])
+    return jnp.concatenate([leaf.astype(wide(leaf)) for leaf in leaves])
 
 
 def _unit(vector):

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.scaled import LogNorm, log_norm
-from rnnlab.probes.walk import walk_back
+from rnnlab.probes.walk import Passage, walk_back
 from rnnlab.spec import field
 
 
@@ -55,10 +55,14 @@ def gradient_flow(
       ValueError: `answers` is not within 1 to T.
     """
     both = np.array([[True], [False]]) if hasattr(model.cells[-1], "projection") else np.array([[True]])
-    found = walk_back(model, inputs, losses, answers, both, log_norm)
+    found = walk_back(model, inputs, losses, answers, both, _norms)
     norms = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, LogNorm))
     named = {}
     for name, (mantissa, exponent) in zip(jax.tree.leaves(model.names()), norms, strict=True):
         for road, suffix in zip(range(mantissa.shape[1]), ("", " cell path"), strict=False):
             named[name + suffix] = LogNorm(mantissa[:, road], exponent[:, road])
     return named
+
+
+def _norms(passage: Passage):
+    return jax.tree.map(lambda d: log_norm(d, passage.exponent), passage.total)

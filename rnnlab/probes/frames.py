@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
+from rnnlab.model import carry_names
 from rnnlab.probes.householder import qr
 
 VectorStep = Callable[[Array, PyTree], Array]
@@ -94,14 +95,9 @@ def orthonormalise(frame: Float[Array, "B N k"]) -> tuple[Array, Array, Array]:
 
 def part_of(cell, carry: PyTree, name: str) -> slice:
     """Where a component of the carry, by its name ('c', 'h'), lies in the vector."""
-    leaves = jax.tree.leaves(carry)
-    names = getattr(cell, "carry_names", ("c", "h")[-len(leaves) :])
+    names = carry_names(cell, carry)
     if name not in names:
         raise ValueError(f"part={name!r} is no component of this carry: it has {', '.join(names)}")
-    start = 0
-    for leaf, found in zip(leaves, names, strict=True):
-        size = math.prod(leaf.shape[1:])
-        if found == name:
-            return slice(start, start + size)
-        start += size
-    raise AssertionError
+    sizes = [math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(carry)]
+    place = names.index(name)
+    return slice(sum(sizes[:place]), sum(sizes[: place + 1]))

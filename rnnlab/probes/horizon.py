@@ -20,6 +20,10 @@ FEWEST = 4  # lags, below which any profile is nearly a line
 CHUNK = 2**22  # numbers of resampled profiles at a time: 32 MiB
 
 
+class NotFinite(ValueError):
+    """A norm of a profile is nan or infinite, so no law describes it."""
+
+
 class Reach(NamedTuple):
     """What a profile of log-norms says in numbers."""
 
@@ -118,7 +122,8 @@ def horizon(
       Intervals whose n is the number of seeds, or of examples with one seed; of one value the ends are nan.
 
     Raises:
-      ValueError: no profile, profiles of different lengths, nan or +inf in one, or a confidence outside (0, 1).
+      NotFinite: nan or +inf in a profile.
+      ValueError: no profile, profiles of different lengths, or a confidence outside (0, 1).
     """
     if not len(profiles):
         raise ValueError("profiles is empty: give the log10 norms [T, B] of at least one seed")
@@ -158,7 +163,7 @@ def mean_over_examples(log10: Float[np.ndarray, "T B"]) -> Float[np.ndarray, " T
 def _check(log10: np.ndarray) -> None:
     wrong = np.argwhere(np.isnan(log10) | (log10 == np.inf))
     if len(wrong):
-        raise ValueError(f"log10 norm is {log10[tuple(wrong[0])]} at lag {wrong[0][0]}: that gradient is not finite")
+        raise NotFinite(f"log10 norm is {log10[tuple(wrong[0])]} at lag {wrong[0][0]}: that gradient is not finite")
 
 
 def _ratio(total, count):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+import numpy as np
+from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
-from rnnlab.probes.scaled import NOTHING, common_frame, normalise
-from rnnlab.probes.walk import Losses
-from rnnlab.projected import hidden
+from rnnlab.probes.walk import Losses, Passage, walk_back
 from rnnlab.segments import wide
 
 
@@ -24,7 +23,7 @@ def omega(
     is the sum over k. The state x is a layer's whole carry (an LSTM's c and h as one vector, a vanilla RNN's h), and
     dE/dx_t the derivative by what leaves step t as later steps, the layer above and the readout read it: dx_{k+1}/dx_k
     is the Jacobian of one step of that layer alone, and 0 says that this step neither shrinks nor stretches the
-    gradient it is given. Adjoints are kept at unit size, so none underflows.
+    gradient it is given. Each layer's adjoint is kept at unit size, so none underflows.
 
     Args:
       model: its cells may be rnnlab's or Flax's own; a cell's y is its h.
@@ -36,9 +35,19 @@ def omega(
       By layer, `layer0`, ..., [T-1, B] by lag: lag 0 is the last transition. Where no gradient arrives (||dE/dx|| is
       exactly 0) the term is nan: there is nothing to keep.
     """
-    passed = _passed(model, inputs, losses, answers)
-    terms = [_terms(cell, parts) for cell, parts in zip(model.cells, passed, strict=True)]
-    return {f"layer{layer}": found for layer, found in enumerate(terms)}
+    found = walk_back(model, inputs, losses, answers, np.ones((1, 1), bool), _of_step)
+    return {f"layer{layer}": terms[:-1] for layer, terms in enumerate(found)}  # the first step leads from no state
+
+
+class Sums(NamedTuple):
+    """The regulariser's numerators and denominators, of a batch or of a part of one."""
+
+    terms: Float[Array, " L"]  # Omega_k added up over transitions and examples, by layer
+    count: Float[Array, " L"]  # of transitions that a gradient reaches
+
+    def mean(self) -> Float[Array, ""]:
+        """The regulariser. Where nothing is reached a layer's mean is 0."""
+        return jnp.sum(jnp.where(self.count > 0, self.terms / jnp.where(self.count > 0, self.count, 1), 0))
 
 
 def regulariser(
@@ -54,92 +63,69 @@ def regulariser(
     Raises:
       ValueError: a cell that is no projection and update (Flax's own): which of its weights is w_h is not known.
     """
+    return regulariser_sums(model, inputs, losses, answers).mean()
+
+
+def regulariser_sums(model: SequenceModel, inputs: Float[Array, "T B D"], losses: Losses, answers: int = 1) -> Sums:
+    """`regulariser` as numerators and denominators, for a batch of which each device has a part.
+
+    Which transitions a gradient reaches may differ between parts, so the mean of their means depends on how many
+    there are. With the counts' mean over devices in place of each count, the mean of `mean()` and of its gradient over
+    devices are those of the whole batch.
+    """
     for cell in model.cells:
         if not hasattr(cell, "projection"):
             raise ValueError(f"{type(cell).__name__} has no projection(), so its w_h is not known: use a rnnlab cell")
-    total = jnp.zeros(())
+    sums, counts = [], []
     for cell, parts in zip(model.cells, _passed(model, inputs, losses, answers), strict=True):
-        terms = _terms(cell, parts)
         alive = parts.norm > 0
-        mean = jnp.sum(jnp.where(alive, terms, 0)) / jnp.maximum(jnp.sum(alive), 1)
-        total = total + mean.astype(total.dtype)
-    return total
+        sums.append(jnp.sum(jnp.where(alive, _frozen(cell, parts), 0)))
+        counts.append(jnp.sum(alive).astype(sums[-1].dtype))
+    return Sums(jnp.stack(sums), jnp.stack(counts))
 
 
 class _Parts(NamedTuple):
-    """What passes one layer's transitions, [T-1, B, ...] by lag, all of it constant."""
+    """What passes one layer's transitions, [T-1, B, ...] by lag, all of it constant and in the step's own scale."""
 
     norm: Array  # ||dE/dx_{k+1}||
     direct: list[Array]  # dE/dx_k through the update at fixed z, a carry component each
-    dz: Array | None  # dE/dz_{k+1}, which w_h takes to h_k; none for a cell without a projection
+    dz: Array  # dE/dz_{k+1}, which w_h takes to h_k
 
 
-def _terms(cell, parts: _Parts) -> Float[Array, "N B"]:
+def _passed(model, inputs, losses, answers) -> list[_Parts]:
+    """One walk over time and back, from which no gradient returns."""
+    model, inputs = jax.lax.stop_gradient((model, inputs))
+    found = walk_back(model, inputs, losses, answers, np.ones((1, 1), bool), _parts)
+    return jax.lax.stop_gradient(jax.tree.map(lambda part: part[:-1], found))
+
+
+def _of_step(passage: Passage) -> Float[Array, "n B"]:
+    return _term(_norm(jax.tree.leaves(passage.before)), _arriving(passage))[:, 0]
+
+
+def _parts(passage: Passage) -> _Parts:
+    norm, direct, d_z = jax.tree.map(lambda d: d[:, 0], (_arriving(passage), passage.direct, passage.d_z))
+    return _Parts(norm, jax.tree.leaves(direct), d_z)
+
+
+def _arriving(passage: Passage) -> Float[Array, "n P B"]:
+    *others, h = jax.tree.leaves(passage.later)
+    return _norm([*others, h + passage.d_y.astype(h.dtype)])  # y is h
+
+
+def _frozen(cell, parts: _Parts) -> Float[Array, "N B"]:
+    """The terms in which nothing but w_h is differentiated."""
     *others, h = parts.direct
-    if parts.dz is not None:
-        h = h + (parts.dz @ cell.projection()[1].T.astype(parts.dz.dtype)).astype(h.dtype)
-    alive = parts.norm > 0
-    ratio = _norm([*others, h]) / jnp.where(alive, parts.norm, 1)
-    return jnp.where(alive, jnp.square(ratio - 1), jnp.nan)
+    h = h + (parts.dz @ cell.projection()[1].T.astype(parts.dz.dtype)).astype(h.dtype)
+    return _term(_norm([*others, h]), parts.norm)
+
+
+def _term(passed: Array, arriving: Array) -> Array:
+    alive = arriving > 0
+    return jnp.where(alive, jnp.square(passed / jnp.where(alive, arriving, 1) - 1), jnp.nan)
 
 
 def _norm(leaves: list[Array]) -> Array:
     """Over all components; its derivative at zero is zero."""
     square = sum(jnp.sum(jnp.square(leaf.astype(wide(leaf))), axis=-1) for leaf in leaves)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
-
-
-def _passed(model, inputs, losses, answers) -> list[_Parts]:
-    """One walk over time and back, from which no gradient returns."""
-    model, inputs = jax.lax.stop_gradient((model, inputs))
-    carries = model.initial_carry(inputs.shape[1])
-
-    def forward(carries, x):
-        new, y = model.step(carries, x)
-        return new, (carries, y)
-
-    _, (before, ys) = jax.lax.scan(forward, carries, inputs)
-    silent = len(ys) - answers
-    d_late = jax.grad(lambda late: jnp.sum(losses(model.readout(late))))(ys[silent:])
-    d_ys = jnp.zeros_like(ys).at[silent:].set(d_late)
-
-    def body(state, step):
-        d_carries, exponent = state
-        carries, x, d_y = step
-        d_y, entering = normalise(d_y, jnp.zeros_like(exponent))
-        d_carries, d_y, common = common_frame(d_carries, exponent, d_y, entering)
-        d_before, parts = _layers_back(model.cells, carries, x, d_carries, d_y)
-        return normalise(d_before, common), parts
-
-    zero = jax.tree.map(jnp.zeros_like, carries)
-    start = zero, jnp.full(inputs.shape[1], NOTHING, jnp.int32)
-    _, passed = jax.lax.scan(body, start, (before, inputs, d_ys), reverse=True)
-    # The first step leads from the initial carry, which is no state of the sequence
-    return jax.lax.stop_gradient(jax.tree.map(lambda part: part[:0:-1], passed))
-
-
-def _layers_back(cells, carries, x, d_carries, d_y) -> tuple[list[PyTree], list[_Parts]]:
-    """One step backwards, from the top layer down: adjoints of the carries before it, and what passed."""
-    below = [x]
-    for cell, carry in zip(cells[:-1], carries[:-1], strict=True):
-        below.append(cell(carry, below[-1])[1])
-    found: list[Any] = []
-    for cell, carry, x, d_carry in reversed(list(zip(cells, carries, below, d_carries, strict=True))):
-        leaves, treedef = jax.tree.flatten(d_carry)
-        leaves[-1] = leaves[-1] + d_y.astype(leaves[-1].dtype)  # y is h
-        d_carry = treedef.unflatten(leaves)
-        dz = None
-        if hasattr(cell, "projection"):
-            w_x, w_h, _ = cell.projection()
-            (_, y), pull = jax.vjp(cell.update, carry, cell.project(hidden(carry), x))
-            direct, dz = pull((d_carry, jnp.zeros_like(y)))
-            *others, h = jax.tree.leaves(direct)
-            d_before = treedef.unflatten([*others, h + (dz @ w_h.T).astype(h.dtype)])
-            d_y = dz @ w_x.T
-        else:
-            (_, y), pull = jax.vjp(lambda carry, x, cell=cell: cell(carry, x), carry, x)
-            direct, d_y = pull((d_carry, jnp.zeros_like(y)))
-            d_before = direct
-        found.append((d_before, _Parts(_norm(leaves), jax.tree.leaves(direct), dz)))
-    d_befores, parts = zip(*reversed(found), strict=True)
-    return list(d_befores), list(parts)

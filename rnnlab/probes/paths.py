@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.scaled import LogNorm, normalise
-from rnnlab.probes.walk import Losses, walk_back
+from rnnlab.probes.walk import Losses, Passage, walk_back
 from rnnlab.segments import norm, wide
 
 FULL = "full"
@@ -154,7 +154,11 @@ def _pick(arrays, road: int):
     return jax.tree.map(lambda a: a[:, road], arrays)
 
 
-def _measure(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
+def _measure(passage: Passage):
+    return jax.tree.map(lambda d: _by_road(d, passage.exponent), passage.total)
+
+
+def _by_road(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
     """Each road's norm, and its projection on the first, which is the full one."""
     d, exponent = normalise(d.astype(wide(d)), exponent)
     full = d[:, :1]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.scaled import LogNorm, normalise, scale
+from rnnlab.probes.walk import Passage, walk_back
 from rnnlab.segments import wide
 
 
 def sensitivity(model: SequenceModel, inputs: Float[Array, "T B D"]) -> LogNorm:
     """||dy_{T-1}/dx_t||, the Frobenius norm of the [K, D] Jacobian of the last output, by lag and example.
 
-    One walk back for each output, its adjoint kept at unit size by exact powers of two: no lag underflows. The
-    readout is the model's own and its outputs are those it gives (logits, not probabilities).
+    One walk back for each output, each layer's adjoint kept at unit size by exact powers of two: no lag underflows.
+    The readout is the model's own and its outputs are those it gives (logits, not probabilities).
 
     Args:
       model: its cells may be rnnlab's or Flax's own.
@@ -38,35 +40,19 @@ def sensitivity_by_input(model: SequenceModel, inputs: Float[Array, "T B D"]) ->
 
 def _jacobian(model, inputs) -> tuple[Float[Array, "K T B D"], Int[Array, "K T B"]]:
     """dy_{T-1}/dx_t as mantissa and exponent, the largest mantissa of each row near 1; lag 0 first."""
-    carries = model.initial_carry(inputs.shape[1])
+    outputs = jax.eval_shape(lambda: model(inputs[-1:])).shape[-1]
 
-    def forward(carries, x):
-        new, y = model.step(carries, x)
-        return new, (carries, y)
+    def walk(direction: Float[Array, " K"]):
+        def output(outputs):
+            return outputs[-1] @ direction.astype(outputs.dtype)
 
-    _, (before, ys) = jax.lax.scan(forward, carries, inputs)
-    output, pull_readout = jax.vjp(model.readout, ys[-1])
+        return walk_back(model, inputs, output, 1, np.ones((1, 1), bool), _of_input)[0]
 
-    def walk(direction):
-        (d_y,) = pull_readout(jnp.broadcast_to(direction, output.shape))
-        _, pull = jax.vjp(model.step, jax.tree.map(lambda c: c[-1], before), inputs[-1])
-        zero = jax.tree.map(jnp.zeros_like, carries)
-        d_y, exponent = normalise(d_y, jnp.zeros(d_y.shape[:-1], jnp.int32))
-        d_carries, d_x = pull((zero, d_y))
+    return jax.vmap(walk)(jnp.eye(outputs))
 
-        def body(state, step):
-            d_carries, exponent = state
-            d_carries, exponent = normalise(d_carries, exponent)
-            _, pull = jax.vjp(model.step, *step)
-            d_carries, d_x = pull((d_carries, jnp.zeros_like(d_y)))
-            return (d_carries, exponent), (d_x, exponent)
 
-        earlier = jax.tree.map(lambda a: a[:-1], (before, inputs))
-        _, (d_xs, exponents) = jax.lax.scan(body, (d_carries, exponent), earlier, reverse=True)
-        d_xs = jnp.concatenate([d_x[None], d_xs[::-1]])
-        return normalise(d_xs, jnp.concatenate([exponent[None], exponents[::-1]]))
-
-    return jax.vmap(walk)(jnp.eye(output.shape[-1], dtype=output.dtype))
+def _of_input(passage: Passage) -> tuple[Float[Array, "n B D"], Int[Array, "n B"]]:
+    return normalise(passage.d_x[:, 0], passage.exponent[:, 0])
 
 
 def _combined(d_xs: Float[Array, "K T B D"], exponent: Int[Array, "K T B"]) -> LogNorm:

@@ -9,7 +9,7 @@ the full gradient. Every road is the same walk under another mask on dz; they sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,24 @@ from rnnlab.projected import hidden
 from rnnlab.segments import even, scan_segments
 
 Losses = Callable[[Float[Array, "N B K"]], Float[Array, " B"]]
-Measure = Callable[[Float[Array, "n P B H"], Int[Array, "n P B"]], PyTree]
+Measure = Callable[["Passage"], PyTree]
+
+
+class Passage(NamedTuple):
+    """What goes back through steps of one layer: adjoints are d * 2^exponent, trees like its carry of [n, P, B, H].
+
+    Each of P roads and B examples has an exponent of its own, and so has each layer: one whose adjoint lies far below
+    another's loses nothing.
+    """
+
+    total: PyTree  # of the carry that a step hands on, its use within that step counted
+    later: PyTree  # of the same by later steps alone
+    d_y: Float[Array, "n #P B H"]  # of y by the layer above, or by the readout and its loss
+    before: PyTree  # of the carry before
+    direct: PyTree  # of the carry before, through the update at fixed z alone; `before` for a cell without projection
+    d_z: Float[Array, "n P B Z"] | None  # none for a cell without projection
+    d_x: Float[Array, "n 1 B D"]  # of the full road
+    exponent: Int[Array, "n P B"]
 
 
 def walk_back(
@@ -48,12 +65,11 @@ def walk_back(
       answers: N.
       roads: of the top layer, which columns of z an adjoint may flow back through ([P, 1]: all or none). The
         full road stands first, those with no column last. A cell without projection has the full one alone.
-      measure: (d [n, P, B, H], exponent [n, P, B]) -> arrays [n, ...]: one component's adjoints d * 2^exponent in
-        n steps. Each of P roads and B examples has a scale of its own.
+      measure: what to keep of n steps of a layer, arrays [n, ...]; under jit, what it does not read costs nothing.
       top_only: leave the layers below out.
 
     Returns:
-      A layer each (the top one alone with `top_only`): a tree like its carry of `measure`'s outputs [T, ...].
+      A layer each (the top one alone with `top_only`): `measure`'s outputs as [T, ...].
 
     Raises:
       ValueError: `answers` is not within 1 to T.
@@ -90,21 +106,20 @@ def walk_back(
     def back(state, step):
         """One step backwards, from the top layer down: each hands dL/dx to the one below."""
         kept, d_y = step
-        new, totals = [None] * len(layers), []
+        new, passages = [None] * len(layers), []
         for number in range(len(layers) - 1, lowest - 1, -1):
             top = number == len(layers) - 1
             mask = roads if top else np.ones((1, 1), bool)
-            new[number], d_y, total = layers[number].back(mask, kept[number], state[number], d_y)
-            totals.insert(0, total)
-        return new, totals
+            new[number], d_y, passage = layers[number].back(mask, kept[number], state[number], d_y)
+            passages.insert(0, passage)
+        return new, passages
 
     def walk(state, xs, d_ys, starts):
         def body(state, inputs, start):
             xs, d_ys = inputs
             _, _, kept = forward(start, xs)
-            state, totals = jax.lax.scan(back, state, (kept, d_ys), reverse=True)
-            measured = [jax.tree.map(lambda d, e=exponent: measure(d, e), tree) for tree, exponent in totals]
-            return state, measured, None
+            state, passages = jax.lax.scan(back, state, (kept, d_ys), reverse=True)
+            return state, [measure(passage) for passage in passages], None
 
         state, measured, _ = scan_segments(body, state, (xs, d_ys), even(len(xs), most), each=starts, reverse=True)
         return state, measured
@@ -145,7 +160,7 @@ class _Layer:
         return *self.cell.update(before, z), (before, z)
 
     def back(self, roads, kept, state, d_y):
-        """((adjoints of the carry before, exponent), dL/dx of the full road, (total adjoints, exponent))."""
+        """((adjoints of the carry before, exponent), (dL/dx of the full road, exponent), what passed)."""
         d_carry, exponent = state
         before, z = kept
         step = perturbed(self.cell.update if self.split else self.cell)
@@ -154,14 +169,14 @@ class _Layer:
             d_y = jnp.zeros((len(roads), *y.shape), y.dtype)
         else:
             d_carry, d_y, exponent = common_frame(d_carry, exponent, *d_y)
-        d_before, d_z, totals = jax.vmap(pull)((d_carry, d_y.astype(y.dtype)))
-        d_x = d_z[:1]
+        direct, d_z, total = jax.vmap(pull)((d_carry, d_y.astype(y.dtype)))
+        d_before, d_x = direct, d_z[:1]
         if self.split:
-            leaves, treedef = jax.tree.flatten(d_before)
+            leaves, treedef = jax.tree.flatten(direct)
             leaves[-1] = self._through_z(roads, d_z, leaves[-1])
             d_before, d_x = jax.tree.unflatten(treedef, leaves), d_x @ self.w_x_transposed
-        below = normalise(d_x, exponent[:1])
-        return normalise(d_before, exponent), below, (totals, exponent)
+        passage = Passage(total, d_carry, d_y, d_before, direct, d_z if self.split else None, d_x, exponent)
+        return normalise(d_before, exponent), normalise(d_x, exponent[:1]), passage
 
     def _through_z(self, roads, d_z, d_h):
         """dL/dh of the step before with what comes through z, a road each; roads with no column stand last."""

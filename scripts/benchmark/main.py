@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import judge
 import report
 from packaging.requirements import Requirement
 from rich.console import Console
@@ -160,10 +161,10 @@ class Bench:
         constants = self.rnnlab.ask("constants", options={"shape": shape})
         jobs = {
             name: self._prepare(self.rnnlab, kind, **options)
-            for name, (kind, options) in report.calibrations(shape).items()
+            for name, (kind, options) in judge.calibrations(shape).items()
         }
         times = self._measure(jobs)
-        return {"constants": constants, "times": times, "limit": report.limit(shape, constants, times)}
+        return {"constants": constants, "times": times, "limit": judge.limit(shape, constants, times)}
 
     def forget(self) -> None:
         for worker in self.workers.values():
@@ -191,10 +192,10 @@ def main() -> int:
     for worker in workers.values():
         worker.close()
     results["environment"]["load_after"] = os.getloadavg()
-    verdicts = report.verdicts(results, every_shape=len(shapes) == len(SHAPES))
+    verdicts = judge.verdicts(results, every_shape=len(shapes) == len(SHAPES))
     report.show_verdicts(console, verdicts)
     if given.json:
-        given.json.write_text(json.dumps(report.plain(results | {"verdicts": verdicts}), indent=1) + "\n")
+        given.json.write_text(json.dumps(judge.plain(results | {"verdicts": verdicts}), indent=1) + "\n")
     return 0
 
 

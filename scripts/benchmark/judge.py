@@ -1,0 +1,122 @@
+"""What the times say: the limit of this machine, and a verdict on each target, all computed from what was measured."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from turns import Spread, Timed, ratio
+
+AT_LEAST = {"torch": 1.25, "flax": 1.5}  # geometric mean over the shapes, forward + backward
+NO_SHAPE_BELOW = 0.95
+TAP_AT_MOST = 1.05
+FLOW_AT_MOST = 3  # gradient steps that a flow profile costs
+MEMORY_AT_LEAST = 50
+FLOW_MEMORY_AT_MOST = 2048  # MiB, at T = 1,000,000
+Shape = tuple[int, int, int, int]
+
+
+def calibrations(shape: list[int]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The jobs that the limit of a shape needs: {name: (kind, options)}."""
+    here = {"shape": shape}
+    jobs = {kind: (kind, here) for kind in ("forward", "gradient", "empty", "products")}
+    jobs |= {f"matmul by {blocks}": ("matmul", here | {"blocks": blocks}) for blocks in (1, 4)}
+    jobs |= {
+        "update": ("pointwise", here | {"backward": False}),
+        "update both": ("pointwise", here | {"backward": True}),
+    }
+    return jobs | {"reads": ("reads", {"numbers": 4 * shape[3] ** 2}), "no reads": ("reads", {"numbers": 1})}
+
+
+def limit(shape: Shape, constants: dict[str, int], times: dict[str, Timed]) -> dict[str, Any]:
+    """performance.md's bound on rnnlab's time, from this machine's best calibrations, and its fraction reached.
+
+    A step >= max(2 B G H^2 / P_small, s G H^2 / BW, L_sync) + pointwise, with B a device's part of the batch;
+    backward the same once more; what is not sequential goes at the rate of large matmuls, P_large. FLOPs a
+    token: forward 2 G H (D + H); training 6 G H (D + H), less the 2 G H D of input gradients, not asked for.
+    """
+    batch, length, inputs, features = shape
+    best = {name: min(timed.seconds) for name, timed in times.items()}
+    steps = constants["steps"]
+    tokens = batch // constants["devices"] * length
+    block = 4 * features
+    sync = best["empty"] / steps
+    product = min(best["matmul by 1"], best["matmul by 4"]) / steps - sync
+    small = 2 * tokens / length * block * features / max(product, 1e-9)
+    large = 2 * constants["rows"] * block * features * constants["products"] / best["products"]
+    bandwidth = 4 * block * features / max((best["reads"] - best["no reads"]) / constants["reads"], 1e-9)
+    terms = {
+        "matmul": 2 * tokens / length * block * features / small,
+        "bandwidth": 4 * block * features / bandwidth,
+        "latency": sync,
+    }
+    step = max(terms.values())
+    update, both = (max(best[name] / steps - sync, 0.0) for name in ("update", "update both"))
+    at_once = tokens * (6 * block * (inputs + features) - 4 * block * features - 2 * block * inputs)
+    bounds = {
+        "forward": length * (step + update) + tokens * 2 * block * inputs / large,
+        "gradient": length * (2 * step + both) + at_once / large,
+    }
+    fractions = {kind: Spread.of([bounds[kind] / t for t in times[kind].seconds]) for kind in bounds}
+    rates = {"P_small": small, "P_large": large, "BW": bandwidth, "L_sync": sync, "update": update, "update both": both}
+    return {"bounds": bounds, "fractions": fractions, "binds": max(terms, key=terms.get), "rates": rates}
+
+
+def geometric_mean(values: list[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]:
+    """Each target, what was measured, and whether it is met: None where not measured, or not at every shape."""
+    found = []
+
+    def judge(target: str, value: float | None, met: bool | None) -> None:
+        found.append(
+            {"target": target, "measured": value, "met": met if every_shape or target.startswith("memory") else None}
+        )
+
+    speed = results.get("speed", {})
+    for rival, least in AT_LEAST.items():
+        measured = [m["gradient"] for m in speed.values() if rival in m["gradient"]]
+        ratios = [ratio(times[rival], times["rnnlab"]).median for times in measured]
+        mean, lowest = (geometric_mean(ratios), min(ratios)) if ratios else (None, None)
+        judge(f"geometric mean at least {least} of {rival}", mean, mean and mean >= least)
+        judge(f"no shape below {NO_SHAPE_BELOW} of {rival}", lowest, lowest and lowest >= NO_SHAPE_BELOW)
+    costs = [ratio(times["with"], times["without"]).median for times in results.get("taps", {}).values()]
+    judge(
+        f"taps at most {TAP_AT_MOST} at every shape",
+        max(costs, default=None),
+        max(costs) <= TAP_AT_MOST if costs else None,
+    )
+    profiles = [ratio(times["flow"], times["gradient"]).median for times in results.get("flow", {}).values()]
+    dearest = max(profiles, default=None)
+    judge(
+        f"flow profile at most {FLOW_AT_MOST} gradient steps at every shape",
+        dearest,
+        dearest and dearest <= FLOW_AT_MOST,
+    )
+    memory = results.get("memory", {}).get("gradient", {})
+    own = next((m for name, m in memory.items() if "own" in name), None)
+    gain = own and memory["jax.lax.scan"] / own
+    judge(f"memory at least {MEMORY_AT_LEAST} times less than jax.lax.scan", gain, gain and gain >= MEMORY_AT_LEAST)
+    far = results.get("memory", {}).get("flow")
+    judge(
+        f"memory of a flow profile at T = 1,000,000 at most {FLOW_MEMORY_AT_MOST} MiB",
+        far,
+        far and far <= FLOW_MEMORY_AT_MOST,
+    )
+    return found
+
+
+def shape_name(shape: Shape) -> str:
+    return ", ".join(map(str, shape))
+
+
+def plain(value: Any) -> Any:
+    """The results as JSON has words for them: a shape that is a key becomes "B, T, D, H"."""
+    if isinstance(value, dict):
+        return {shape_name(key) if isinstance(key, tuple) else str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
