@@ -42,7 +42,8 @@ def axis(results: Mapping[str, Any], path: str) -> dict[str, Any]:
 def design(results: Mapping[str, Any], trials: Sequence[Any], paths: Sequence[str] = ()) -> dict[str, list[Any]]:
     """{path: its value in each trial}, for `rnnlab.fanova.importance`; `paths` left out: all that differ between arms.
 
-    `trials` are those of the results, or some of them: an importance is of trials with a finite outcome.
+    `trials` are those of the results, or some of them: an importance is of trials with a finite outcome. Give
+    `paths` where arms set several at once, as steps with a length: no design can tell those apart.
     """
     values = {path: axis(results, path) for path in paths or varied(results["settings"])}
     return {path: [of_arm[trial["arm"]] for trial in trials] for path, of_arm in values.items()}

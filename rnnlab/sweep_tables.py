@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rnnlab.bootstrap import interquartile_mean
 from rnnlab.paired import differences, holm, success_difference
 from rnnlab.report import reach_table
 from rnnlab.settings import SettingError, nearest
@@ -18,22 +17,22 @@ from rnnlab.tables import Table, format_interval
 def sweep_table(results: Mapping[str, Any]) -> Table:
     """A row an arm: trials, how many learned, training sequences until they did, held-out loss and horizon.
 
-    Sequences are Kaplan & Meier's median, the loss an interquartile mean without diverged trials; the rest is
-    `rnnlab.report.reach_table`'s.
+    Sequences are Kaplan & Meier's median; the rest is `rnnlab.report.reach_table`'s.
     """
     reach = reach_table(results)
-    kept = [reach.columns.index(name) for name in ("trials", "learned", "horizon after training (steps)")]
-    rows = []
-    for row, trials in zip(reach.rows, _by_arm(results).values(), strict=True):
-        counted, learned, horizon = (row[place] for place in kept)
-        losses = [t["eval"]["loss"] for t in trials if _has_loss(t)]
-        loss = interquartile_mean([losses] if losses else [])
-        rows.append([row[0], counted, learned, _sequences(trials), format_interval(loss), horizon])
+    trials, learned, loss, horizon = (
+        reach.columns.index(name) for name in ("trials", "learned", "held-out loss", "horizon after training (steps)")
+    )
+    times = [_sequences(of_arm) for of_arm in _by_arm(results).values()]
+    rows = [
+        [row[0], row[trials], row[learned], time, row[loss], row[horizon]]
+        for row, time in zip(reach.rows, times, strict=True)
+    ]
     columns = ["arm", "trials", "learned", "sequences to solve", "held-out loss", "horizon after training (steps)"]
     caption = (
         "Arms of the sweep, in brackets 95 % intervals. Sequences to solve: median of Kaplan & Meier's curve with "
-        "Brookmeyer & Crowley's interval; >= the longest budget where it was not reached by then. Held-out loss: "
-        "interquartile mean over trials that did not diverge, with its bootstrap interval. Horizon: median."
+        "Brookmeyer & Crowley's interval; >= the longest budget where it was not reached by then. Held-out loss, of "
+        "trials that did not diverge, and horizon: medians (with their range for up to 5 trials)."
     )
     return Table(caption, columns, rows)
 
@@ -61,7 +60,7 @@ def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
         times = [sequences_to_solve(side) for side in (arms[arm], arms[baseline])]
         tests.append([success.p, loss.p, logrank(*times) if all(_watched(t) for t in times) else math.nan])
         few = f" ({len(settled)} pairs)" if len(settled) < len(pairs) else ""
-        rows.append([arm, str(len(pairs)), format_interval(success.difference, 2), format_interval(loss.median) + few])
+        rows.append([arm, str(len(pairs)), _signed(success.difference), format_interval(loss.median) + few])
     corrected = [[_p(p) for p in holm(column)] for column in zip(*tests, strict=True)]
     rows = [
         [arm, pairs, success, p_success, loss, p_loss, p_time]
@@ -71,8 +70,9 @@ def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
                "p (Wilcoxon)", "p (log-rank)"]  # fmt: skip
     caption = (
         f"Differences from {baseline}, over trials of the same seed: share that learned, and median held-out loss "
-        "(negative is better) over pairs of which neither diverged; in brackets 95 % intervals; log-rank: of the time to "
-        f"solve. p are two-sided, exact for success and few pairs, and corrected within their column for {len(others)} comparisons (Holm 1979)."
+        "(negative is better) over pairs of which neither diverged; in brackets 95 % intervals. Log-rank: of the time "
+        "to solve. p are two-sided, exact for success and few pairs, and each column's are corrected for "
+        f"{len(others)} comparisons (Holm 1979)."
     )
     return Table(caption, columns, rows)
 
@@ -118,6 +118,11 @@ def _task(results: Mapping[str, Any], arm: str) -> dict[str, str]:
 
 def _sides(pairs: Sequence[tuple[Any, Any]]) -> list[list[Any]]:
     return [[pair[side] for pair in pairs] for side in (0, 1)]
+
+
+def _signed(difference: Interval) -> str:
+    estimate, low, high, n = difference
+    return f"{estimate:+.2f} [{low:+.2f}, {high:+.2f}]" if n else "n/a"
 
 
 def _p(p: float) -> str:
