@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnlab.paired import differences, holm, success_difference
-from rnnlab.report import reach_table
+from rnnlab.reach import reach_table
 from rnnlab.settings import SettingError, nearest
 from rnnlab.stats import Interval
 from rnnlab.survival import Times, logrank, median_time, sequences_to_solve
@@ -17,18 +17,17 @@ from rnnlab.tables import Table, format_interval
 def sweep_table(results: Mapping[str, Any]) -> Table:
     """A row an arm: trials, how many learned, training sequences until they did, held-out loss and horizon.
 
-    Sequences are Kaplan & Meier's median; the rest is `rnnlab.report.reach_table`'s.
+    Sequences are Kaplan & Meier's median; the rest is `rnnlab.reach.reach_table`'s.
     """
     reach = reach_table(results)
-    trials, learned, loss, horizon = (
-        reach.columns.index(name) for name in ("trials", "learned", "held-out loss", "horizon after training (steps)")
-    )
+    after = ("held-out loss", "chance loss", "horizon after training (steps)")
+    trials, learned, *last = (reach.columns.index(name) for name in ("trials", "learned", *after))
     times = [_sequences(of_arm) for of_arm in _by_arm(results).values()]
     rows = [
-        [row[0], row[trials], row[learned], time, row[loss], row[horizon]]
+        [row[0], row[trials], row[learned], time, *(row[place] for place in last)]
         for row, time in zip(reach.rows, times, strict=True)
     ]
-    columns = ["arm", "trials", "learned", "sequences to solve", "held-out loss", "horizon after training (steps)"]
+    columns = ["arm", "trials", "learned", "sequences to solve", *after]
     caption = (
         "Arms of the sweep, in brackets 95 % intervals. Sequences to solve: median of Kaplan & Meier's curve with "
         "Brookmeyer & Crowley's interval; >= the longest budget where it was not reached by then. Held-out loss, of "
