@@ -102,10 +102,10 @@ def horizon(
 
     With several seeds whole seeds are drawn with replacement, each with all its examples; with one seed its examples
     are, and the intervals speak of that network alone. Drawing within the drawn seeds as well would count the scatter
-    of examples twice, as a seed's mean already has it (Davison & Hinkley 1997, Bootstrap Methods and their
-    Application, section 3.8, strategy 1). The intervals are those of `rnnlab.stats.from_draws`. The half-life's ends
-    are those of the rate; the horizon's are taken of log(1 + horizon), rounded outwards to whole lags and kept within
-    the sequence. Where draws are infinite the ends are the least and the greatest.
+    of examples twice, as a seed's mean already has it (Davison & Hinkley 1997, Bootstrap Methods and their Application,
+    page 100: clusters drawn, each kept whole). The intervals are those of `rnnlab.stats.from_draws`. The half-life's
+    ends are those of the rate; the horizon's are taken of log(1 + horizon), rounded outwards to whole lags and kept
+    within the sequence. Where draws are infinite the ends are the least and the greatest.
 
     Args:
       profiles: log10 norms [T, B] of each seed, lag 0 first; B may differ between seeds. -inf is a norm of zero: an

@@ -117,9 +117,8 @@ def show_memory(console: Console, measured: dict[str, Any]) -> None:
     memory = measured["gradient"]
     console.print("Temporary memory of a gradient, loss at the last step, B, T, D, H = 8, 16384, 2, 64, one device:")
     for name, mebibytes in memory.items():
-        console.print(
-            f"  {name}: {mebibytes:.1f} MiB, {memory['jax.lax.scan'] / mebibytes:.0f} times less than jax.lax.scan"
-        )
+        less = f", {memory['jax.lax.scan'] / mebibytes:.0f} times less" if name != "jax.lax.scan" else ""
+        console.print(f"  {name}: {mebibytes:.1f} MiB{less}")
     console.print(
         f"Memory of a flow profile, B, T, D, H = 1, 1000000, 2, 64, results included: {measured['flow']:.0f} MiB"
     )
