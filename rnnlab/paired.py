@@ -1,4 +1,4 @@
-"""Differences between two arms whose trials share seeds: the same weights' draw and the same batches on both sides."""
+"""Differences of two arms over trials of one seed: equal batches, and equal first weights where shapes agree."""
 
 from __future__ import annotations
 
@@ -75,6 +75,19 @@ def success_difference(a: Sequence[bool], b: Sequence[bool], confidence: float =
     half = scipy.stats.norm.ppf((1 + confidence) / 2) * math.sqrt((up + down - (up - down) ** 2) / (n + 2))
     low, high = max(up - down - half, -1.0), min(up - down + half, 1.0)
     return PairedSuccess(Interval((only_a - only_b) / n, float(low), float(high), n), only_a, only_b, float(p))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p of several tests, corrected so that any false alarm among them is as rare as of one test (Holm 1979).
+
+    The least p is multiplied by how many tests there are, the next by one less, and so on; none falls below a lesser
+    one's. A test that was not made (nan) does not count.
+    """
+    p = np.asarray(ps, np.float64)
+    corrected = np.full(len(p), math.nan)
+    order = np.argsort(p)[: np.isfinite(p).sum()]  # nan comes last
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)).clip(max=1)
+    return corrected.tolist()
 
 
 def _pairs(a, b) -> tuple[np.ndarray, np.ndarray]:

@@ -62,8 +62,8 @@ def lags_across(axes: Axes) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
 
 
-def legend(figure: Figure, arms: list[Line2D], lines: list[Line2D]) -> None:
-    """Below the panels, where it hides nothing: arms in the first rows, lines in the next."""
+def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> None:
+    """Below the panels, where it hides nothing: arms in the first rows, lines in the next; each a line or a patch."""
     columns = 3 if figure.get_figwidth() >= WIDE else 1
     gap = [Line2D([], [], ls="", label=" ")]
     if len(arms) + len(lines) > columns:

@@ -67,3 +67,10 @@ def test_one_outcome_a_seed():
         paired.differences([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="not finite"):
         paired.differences([math.inf], [1.0])
+
+
+def test_holms_correction():
+    """p.adjust(c(.01, .04, .03, .005), "holm") of R; a test that was not made does not count."""
+    np.testing.assert_allclose(paired.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(paired.holm([0.3, math.nan, 0.6]), [0.6, math.nan, 0.6])
+    assert paired.holm([]) == []
