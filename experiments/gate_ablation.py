@@ -17,7 +17,7 @@ Command. python -m rnnlab.run --exp=gate_ablation [--tier=smoke|quick|paper]
 
 import math
 
-from rnnlab import axes, fanova, figures, stats, survival, sweep, sweep_figures, sweep_tables
+from rnnlab import axes, fanova, figures, reach, stats, survival, sweep, sweep_figures, sweep_tables
 from rnnlab import report as shown
 from rnnlab.cells import AblatedLSTM
 from rnnlab.claims import Claim, claims_table, summary
@@ -104,7 +104,7 @@ def report(results):
         }
         wholes = [f"{task}/{WHOLE}" for task, cells in tasks.items() if WHOLE in cells]
         tables += [sweep_tables.sweep_table(ablated), *(sweep_tables.paired_table(ablated, arm) for arm in wholes)]
-        tables += [shown.reach_table(ablated)]
+        tables += [reach.reach_table(ablated)]
     for number, (name, importance) in enumerate(item for item in found.items() if item[1]):
         picture = sweep_figures.importance_figure(importance, f"log best held-out loss\n{name}")
         pictures[f"importance_{number + 1}" if number else "importance"] = picture

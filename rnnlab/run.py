@@ -154,7 +154,8 @@ def _report(module, arms, ledger, console) -> None:
 
 def _say_plan(arms, console, how) -> None:
     """What would run."""
-    found = plan(arms, lambda text: None, **how)
+    with console.status("") as status:
+        found = plan(arms, status.update, **how)
     console.print(
         f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {trials.describe_devices()}: "
         f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB",
