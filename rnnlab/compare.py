@@ -89,16 +89,25 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
     number = sum(map(len, pairs.values()))
     if not number:
         return f"No trial is in both {a.name} and {b.name}, so nothing is paired; {'; '.join(said)}."
-    said.insert(0, f"{number} trials of {len(pairs)} arms are in both {a.name} and {b.name}")
+    said.insert(0, f"in both {a.name} and {b.name}: {_count(number, 'trial')} of {_count(len(pairs), 'arm')}")
     paths = {path for arm in common for path, *_ in _different(a.arms[arm], b.arms[arm])}
     said.append(f"settings that differ: {', '.join(sorted(paths)) or 'none'}")
     both = [pair for arm in pairs.values() for pair in arm]
     if all(_same(x, y) for x, y in both):
-        return f"{'; '.join(said)}. Every pair has the same curves, to the bit."
+        return f"{_opened(said)}. Every pair has the same curves, to the bit."
     learned = [sum(_learned(pair[side]) for pair in both) for side in (0, 1)]
     p = success_difference(*([_learned(pair[side]) for pair in both] for side in (1, 0))).p
     said.append(f"learned by {learned[0]} and {learned[1]} of them (McNemar's exact p {format_number(p, 2)})")
-    return "; ".join(said) + "."
+    return f"{_opened(said)}."
+
+
+def _opened(said: Sequence[str]) -> str:
+    text = "; ".join(said)
+    return text[0].upper() + text[1:]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _settings(a: Run, b: Run, common: Sequence[str]) -> Table:

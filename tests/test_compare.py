@@ -84,7 +84,7 @@ def test_arms_of_one_run_alone_are_named_and_equal_pairs_are_said_to_be_equal(tm
     b = run(tmp_path / "b", [trial("A/LSTM", 0, 0.1), trial("A/LSTM", 1, 0.9), trial("A/GRU", 0, 0.1)])
     result = found(a, b)
     assert f"only in {a}: A/RNN" in result.sentence and f"only in {b}: A/GRU" in result.sentence
-    assert result.sentence.startswith("1 trials of 1 arms") and "to the bit" in result.sentence
+    assert result.sentence.startswith(f"In both {a} and {b}: 1 trial of 1 arm; ") and "to the bit" in result.sentence
     assert cells(result.tables["outcomes"])["A/LSTM"]["held-out loss"] == "equal"
     nothing = found(a, run(tmp_path / "c", [trial("A/GRU", 0, 0.1)]))
     assert nothing.sentence.startswith("No trial is in both") and "outcomes" not in nothing.tables
@@ -109,7 +109,7 @@ def test_tables_are_written_in_three_forms(tmp_path, capsys):
         f"{name}.{ending}" for name in ("outcomes", "settings") for ending in ("csv", "md", "tex")
     ]
     assert list(csv.reader((out / "settings.csv").read_text().splitlines()))[1] == ["task.length", "50", "60", "all"]
-    assert "1 trials of 1 arms are in both" in capsys.readouterr().out
+    assert f"In both {a} and {b}: 1 trial of 1 arm; " in capsys.readouterr().out
 
 
 def test_a_bad_folder_is_one_clear_line(tmp_path, capsys):
