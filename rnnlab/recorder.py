@@ -32,7 +32,8 @@ def write_overview(folder: RunFolder, domains: Mapping[str, Sequence]) -> None:
 
 def write_pictures(folder: RunFolder, pngs: Mapping[str, bytes]) -> None:
     """The report's figures in TensorBoard."""
-    events = EventFile(folder.path / "tensorboard" / "report" / "events.out.tfevents.0")
+    place = folder.path / "tensorboard" / "report" / "events.out.tfevents.0"
+    events = EventFile(place, describe=dashboard.description)
     for name, png in pngs.items():
         events.image(f"report/{name}", png, 0)
     events.flush()
@@ -57,7 +58,7 @@ class Recorder:
         known = sizes or {}
         place = ledger.place(trial)
         self._lines = {file: JsonLines(place / f"{file}.jsonl", known.get(file, 0)) for file in LINES}
-        self._events = EventFile(ledger.events(trial), known.get("events", 0))
+        self._events = EventFile(ledger.events(trial), known.get("events", 0), dashboard.description)
         if not known:
             self._begin(domains)
 
