@@ -63,6 +63,8 @@ DESCRIPTIONS = {
     "grad/norm_clipped": "The same norm after clipping.",
     "grad/norm_max": "The largest norm of a gradient before clipping in a window of updates.",
     "grad/clip_rate": "Part of a window's updates whose gradient was clipped.",
+    "result/sequences": "Training sequences until the trial ended.",
+    "result/horizon": "The largest lag whose dL/dh is above the stated fraction of lag 0, when the trial ended.",
     "perf/steps_per_second": "Updates a second, of all trials that run together.",
     "gradient norm by training step and lag": "log10 of ||dL/dh|| of one example's loss, by lag, through training.",
     "settings": "Every setting of the trial, by its dotted path.",

@@ -16,7 +16,12 @@ from rnnlab.settings import flat
 from rnnlab.train import DIVERGED, outcome
 from rnnlab.writers import EventFile, JsonLines
 
-METRICS = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")  # the columns of TensorBoard's HParams table
+METRICS = (
+    "eval/loss",
+    "eval/accuracy",
+    "result/sequences",
+    "result/horizon",
+)  # the columns of TensorBoard's HParams table
 MAP_LAGS = 128  # columns of the heat map of gradient norm over training step and lag
 
 
@@ -115,8 +120,11 @@ class Recorder:
                 elif isinstance(value, list):
                     self._events.histogram(f"{probe}/{name}", np.asarray(value), step)
 
-    def end(self, records: Sequence[Mapping[str, Any]], status: int) -> None:
-        """The heat map of the whole training, and how the trial ended."""
+    def end(self, records: Sequence[Mapping[str, Any]], status: int, horizon: int) -> None:
+        """The heat map of the whole training, and how the trial ended; `horizon` that of dL/dh then, in steps."""
+        step = records[-1]["step"] if records else 0
+        sequences = step * self.trial.spec.train.batch_size
+        self._events.scalars({"result/sequences": sequences, "result/horizon": horizon}, step)
         if records:
             title = f"{self.trial}: log10 gradient norm of one example's loss"
             norms = np.asarray([r["flow/log10_h"] for r in records], np.float64)
