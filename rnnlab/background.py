@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -28,3 +29,19 @@ def wait(future: Future, stopping: Callable[[], bool]) -> Any:
         if concurrent.futures.wait([future], POLL).done:
             return future.result()
     raise Interrupted
+
+
+def stop_on_signals() -> list[int]:
+    """Filled by the first SIGTERM or Ctrl-C, which saves and stops; a second one ends the process at once.
+
+    The handler writes nothing: it may come in the midst of a write.
+    """
+    received: list[int] = []
+
+    def handle(number, frame):
+        received.append(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+    return received

@@ -27,7 +27,12 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, state: PyTree, host: dict[str, Any]) -> None:
-        """Writes the state as of `step`; older checkpoints beyond `keep` go once this one stands."""
+        """Writes the state as of `step`; older checkpoints beyond `keep` go once this one stands.
+
+        Of processes that train together only the first writes, and the others do nothing.
+        """
+        if jax.process_index():
+            return
         arrays = _arrays(state)
         place = self.folder / f"{step:09d}"
         if place.exists():  # a resumed run that had nothing left to do
@@ -38,7 +43,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(arrays), host=ocp.args.JsonSave(host | {"digest": _digest(arrays)})
         )
         try:
-            with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            with _checkpointer() as checkpointer:
                 checkpointer.save(place, items)
         except ValueError as error:  # how TensorStore reports that it could not write
             full = "No space left" in str(error) or "os_error_code='28'" in str(error)
@@ -77,13 +82,23 @@ class Checkpoints:
         arrays = _arrays(like)
         shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in arrays.items()}
         items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), host=ocp.args.JsonRestore())
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             found = checkpointer.restore(place, items)
         restored = {name: np.asarray(found["state"][name]) for name in arrays}
         host = dict(found["host"])
         if host.pop("digest") != _digest(restored):
             raise ValueError("its bytes are not those that were written")
         return jax.tree.unflatten(jax.tree.structure(like), list(restored.values())), host
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    """Orbax's, of this process alone: where several train together, the others are not waited for."""
+    here = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process-{here}"
+    )
+    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _arrays(state: PyTree) -> dict[str, np.ndarray]:

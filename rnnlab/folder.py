@@ -32,16 +32,16 @@ PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz
 class RunFolder:
     """`config.json`, `environment.json`, `trials/`, `tensorboard/`, `checkpoints/`; in the end also a report."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], shard: tuple[int, int] = (1, 1)):
+    def __init__(self, path: Path, config: Mapping[str, Any], shard: tuple[int, int] | None = (1, 1)):
         """Takes a `shard` (which, of how many) of the folder for a run with this configuration: a new one, or one to
-        go on in.
+        go on in. None: this process has others run the shards.
 
         Raises:
             SettingError: the folder is not a run's, is another configuration's (the differing paths are named),
                 is in use, cannot be written or lies on a full disk. Nothing was written then.
         """
         self.path = path
-        self.shard = "{}-of-{}".format(*shard)
+        self.shard = "{}-of-{}".format(*shard) if shard else "driver"
         _check_place(path)
         known = path / "config.json"
         _check_whose(known, config)
@@ -49,7 +49,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = locked(path / f".lock-{self.shard}")
             if self._lock is None:
-                which = "" if shard[1] == 1 else f" at --shard={shard[0]}/{shard[1]}"
+                which = "" if shard in (None, (1, 1)) else f" at --shard={shard[0]}/{shard[1]}"
                 raise SettingError(f"--workdir={path}: another process is running in it{which}")
             with waiting(path / ".lock-begin"):
                 self._begin(config)

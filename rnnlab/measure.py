@@ -117,7 +117,7 @@ def own_measurements(
 
     A LogNorm becomes {lag: [...], log10: [...]}: the mean of the logarithm over examples, at up to PROFILE_LAGS lags.
     """
-    found = jax.device_get(run(states))
+    found = jax.device_get(run(jax.device_get(states)))  # which may lie on other devices
     return [
         {probe: {name: _listed(value, slot) for name, value in values.items()} for probe, values in found.items()}
         for slot in chosen

@@ -25,11 +25,12 @@ _LATE = trials.use_every_core()  # before anything below makes JAX start its bac
 
 import jax  # noqa: E402
 
-from rnnlab import report, settings, sweep_report  # noqa: E402
-from rnnlab.background import Interrupted, start, wait  # noqa: E402
+from rnnlab import engines, hosts, report, settings, sweep_report  # noqa: E402
+from rnnlab.background import Interrupted, start, stop_on_signals, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
+from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere  # noqa: E402
 from rnnlab.experiment import check_names, gather, run_arms  # noqa: E402
-from rnnlab.folder import RunFolder, command, slug, waiting  # noqa: E402
+from rnnlab.folder import command, locked, slug  # noqa: E402
 from rnnlab.ledger import Ledger  # noqa: E402
 from rnnlab.predict import plan  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
@@ -46,13 +47,18 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
 flags.DEFINE_string(
-    "sweep", None, "arms in place of the experiment's own: 'cell=LSTM,GRU task.length=100,500 seed=0:10'"
+    "sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'"
 )
 flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
 flags.DEFINE_enum("layout", "auto", trials.KINDS, "how trials that share a program lie on the devices")
+flags.DEFINE_enum("engine", "local", engines.KINDS, "where trials run: in this process, or as shards on a cluster")
+flags.DEFINE_integer("workers", 2, "how many shards a cluster runs", lower_bound=1)
+flags.DEFINE_string("allot", "", "what each worker gets, in the engine's words: 'num_gpus=1', 'slurm_partition=long'")
+flags.DEFINE_string("host", None, "i/n: this process is the i-th of n that train each trial together; or auto")
+flags.DEFINE_string("coordinator", None, "address:port of the first of those hosts")
 flags.DEFINE_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
 flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
-OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", "dry_run", "list")
+OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", *DRIVERS, *HOSTS, "dry_run", "list")
 
 
 class Screen(Console):
@@ -67,7 +73,7 @@ def main(argv: list[str]) -> int:
     console = Screen()
     try:
         return _main(argv[1:], console)
-    except (settings.SettingError, Damaged) as error:
+    except (settings.SettingError, engines.EngineError, Damaged) as error:
         print(f"rnnlab: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -92,51 +98,73 @@ def _main(words: list[str], console: Console) -> int:
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
         jax.config.update("jax_enable_x64", True)
     check_names(arms)
-    shard = settings.parse_shard(FLAGS.shard)
+    given = {name: FLAGS[name].serialize() for name in OURS if FLAGS[name].present}
+    shard, engine = _place(given)
     own = {"probes": module.probes} if hasattr(module, "probes") else {}
     if wrong := check_jax():
         raise settings.SettingError(wrong)
+    hosts.check(arms)
+    console.quiet = not hosts.first()
+    own |= {"shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
-        _say_plan(arms, console, own | {"shard": shard, "inner": FLAGS.layout})
+        _say_plan(arms, console, own)
         return 0
     config = {"experiment": FLAGS.exp, "tier": FLAGS.tier, "arms": {n: settings.flat(s) for n, s in arms.items()}}
     chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
     chosen += "-sweep" if swept else ""
     workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}{chosen}")
-    folder = RunFolder(workdir, config, shard)
+    folder = hosts.begin(workdir, config, None if engine else shard)
 
     progress = Progress(console, {name: spec.seeds for name, spec in arms.items()})
     part = f", part {FLAGS.shard}" if shard[1] > 1 else ""
-    progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier{part}, on {trials.describe_devices()}, in {workdir}")
+    where = f"{FLAGS.workers} workers of {FLAGS.engine}" if engine else trials.describe_devices()
+    progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier{part}, on {where}, in {workdir}")
     if _LATE:
         progress.warn(_LATE)
     if folder.changed:
         progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
-    stop = _stop_on_signals()
+    stop = stop_on_signals()
     began = time.monotonic()
-    own |= {"shard": shard, "inner": FLAGS.layout}
     ledger = Ledger(folder, progress.warn)
+    reporting = locked(workdir / ".lock-report") if engine else None  # before a shard could make it
     try:
-        if FLAGS.tier == "paper":
+        if FLAGS.tier == "paper" and not engine:
             _say_how_long(arms, folder, progress, lambda: bool(stop), own)
-        complete = run_arms(arms, ledger, progress, lambda: bool(stop), **own)
+        if engine:
+            run_elsewhere(engine, FLAGS.workers, passed_on(given, words), arms, ledger, progress, lambda: bool(stop))
+        elif not run_arms(arms, ledger, progress, lambda: bool(stop), **own):
+            progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
+            return 0
     except Interrupted:
+        hosts.leave(folder)
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
         sys.stdout.flush()
         os._exit(128 + stop[0])  # an ordinary exit would wait for the window that is being computed
     finally:
         progress.stop()
-    if not complete:
-        progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
+    reporting = reporting or (hosts.first() and locked(workdir / ".lock-report"))
+    if not reporting:
+        progress.say(f"part {FLAGS.shard} is done; another process makes the report in {workdir}")
         return 0
-    with waiting(workdir / ".lock-report"):
-        _report(module, arms, ledger, console)
+    _report(module, arms, ledger, console)
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     beside = Path(sys.executable).with_name("tensorboard")  # of an environment that need not be active
     program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
     progress.say(shlex.join([program, "--logdir", str(workdir / "tensorboard")]))
     return 0
+
+
+def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | None]:
+    """This process's shard, and the engine that runs the shards of others."""
+    check_flags(given, FLAGS.engine)
+    shard = settings.parse_shard(FLAGS.shard)
+    if FLAGS.host:
+        hosts.join(FLAGS.host, FLAGS.coordinator)
+    if FLAGS.engine == "local":
+        return shard, None
+    jax.config.update("jax_platforms", "cpu")  # the accelerators are for the workers
+    return shard, engines.find_engine(FLAGS.engine, FLAGS.workers, engines.parse_allotment(FLAGS.allot))
 
 
 def _report(module, arms, ledger, console) -> None:
@@ -174,22 +202,6 @@ def _say_how_long(arms, folder, progress, stopping, how) -> None:
     progress.say(f"at most about {clock(read_json(known)['seconds'])} on this machine; less where trials end early")
 
 
-def _stop_on_signals() -> list[int]:
-    """Filled by the first SIGTERM or Ctrl-C, which saves and stops; a second one ends the process at once.
-
-    The handler writes nothing: it may come in the midst of a write.
-    """
-    received: list[int] = []
-
-    def handle(number, frame):
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, handle)
-    return received
-
-
 def parse(argv: list[str]) -> list[str]:
     """absl's flags; an unknown one is an error of one line that names the nearest of ours."""
     if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
@@ -219,7 +231,7 @@ def _print_help(argv: list[str]) -> None:
 
 
 def run() -> None:
-    app.run(main, flags_parser=parse)
+    app.run(lambda argv: hosts.end(main(argv)), flags_parser=parse)
 
 
 if __name__ == "__main__":

@@ -111,14 +111,14 @@ def parse_overrides(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` as (i, n), 1 <= i <= n."""
+def parse_shard(text: str, flag: str = "--shard") -> tuple[int, int]:
+    """A flag's `i/n` as (i, n), 1 <= i <= n."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match:
-        raise SettingError(f"--shard={text}: write --shard=i/n, as in --shard=1/4")
+        raise SettingError(f"{flag}={text}: write {flag}=i/n, as in {flag}=1/4")
     i, n = int(match[1]), int(match[2])
     if not 1 <= i <= n:
-        raise SettingError(f"--shard={text}: must be from 1/{max(n, 1)} to {max(n, 1)}/{max(n, 1)}")
+        raise SettingError(f"{flag}={text}: must be from 1/{max(n, 1)} to {max(n, 1)}/{max(n, 1)}")
     return i, n
 
 

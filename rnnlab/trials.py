@@ -43,7 +43,8 @@ def describe_devices() -> str:
     """The devices in one line, as in `2 x cpu`."""
     device = jax.devices()[0]
     kind = device.platform if device.platform == "cpu" else f"{device.platform} ({device.device_kind})"
-    return f"{jax.device_count()} x {kind}"
+    hosts = f" on {jax.process_count()} hosts" if jax.process_count() > 1 else ""
+    return f"{jax.device_count()} x {kind}{hosts}"
 
 
 class Layout(NamedTuple):
@@ -89,7 +90,9 @@ def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTre
     Within `function` the batch may be spread over the mesh axis `BATCH`: see `local_batch` and
     `jax.lax.pmean(..., BATCH)`.
     """
-    devices = jax.devices()[: where.over_trials * where.over_batch]
+    wanted = where.over_trials * where.over_batch
+    every = jax.devices()
+    devices = every if wanted == len(every) else jax.local_devices()[:wanted]  # each host by itself, all the same
     auto = (AxisType.Auto, AxisType.Auto)
     mesh = jax.make_mesh((where.over_trials, where.over_batch), ("trial", BATCH), axis_types=auto, devices=devices)
     spec = PartitionSpec("trial")

@@ -1,0 +1,127 @@
+"""One training over several hosts: every process runs the same loop on the same program, and the first one writes.
+
+The others write into a copy of the run's folder, which goes when they end: so a restored checkpoint and the list of
+trials that have ended are everybody's, and the hosts need not share a disk.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from rnnlab.folder import RunFolder
+from rnnlab.settings import ArmSpec, SettingError, parse_shard
+
+
+def join(host: str, coordinator: str | None) -> None:
+    """Connects this process with those of the other hosts, before JAX starts.
+
+    `host` is i/n, with the `coordinator` (address:port of the first); or "auto" where JAX knows the cluster (Slurm,
+    MPI, TPU pods). Raises SettingError.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if host == "auto":
+        where: dict[str, Any] = {"coordinator_address": coordinator}
+    else:
+        i, n = parse_shard(host, "--host")
+        if not coordinator or not coordinator.rpartition(":")[2].isdigit():
+            given = f"--coordinator={coordinator}" if coordinator else f"--host={host}"
+            raise SettingError(f"{given}: name the first host and a free port, as in --coordinator=node1:29500")
+        where = {"coordinator_address": coordinator, "num_processes": n, "process_id": i - 1}
+    try:
+        jax.distributed.initialize(**where)
+    except (RuntimeError, ValueError) as error:
+        raise SettingError(f"--host={host}: {' '.join(str(error).split())[:300]}") from error
+
+
+def check(arms: Mapping[str, ArmSpec]) -> None:
+    """Over several hosts a batch must divide over all devices."""
+    devices = jax.device_count()
+    for arm, spec in arms.items():
+        size = spec.train.batch_size
+        if jax.process_count() > 1 and size % devices:
+            raise SettingError(
+                f"{arm}: train.batch_size={size}: {describe()} share a batch, so it must be a multiple of {devices}; "
+                f"the nearest is {max(round(size / devices), 1) * devices}"
+            )
+
+
+def describe() -> str:
+    """As in `4 devices of 2 hosts`."""
+    return f"{jax.device_count()} devices of {jax.process_count()} hosts"
+
+
+def first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return jax.process_index() == 0
+
+
+def begin(workdir: Path, config: Mapping[str, Any], shard: tuple[int, int] | None) -> RunFolder:
+    """The run's folder; in all processes but the first a copy of what they must know of it."""
+    if jax.process_count() == 1:
+        return RunFolder(workdir, config, shard)
+    if first():
+        try:
+            folder = RunFolder(workdir, config, shard)
+        except BaseException:
+            _broadcast(b"")
+            raise
+        _broadcast(_packed(workdir))
+        return folder
+    packed = _broadcast(b"")
+    if not packed:
+        raise SettingError("the first host could not begin; its message says why")
+    copy = Path(tempfile.mkdtemp(prefix="rnnlab-host-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    with zipfile.ZipFile(io.BytesIO(packed)) as file:
+        file.extractall(copy)
+    return RunFolder(copy, config, shard)
+
+
+def end(status: int) -> int:
+    """This process's exit status; one that failed goes at once, since JAX would wait for the other hosts first."""
+    if status and jax.distributed.is_initialized():
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def leave(folder: RunFolder) -> None:
+    """Before an exit that does not tidy up."""
+    if not first():
+        shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _broadcast(data: bytes) -> bytes:
+    """The first process's bytes, in every one."""
+    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(data), np.int32)))
+    own = np.frombuffer(data, np.uint8) if first() else np.zeros(size, np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(own)).tobytes() if size else b""
+
+
+def _packed(folder: Path) -> bytes:
+    """What the loop reads of a run's folder: how trials ended, and all of those that have not."""
+    found = [folder / "config.json", folder / "environment.json", *folder.glob("prediction-*.json")]
+    found += (folder / "checkpoints").rglob("*")
+    for place in (folder / "trials").glob("**/seed=*"):
+        events = folder / "tensorboard" / place.relative_to(folder / "trials")
+        ended = place / "result.json"
+        found += [ended] if ended.exists() else [*place.rglob("*"), *events.rglob("*")]
+    into = io.BytesIO()
+    with zipfile.ZipFile(into, "w") as file:
+        for path in found:
+            if path.is_file() and not path.name.startswith(".lock"):
+                file.write(path, path.relative_to(folder))
+    return into.getvalue()
