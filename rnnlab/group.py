@@ -14,7 +14,7 @@ import numpy as np
 from rnnlab.background import start, wait
 from rnnlab.checkpoint import Checkpoints
 from rnnlab.ledger import Ledger, Trial
-from rnnlab.measure import Measured, Probe, measure, own_measurements, own_probes, plain, thin
+from rnnlab.measure import Measured, Probe, guessing, measure, own_measurements, own_probes, plain, thin
 from rnnlab.progress import Progress
 from rnnlab.recorder import Recorder, map_lags
 from rnnlab.train import DIVERGED, SOLVED, TrainState, compile_windows, fit, going, initial_state, kind, outcome
@@ -146,6 +146,10 @@ class Group:
             self._slots[slot] = UnderWay(trial, self._recorder(trial, states), known)
             self._slots[slot].recorder.flow("init", 0, profiles, first.gates)
         self._probe(states, list(taken))
+        if self.spec.train.steps:  # a baseline of what is learned
+            guessed = self._wait(start(guessing, self.spec, self._where, states, list(taken)))
+            for slot, found in zip(taken, guessed, strict=True):
+                self._slots[slot].first["guessing"] = found
         return fresh
 
     def _filled(self, states: dict[int, TrainState]) -> TrainState:
@@ -227,6 +231,7 @@ def _result(trial, state, records, probed, first, last):
         "sequences": step * spec.train.batch_size,
         "eval": final,
         "curve": {"step": [r["step"] for r in records]} | {key: [r[key] for r in records] for key in keys},
+        "guessing": first.get("guessing"),
         "reach": {"init": first["reach"], "trained": reached},
         "map": _map(records, spec.task.length) if trial.seed == spec.first_seed else None,
         "probes": [{"step": r["step"]} | r["found"] for r in probed],

@@ -10,14 +10,16 @@ import jax
 import numpy as np
 
 from rnnlab.probes.flow import FlowSpec, gradient_flow
+from rnnlab.probes.guessing import Guesses, guess
 from rnnlab.probes.horizon import NotFinite, horizon, mean_over_examples, reach
 from rnnlab.probes.scaled import LogNorm
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.train import TrainState
-from rnnlab.trial import PROBES, stream
+from rnnlab.trial import GUESSES, PROBES, stream
 from rnnlab.trials import Layout, map_trials
 
+GUESSES_A_TRIAL, GUESSED_ON = 32, 64  # networks with guessed weights, and sequences that each is judged by
 PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
 
 Probe = Callable[..., Mapping[str, Any]]  # (model, inputs [T, B, D], losses, answers) -> {name: array or LogNorm}
@@ -66,6 +68,26 @@ def measure(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[i
         logs = {plain(n, spec.layers): LogNorm(*(part[slot] for part in norm)).log10() for n, norm in flows.items()}
         found.append(Measured(logs, {name: gate[slot] for name, gate in gates.items()}))
     return found
+
+
+@functools.cache
+def guess_program(task: Task, where: Layout) -> Callable[[TrainState], Guesses]:
+    """All slots' states -> what GUESSES_A_TRIAL networks with guessed weights reach on held-out sequences."""
+
+    def run(state):
+        key = stream(state.seed, GUESSES)
+        return guess(state.model, task, task.held_out(key, GUESSED_ON), key, GUESSES_A_TRIAL)
+
+    return map_trials(run, where.whole_batches())
+
+
+def guessing(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[int]) -> list[dict[str, Any]]:
+    """Random weight guessing beside the trials in the chosen slots: how many guesses, solved, and the best accuracy."""
+    found = jax.device_get(guess_program(spec.task, where)(states))
+    return [
+        {"guesses": GUESSES_A_TRIAL, "solved": int(found.solved[slot].sum()), "best": float(found.accuracy[slot].max())}
+        for slot in chosen
+    ]
 
 
 def fits(trials: Sequence[Mapping[str, np.ndarray]], fraction: float) -> dict[str, Any]:

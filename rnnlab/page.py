@@ -57,8 +57,10 @@ def definitions(fraction: float) -> dict[str, str]:
         "learned": "trials that met the task's own stop rule at a held-out evaluation, all on the same sequences "
         "(the held-out figures are those of the last one, which ended a trial that learned); the interval is Wilson's.",
         "chance": "the loss that the task's source gives for a predictor without memory of the input.",
-        "diverged": "the loss ceased to be a finite number; such a trial has not learned, and nothing is measured of "
-        "its state after training.",
+        "solved by guessing weights": "networks of the arm's shape with all weights drawn from U[-100, 100] that meet "
+        "the task's rule on 64 sequences, of all drawn (Schmidhuber & Hochreiter 1996).",
+        "diverged": "the loss ceased to be a finite number, or went above a bound; such a trial has not learned, and "
+        "nothing is measured of its state after training.",
         "intervals": "95 % over trials: Student's t for decay, order statistics for medians (the range of up to 5).",
     }
 

@@ -29,6 +29,8 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         "held-out accuracy": lambda ts, arm: _final(ts, "accuracy"),
         "chance loss": lambda ts, arm: format_number(float(results["chance"][arm])),
     }
+    if any(trial.get("guessing") for trial in results["trials"]):
+        columns["solved by guessing weights"] = lambda ts, arm: _guessing(ts)
     arms: dict[str, list[Any]] = {}
     for trial in results["trials"]:
         arms.setdefault(trial["arm"], []).append(trial)
@@ -83,6 +85,14 @@ def _horizon(trials: Sequence[Any], when: str) -> str:
 
 def _final(trials: Sequence[Any], name: str) -> str:
     return format_interval(stats.median([t["eval"][name] for t in trials if t["status"] != "diverged" and t["eval"]]))
+
+
+def _guessing(trials: Sequence[Any]) -> str:
+    """Random weight guessing: networks that solve the task, of all that were drawn."""
+    found = [trial["guessing"] for trial in trials if trial["guessing"]]
+    if not found:
+        return "n/a"
+    return f"{sum(g['solved'] for g in found)}/{sum(g['guesses'] for g in found)}"
 
 
 def trials_table(results: Mapping[str, Any]) -> Table:

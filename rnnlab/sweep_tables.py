@@ -20,7 +20,8 @@ def sweep_table(results: Mapping[str, Any]) -> Table:
     Sequences are Kaplan & Meier's median; the rest is `rnnlab.reach.reach_table`'s.
     """
     reach = reach_table(results)
-    after = ("held-out loss", "chance loss", "horizon after training (steps)")
+    after = ["held-out loss", "chance loss", "horizon after training (steps)"]
+    after += [name for name in reach.columns if name.startswith("solved by guessing")]
     trials, learned, *last = (reach.columns.index(name) for name in ("trials", "learned", *after))
     times = [_sequences(of_arm) for of_arm in _by_arm(results).values()]
     rows = [

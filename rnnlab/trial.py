@@ -18,7 +18,7 @@ from rnnlab.spec import field
 from rnnlab.tasks import Adding, Task
 
 # One key, one purpose: the streams that are folded into a trial's seed.
-WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING = range(5)
+WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES = range(6)
 NUMBERS = ("learning_rate", "clip_norm")
 
 
