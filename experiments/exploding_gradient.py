@@ -22,7 +22,7 @@ from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.surface import steepness_at_wall, two_parameter_surface, wall
 from rnnlab.reach import reach_table
 from rnnlab.report import Verdict
-from rnnlab.style import COLOURS, legend, panels, styled
+from rnnlab.style import COLOURS, legend, losses_up, panels, styled
 from rnnlab.sweep import product
 from rnnlab.tables import format_interval
 from rnnlab.tasks import Adding
@@ -97,12 +97,13 @@ def clipping_figure(losses, chance):
         shown = [v for v in values if v <= figures.BEYOND * chance]
         axes.plot([place] * len(shown), shown, "o", color=COLOURS[0], mfc="w")
         if len(shown) < len(values):
-            axes.annotate(f"{len(values) - len(shown)} beyond", (place, 1), xycoords=("data", "axes fraction"),
-                          ha="center", va="bottom", size=7)  # fmt: skip
+            above = f"{len(values) - len(shown)} \N{UPWARDS ARROW}"
+            axes.annotate(above, (place, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", size=7)
     line = axes.axhline(chance, **figures.CHANCE)
     axes.set(yscale="log", ylabel="held-out loss at the end", xlabel="clip threshold (norm of the gradient)")
     axes.set_xticks(range(len(losses)), [name.removeprefix("clip ").removesuffix(".0") for name in losses])
     axes.set_xlim(-0.5, len(losses) - 0.5)
+    losses_up(axes)
     legend(figure, axes.plot([], [], "o", color=COLOURS[0], mfc="w", label="a trial"), [line])
     figure.set_label(
         "Held-out loss after training with SGD, by clip threshold; a circle a trial. Trials that diverged or ended "

@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from rnnlab import stats
-from rnnlab.style import GREY, WIDE, lags_across, legend, marks, panels, styled
+from rnnlab.style import GREY, WIDE, lags_across, legend, losses_up, marks, panels, styled
 
 POINTS = 1000
 FLOOR = -45  # log10: lower adjoints leave the frame, or they would squeeze the lags that matter
@@ -49,7 +49,7 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     """
     tasks, needed = by_task(results), results["needed_lag"]
     looks = marks(cell for cells in tasks.values() for cell in cells)
-    rows = [w for w in WHEN if any(w in t["profiles"] and (w == "init" or t["steps"]) for t in results["trials"])]
+    rows = [when for when in WHEN if any(when in t["profiles"] for t in settled(results["trials"], when))]
     figure, grid = panels(len(rows), len(tasks), 2.0, sharex="col", sharey=True)
     threshold = math.log10(results["fraction"])
     seen = [0.0, threshold]
@@ -82,7 +82,7 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
     lines += [Line2D([], [], label=f"{results['fraction']:g}: the horizon's threshold", **THRESHOLD)]
     taken = legend(figure, solid, lines + [Line2D([], [], **NEEDED)] * bool(needed))
-    figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ha="center")
+    figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ma="center")
     figure.set_label(
         f"Gradient flow by lag. Solid: norm of dL/d{full}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
         "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
@@ -120,9 +120,9 @@ def learning_figure(results: Mapping[str, Any]) -> Figure | None:
         for level in levels:
             panel.axhline(level, **CHANCE)
         panel.set(title=task, xlabel="update", yscale="log")
-        panel.set_ylim(top=min(panel.get_ylim()[1], BEYOND * max(levels)))
-        panel.yaxis.set_major_formatter("{x:g}")
-        panel.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
+        if panel.get_ylim()[1] > BEYOND * max(levels):
+            panel.set_ylim(0.7 * panel.dataLim.y0, BEYOND * max(levels))
+        losses_up(panel)
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     for panel in list(grid.flat)[len(tasks) :]:
         panel.remove()

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from rnnlab.writers import write_whole
 
@@ -63,6 +64,14 @@ def lags_across(axes: Axes) -> None:
     """Lags on a logarithmic axis that has a lag 0."""
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
     axes.xaxis.set_major_formatter("{x:g}")
+
+
+def losses_up(axes: Axes) -> None:
+    """Plain numbers on a logarithmic axis of losses, between its powers of ten too where they are few."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 60 * low else NullFormatter())
 
 
 def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> float:
