@@ -22,7 +22,7 @@ from rnnlab.claims import Claim, claims_table, summary
 from rnnlab.probes.surface import steepness_at_wall, two_parameter_surface, wall
 from rnnlab.reach import reach_table
 from rnnlab.report import Verdict
-from rnnlab.style import COLOURS, GREY, panels, styled
+from rnnlab.style import COLOURS, legend, panels, styled
 from rnnlab.sweep import product
 from rnnlab.tables import format_interval
 from rnnlab.tasks import Adding
@@ -62,9 +62,9 @@ def report(results):
         drawn["flow"] = figures.flow_figure(results | {"trials": only})
     if training:
         drawn["clipping"] = clipping_figure(losses, next(iter(results["chance"].values())))
-        drawn["learning"] = figures.learning_figure(results | {"trials": [t for t in results["trials"] if t["steps"]]})
-    return Verdict(f"Exploding gradients: {summary(claims)}", [claims_table(claims), reach_table(results)],
-                         drawn)  # fmt: skip
+        drawn["learning"] = figures.learning_figure(results)
+    tables = [claims_table(claims)] * bool(claims) + [reach_table(results)]
+    return Verdict(f"Exploding gradients: {summary(claims)}", tables, drawn)
 
 
 def _growth(cell, trials):
@@ -94,16 +94,20 @@ def _clipping(losses):
 def clipping_figure(losses, chance):
     figure, ((axes,),) = panels(1, 1, 2.0)
     for place, values in enumerate(losses.values()):
-        finite = [v for v in values if np.isfinite(v)]
-        axes.plot([place] * len(finite), finite, "o", color=COLOURS[0], mfc="w")
-        if len(finite) < len(values):
-            axes.annotate(f"{len(values) - len(finite)} diverged", (place, 1), xycoords=("data", "axes fraction"),
+        shown = [v for v in values if v <= figures.BEYOND * chance]
+        axes.plot([place] * len(shown), shown, "o", color=COLOURS[0], mfc="w")
+        if len(shown) < len(values):
+            axes.annotate(f"{len(values) - len(shown)} beyond", (place, 1), xycoords=("data", "axes fraction"),
                           ha="center", va="bottom", size=7)  # fmt: skip
-    axes.axhline(chance, color=GREY, ls=":", label="chance (no memory)")
+    line = axes.axhline(chance, **figures.CHANCE)
     axes.set(yscale="log", ylabel="held-out loss at the end", xlabel="clip threshold (norm of the gradient)")
-    axes.set_xticks(range(len(losses)), [name.removeprefix("clip ") for name in losses])
-    axes.legend(frameon=False)
-    figure.set_label("Held-out loss after training with SGD, by clip threshold; a circle a trial.")
+    axes.set_xticks(range(len(losses)), [name.removeprefix("clip ").removesuffix(".0") for name in losses])
+    axes.set_xlim(-0.5, len(losses) - 0.5)
+    legend(figure, axes.plot([], [], "o", color=COLOURS[0], mfc="w", label="a trial"), [line])
+    figure.set_label(
+        "Held-out loss after training with SGD, by clip threshold; a circle a trial. Trials that diverged or ended "
+        f"above {figures.BEYOND:g} times chance are counted above the frame."
+    )
     return figure
 
 

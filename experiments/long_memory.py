@@ -21,6 +21,7 @@ from rnnlab.fits import fit_table
 from rnnlab.reach import reach_table
 from rnnlab.report import Verdict
 from rnnlab.sweep import product
+from rnnlab.tables import listed
 from rnnlab.tasks import Adding, PaddedDigits
 
 LENGTHS = {
@@ -83,11 +84,6 @@ def _length(task):
     return int(task.split()[-1])
 
 
-def _and(names):
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _median(trials, when, name, quantity):
     found = [t["reach"][when][name][quantity] for t in trials if name in t["reach"][when]]
     return stats.median(found).estimate if found else None
@@ -107,7 +103,7 @@ def _gradient(arms, fraction):
         if cell == "LSTM" and not censored:
             said[-1] += ", so at its usual initialisation the LSTM's gradient does vanish"
     furthest = [cell for cell in horizons if horizons[cell] == max(horizons.values())]
-    last = f" {_and(furthest)} reaches furthest back." if len(furthest) < len(horizons) else ""
+    last = f" {listed(furthest)} reaches furthest back." if len(furthest) < len(horizons) else ""
     return f"At initialisation the gradient norm: {'; '.join(said)}.{last}"
 
 
@@ -124,7 +120,7 @@ def _use(results, task, arms):
     despite = [c for c, (k, n) in counts.items() if 2 * k > n and reach[c] < needed]
     although = [c for c, (k, n) in counts.items() if 2 * k <= n and reach[c] >= length - 1]
     if despite:
-        text += f"; {_and(despite)} learned it from an initial horizon short of that lag"
+        text += f"; {listed(despite)} learned it from an initial horizon short of that lag"
     if although:
-        text += f"; {_and(although)} did not, though its gradient arrives from every step"
+        text += f"; {listed(although)} did not, though its gradient arrives from every step"
     return text + "."

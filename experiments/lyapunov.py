@@ -32,7 +32,7 @@ K = 8  # leading exponents followed, and flossed
 
 
 def config(tier):
-    common = {"task": Adding, "task.length": LENGTH[tier], "train.learning_rate": 3e-3, "train.floss_k": K}
+    common = {"task": Adding, "train.learning_rate": 3e-3, "train.floss_k": K}
     common |= {"flow.examples": 4, "train.clip_norm": 1.0}
     tiers = {
         "smoke": {"seeds": 2, "cell.features": 8, "train.steps": 20, "train.window": 10, "probe_every": 10},
@@ -45,7 +45,7 @@ def config(tier):
 def arms(tier):
     rnn = {"cell": VanillaRNN, "cell.recurrent": "normal"}
     updates = {"smoke": 5, "quick": 100, "paper": 500}[tier]
-    return product({f"Adding {LENGTH[tier]}": {}}, {
+    return product({f"Adding {LENGTH[tier]}": {"task.length": LENGTH[tier]}}, {
         "VanillaRNN": rnn,
         "VanillaRNN flossed": rnn | {"train.floss": updates},
         "LSTM": {"cell": LSTM},
@@ -139,11 +139,13 @@ def exponent_figure(cells, needed):
         axes.axhline(0, color="k", lw=0.6)
         if needed:
             axes.axhline(-1 / needed, color="k", lw=0.8, ls=":")
-        axes.set(title=cell, xlabel="updates", yscale="symlog")
+        axes.set(title=cell, xlabel="update")
         axes.set_yscale("symlog", linthresh=0.1)
     row[0].set_ylabel("Lyapunov exponents (nats/step)")
-    lines = [row[0].plot([], [], color="k", lw=0.8, ls=":", label=f"-1/lag needed (lag {needed})")[0]]
+    lines = row[0].plot([], [], color="k", lw=1.3, label="top exponent")
     lines += row[0].plot([], [], color=GREY, lw=0.6, label=f"exponents 2 to {K}")
-    legend(figure, lines, row[0].plot([], [], color="k", lw=1.3, label="top exponent"))
+    if needed:
+        lines += row[0].plot([], [], color="k", lw=0.8, ls=":", label=f"-1/lag needed (lag {needed})")
+    legend(figure, lines, [])
     figure.set_label(f"The {K} leading Lyapunov exponents through training, a line a trial; coloured: the top one.")
     return figure

@@ -127,14 +127,14 @@ def _carousel(cell, tasks):
 @styled
 def rate_figure(tasks):
     """Measured decay rate over the top Lyapunov exponent of the same trial."""
+    rates = {task: [_rates(cells[cell]) for cell in cells if cell.startswith("g")] for task, cells in tasks.items()}
+    if not any(rates.values()):  # --arms may have left out every vanilla RNN
+        return None
     figure, ((axes,),) = panels(1, 1, 2.6)
-    looks = marks(tasks)
+    looks = marks(task for task, found in rates.items() if found)
     handles = []
-    for task, cells in tasks.items():
-        found = [_rates(trials) for cell, trials in cells.items() if cell.startswith("g")]
-        if not found:
-            continue
-        measured, exponents = np.array(found).swapaxes(0, 1)
+    for task in looks:
+        measured, exponents = np.array(rates[task]).swapaxes(0, 1)
         look = looks[task] | {"ls": "", "mfc": "none"}
         handles += axes.plot(exponents.ravel(), measured.ravel(), **look, label=task)
     ends = np.array(axes.get_xlim())
@@ -150,16 +150,17 @@ def rate_figure(tasks):
 @styled
 def mean_field_figure(cells):
     """Measured decay rate over the spectral radius, and what mean-field theory predicts for infinite width."""
+    measured = {float(cell.split()[-1]): _rates(cells[cell])[0] for cell in cells if cell.startswith("g")}
+    if not measured:
+        return None
     figure, ((axes,),) = panels(1, 1, 2.4)
-    for cell, trials in cells.items():
-        if cell.startswith("g"):
-            radius = float(cell.split()[-1])
-            axes.plot([radius] * len(trials), _rates(trials)[0], "o", color=COLOURS[0], mfc="none")
+    for radius, found in measured.items():
+        axes.plot([radius] * len(found), found, "o", color=COLOURS[0], mfc="none")
     radii = np.linspace(0.3, 2.2, 80)
     rates = [tanh_network(g, input_variance=INPUT_VARIANCE).rate for g in radii]
     lines = axes.plot(radii, rates, color="k", lw=1, label="mean field (Chen et al. 2018), infinite width")
     axes.axhline(0, color="0.6", lw=0.6, ls=":")
-    axes.set(xlabel="spectral radius g of w_h", ylabel="rate of dL/dh over lags\n(nats/step)")
+    axes.set(xlabel="spectral radius g of $w_h$", ylabel="rate of dL/dh over lags\n(nats/step)")
     legend(figure, axes.plot([], [], "o", color=COLOURS[0], mfc="none", label="measured, a trial"), lines)
     figure.set_label("Decay rate of dL/dh at the longest length by spectral radius; line: mean-field theory.")
     return figure

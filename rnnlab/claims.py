@@ -1,13 +1,15 @@
-"""What was expected beside what was measured, and whether it holds."""
+"""What was expected, or published, beside what was measured, and whether it holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rnnlab.tables import Table
+from rnnlab.stats import Interval
+from rnnlab.tables import Table, format_number
 
-WORDS = {True: "met", False: "NOT met", None: "not judged"}
+WORDS = {True: "met", False: "not met", None: "not judged"}
 
 
 class Claim(NamedTuple):
@@ -24,6 +26,37 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     """A row a claim."""
     rows = [[c.says, c.source, c.expected, c.measured, WORDS[c.met]] for c in claims]
     return Table("Expected and measured.", ["claim", "source", "expected", "measured", "verdict"], rows)
+
+
+class Published(NamedTuple):
+    """A figure that a paper prints, and what this run measured of the same quantity."""
+
+    says: str  # what the figure is of, with its unit
+    source: str  # author, year, and the table, figure or section that prints it
+    published: str
+    measured: Interval
+    met: bool | None  # None: not comparable, and `why` says by what the protocols differ
+    why: str = ""
+    shown: Callable[[float], str] = format_number  # a number of `measured` as text, as in `published`
+
+
+def published_table(figures: Sequence[Published]) -> Table:
+    """A row a figure; the verdict is met, not met, or not comparable with its reason.
+
+    Raises:
+      ValueError: a figure that is not comparable, without a reason.
+    """
+    rows = []
+    for figure in figures:
+        if figure.met is None and not figure.why:
+            raise ValueError(f"{figure.says!r} is not comparable with {figure.source}: say why")
+        word = "not comparable" if figure.met is None else WORDS[figure.met]
+        estimate, low, high, n = figure.measured
+        ends = "none" if math.isnan(low) else f"[{figure.shown(low)}, {figure.shown(high)}]"
+        verdict = f"{word}: {figure.why}" if figure.why else word
+        rows.append([figure.says, figure.source, figure.published, figure.shown(estimate), str(n), ends, verdict])
+    columns = ["claim", "source", "published", "measured", "n", "interval", "verdict"]
+    return Table("Published and measured; intervals are of 95 %.", columns, rows)
 
 
 def summary(claims: Sequence[Claim]) -> str:

@@ -17,7 +17,7 @@ from rnnlab.train import kind
 from rnnlab.trials import layout
 from rnnlab.writers import read_json, read_jsonl
 
-SHOWN = ("cell", "cell.features", "task", "task.length", "train.learning_rate")  # in TensorBoard's HParams always
+SHOWN = ("cell", "cell.features", "task", "task.length", "train.learning_rate")  # in TensorBoard where none differ
 
 Probes = Callable[[ArmSpec], Mapping[str, Probe]]
 
@@ -38,7 +38,7 @@ def run_arms(
     """
     trials = all_trials(arms)
     settings = {name: flat(spec) for name, spec in arms.items()}
-    domains = {path: list(dict.fromkeys(s[path] for s in settings.values())) for path in SHOWN} | varied(settings)
+    domains = varied(settings) or {path: [next(iter(settings.values()))[path]] for path in SHOWN}
     if shard[0] == 1:
         write_overview(ledger.folder, domains)
     mine = set(trials[shard[0] - 1 :: shard[1]])

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 
 from rnnlab import stats
 from rnnlab.style import GREY, WIDE, lags_across, legend, marks, panels, styled
@@ -22,6 +22,7 @@ from rnnlab.style import GREY, WIDE, lags_across, legend, marks, panels, styled
 POINTS = 1000
 FLOOR = -45  # log10: lower adjoints leave the frame, or they would squeeze the lags that matter
 UNDERFLOW = math.log10(1.17549435e-38)  # the smallest normal float32
+BEYOND = 1e3  # times chance: higher losses leave the frame, or they would squeeze those that matter
 WHEN = {"init": "at initialisation", "trained": "after training"}
 THRESHOLD = {"color": GREY, "lw": 0.8}
 NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "least lag that the task needs"}
@@ -76,12 +77,12 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     for top, bottom, task in zip(grid[0], grid[-1], tasks, strict=True):
         top.set_title(task)
         bottom.set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
-    figure.supylabel(r"$\log_{10}$ of the adjoint's norm, relative to lag 0")
     solid = [Line2D([], [], label=rf"{cell}: $dL/d{full}_t$", **(mark | {"ls": "-"})) for cell, mark in looks.items()]
     paths = any("c cell path" in profile for t in results["trials"] for profile in t["profiles"].values())
     lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
     lines += [Line2D([], [], label=f"{results['fraction']:g}: the horizon's threshold", **THRESHOLD)]
-    legend(figure, solid, lines + [Line2D([], [], **NEEDED)] * bool(needed))
+    taken = legend(figure, solid, lines + [Line2D([], [], **NEEDED)] * bool(needed))
+    figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ha="center")
     figure.set_label(
         f"Gradient flow by lag. Solid: norm of dL/d{full}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
         "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
@@ -92,18 +93,21 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
 
 
 @styled
-def learning_figure(results: Mapping[str, Any]) -> Figure:
+def learning_figure(results: Mapping[str, Any]) -> Figure | None:
     """Held-out loss by update: the mean over trials, their range as a band, and the chance line.
 
-    A trial that stopped because it had learned keeps its last loss to the end of the panel; where all trials of an arm
-    have stopped, the line is thin. A diverged trial is a line of its own that ends in a cross.
+    None where no trial was evaluated. Losses above `BEYOND` times chance leave the frame. A trial that stopped because
+    it had learned keeps its last loss to the end of the panel; where all trials of an arm have stopped, the line is
+    thin. A diverged trial is a line of its own that ends in a cross.
     """
-    tasks = by_task(results)
-    looks = marks(cell for cells in tasks.values() for cell in cells)
+    tasks = by_task(results | {"trials": [trial for trial in results["trials"] if trial["curve"]["step"]]})
+    if not tasks:
+        return None
+    looks = marks(cell for cells in by_task(results).values() for cell in cells)
     rows = math.ceil(len(tasks) / 3)
     figure, grid = panels(rows, math.ceil(len(tasks) / rows), 1.8)
     for panel, (task, cells) in zip(grid.flat, tasks.items(), strict=False):
-        end = max((t["curve"]["step"][-1] for ts in cells.values() for t in ts if t["curve"]["step"]), default=0)
+        end = max(trial["curve"]["step"][-1] for trials in cells.values() for trial in trials)
         for index, (cell, trials) in enumerate(cells.items()):
             for trial in (t for t in trials if t["status"] == "diverged"):
                 steps, loss = (np.array(trial["curve"][name], np.float64) for name in ("step", "eval/loss"))
@@ -112,9 +116,13 @@ def learning_figure(results: Mapping[str, Any]) -> Figure:
             steps, losses, stop = _curves([t for t in trials if t["status"] != "diverged"], end)
             ran = steps <= stop
             _line(panel, steps, losses, looks[cell], _spread(steps[ran], index), int(ran.sum()))
-        for level in {results["chance"][trials[0]["arm"]] for trials in cells.values()}:
+        levels = {results["chance"][trials[0]["arm"]] for trials in cells.values()}
+        for level in levels:
             panel.axhline(level, **CHANCE)
         panel.set(title=task, xlabel="update", yscale="log")
+        panel.set_ylim(top=min(panel.get_ylim()[1], BEYOND * max(levels)))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.2, 0.4)))
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     for panel in list(grid.flat)[len(tasks) :]:
         panel.remove()
@@ -123,10 +131,12 @@ def learning_figure(results: Mapping[str, Any]) -> Figure:
     lines = [Line2D([], [], **CHANCE)]
     if any(trial["status"] == "diverged" for trial in results["trials"]):
         lines += [Line2D([], [], color="k", label="a trial that diverged", **CROSS)]
-    legend(figure, [Line2D([], [], label=cell, **mark) for cell, mark in looks.items()], lines)
+    drawn = {cell: looks[cell] for cells in tasks.values() for cell in cells}
+    legend(figure, [Line2D([], [], label=cell, **mark) for cell, mark in drawn.items()], lines)
     figure.set_label(
         "Held-out loss against updates: means over trials, bands their range. The line is thin where all trials of an "
-        "arm had learned and stopped. Chance is the loss of the best predictor without memory."
+        "arm had learned and stopped. Chance is the loss of the best predictor without memory; losses above "
+        f"{BEYOND:g} times chance lie outside the frame."
     )
     return figure
 
@@ -201,7 +211,7 @@ def _profiles(trials, when: str, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _curves(trials, end: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Steps [K], losses [trials, K] where every trial has one, and the step at which the last trial stopped."""
-    curves = [(t["curve"]["step"], t["curve"]["eval/loss"], t["status"]) for t in trials if t["curve"]["step"]]
+    curves = [(t["curve"]["step"], t["curve"]["eval/loss"], t["status"]) for t in trials]
     if not curves:
         return np.zeros(0), np.zeros((0, 0)), 0
     steps = np.unique(np.concatenate([at for at, _, _ in curves] + [[end]]))

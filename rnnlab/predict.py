@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import chz
 import jax
+import numpy as np
 
 from rnnlab.experiment import Probes, group_name, groups
 from rnnlab.ledger import all_trials
@@ -37,10 +37,10 @@ def plan(
     shard: tuple[int, int] = (1, 1),
     inner: str = "auto",
 ) -> Plan:
-    """How many trials and programs, and about how long at most: from a few updates and probes of each program.
+    """How many trials and programs, and about how long at most: from the last few updates and a probe of each program.
 
-    Two lengths of window are timed, so that updates and evaluations are told apart; their times grow with the length
-    of the sequence, so long ones are timed at 500 steps and scaled. `say` is told what is being timed.
+    Windows of one and of several updates are timed, so that updates and evaluations are told apart. `say` is told what
+    is being timed.
     """
     trials = all_trials(arms)
     mine = set(trials[shard[0] - 1 :: shard[1]])
@@ -53,14 +53,12 @@ def plan(
         programs += 1
         say(f"  timing {group_name(members)}")
         where = layout(len(members), spec.train.batch_size, inner)
-        short = chz.replace(spec, task=chz.replace(spec.task, length=min(spec.task.length, 500)))
-        cost = _seconds(short, tuple(probes(short).items()), where)
+        cost = _seconds(spec, tuple(probes(spec).items()), where)
         rounds = math.ceil(len(here) / where.slots)
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
         own = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
-        steps = updates + 2 * cost.probe + own * cost.own_probes
-        long = spec.task.length / short.task.length
-        seconds += cost.compilation + len(here) * cost.weights + rounds * steps * long
+        steps = updates + (2 if spec.train.steps else 1) * cost.probe + own * cost.own_probes
+        seconds += cost.compilation + len(here) * cost.weights + rounds * steps
         disk += len(here) * (BYTES_A_TRIAL + LINE * math.ceil(spec.train.steps / spec.train.window))
         disk += 2 * len(here) * spec.flow.examples * spec.task.length * 8 * 4
     return Plan(len(mine), programs, seconds, disk)
@@ -78,23 +76,27 @@ class _Seconds(NamedTuple):
 
 
 def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...], where: Layout) -> _Seconds:
-    taken = []
-    compilation = 0.0
     drawn, state = _timed(lambda: jax.device_get(initial_state(spec, 0)))
     state = stack([state] * where.slots)
-    for window in (1, 4):
-        train = chz.replace(spec.train, window=window, steps=3 * window, stop_when_solved=False)
-        short = chz.replace(spec, train=train)
-        compilation, run = _timed(lambda short=short: compile_windows(kind(short), where))
-        after, _ = run(state)
-        taken.append(_timed(lambda run=run, after=after: jax.block_until_ready(run(after)))[0])
-    update = max(taken[1] - taken[0], 1e-6) / 3
+    compilation = update = evaluation = cost = 0.0
+    if steps := spec.train.steps:
+        compilation, run = _timed(lambda: compile_windows(kind(spec), where))
+
+        def seconds(left: int) -> float:
+            """Of a window in which so many updates are left, then an evaluation."""
+            near = state._replace(step=np.full(where.slots, steps - left, np.int32))
+            return min(_timed(lambda: jax.block_until_ready(run(near)))[0] for _ in range(2))
+
+        several = min(4, spec.train.window, steps)
+        one = seconds(1)
+        update = max(seconds(several) - one, 1e-6) / (several - 1) if several > 1 else one
+        evaluation = max(one - update, 0.0)
     first, later = (_timed(lambda: measure(spec, where, state, [0]))[0] for _ in range(2))
-    cost = 0.0
     if own:
-        run = own_probes(spec.task, spec.flow, own, where)
-        _, cost = (_timed(lambda: own_measurements(run, state, [0]))[0] for _ in range(2))
-    return _Seconds(compilation + first - later, update, max(taken[0] - update, 0.0), later, cost, drawn)
+        run_own = own_probes(spec.task, spec.flow, own, where)
+        before, cost = (_timed(lambda: own_measurements(run_own, state, [0]))[0] for _ in range(2))
+        compilation += before - cost
+    return _Seconds(compilation + first - later, update, evaluation, later, cost, drawn)
 
 
 def _timed(function: Callable[[], Any]) -> tuple[float, Any]:

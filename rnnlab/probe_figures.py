@@ -1,4 +1,7 @@
-"""Pictures of what own probes found: paths by lag, time scales, singular values, training x lag."""
+"""Pictures of what own probes found: paths by lag, time scales, singular values, training x lag.
+
+Each is None where no trial has what it draws: none was trained, all diverged, or the cell has no such quantity.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnlab.figures import NEEDED, WHEN, by_task
+from rnnlab.figures import NEEDED, WHEN, by_task, settled
 from rnnlab.style import COLOURS, GREY, lags_across, legend, panels, styled
 
+LOWEST = -40  # log10: lower singular values leave the frame
 HATCHES = ["", "///", "...", "\\\\\\", "xxx", "++"]  # a grey print tells parts apart by them
 
 
 @styled
-def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str = "c") -> Figure:
+def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str = "c") -> Figure | None:
     """Shares of the gradient by path, stacked, by lag: a panel a cell, the mean over its trials.
 
     Reads `probes[first or last]["paths"]`: {lag: [...], share name: [...]}.
     """
-    figure, (row,) = panels(1, len(cells), 2.1, sharey=True)
+    kept = _measured(cells, "paths", when)
+    if not kept:
+        return None
+    figure, (row,) = panels(1, len(kept), 2.1, sharey=True)
     names: dict[str, None] = {}
-    for axes, (cell, trials) in zip(row, cells.items(), strict=True):
-        found = [_found(trial, when)["paths"] for trial in trials if trial["probes"]]
+    for axes, (cell, found) in zip(row, kept.items(), strict=True):
         lags = np.array(found[0]["lag"])
         parts = sorted((n for n in found[0] if n != "lag"), key=lambda n: (n == "cross", n != "direct", n))
         shares = {n: np.nanmean([f[n] for f in found], axis=0) for n in parts}
@@ -47,29 +53,33 @@ def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str 
     figure.set_label(
         f"Paths of the gradient dL/d{part} {WHEN[when]}, by lag: each part's projection on the full gradient, the mean "
         "over examples and trials. Direct: the cell path; via a gate: what its detours add; cross: detours through "
-        "several gates. Parts sum to 1; one below 0 works against the full gradient."
+        "several gates. Parts sum to 1; one below 0 works against the full gradient. The frame ends at -0.5 and 1.5."
     )
     return figure
 
 
 @styled
-def tau_figure(results: Mapping[str, Any]) -> Figure:
+def tau_figure(results: Mapping[str, Any]) -> Figure | None:
     """Histograms of the forget gates' time scales, before and after training, and the lag that the task needs.
 
     Reads `probes[first and last]["gates"]["tau"]`: [H].
     """
-    tasks, needed = by_task(results), results["needed_lag"]
-    cells = list(dict.fromkeys(cell for found in tasks.values() for cell in found))
+    needed = results["needed_lag"]
+    found = {when: {t: _measured(c, "gates", when) for t, c in by_task(results).items()} for when in WHEN}
+    tasks = [task for task, cells in found["init"].items() if cells]
+    if not tasks:
+        return None
+    cells = list(dict.fromkeys(cell for task in tasks for cell in found["init"][task]))
     figure, grid = panels(len(tasks), len(cells), 1.5, sharex=True, sharey="row")
     bins = np.geomspace(0.3, 3e4, 26)
-    for row, (task, found) in zip(grid, tasks.items(), strict=True):
+    looks = {"init": {"color": GREY, "lw": 1.2, "ls": "--"}, "trained": {"color": COLOURS[1], "lw": 1.4}}
+    for row, task in zip(grid, tasks, strict=True):
         for axes, cell in zip(row, cells, strict=True):
-            for when, style in (("init", {"color": GREY, "lw": 1}), ("trained", {"color": COLOURS[1], "lw": 1.4})):
-                taus = [_found(t, when)["gates"]["tau"] for t in found.get(cell, []) if "gates" in t["probes"][0]]
-                if not taus:
-                    continue
-                taus = np.concatenate(taus)
-                axes.hist(np.clip(taus, bins[0], bins[-1]), bins, histtype="step", label=WHEN[when], **style)
+            axes.set_visible(cell in found["init"][task])
+            for when, style in looks.items():
+                taus = [gates["tau"] for gates in found[when][task].get(cell, [])]
+                if taus:
+                    axes.hist(np.clip(np.concatenate(taus), bins[0], bins[-1]), bins, histtype="step", **style)
             axes.set_xscale("log")
             if task in needed:
                 axes.axvline(needed[task], **NEEDED)
@@ -77,55 +87,62 @@ def tau_figure(results: Mapping[str, Any]) -> Figure:
     for top, bottom, cell in zip(grid[0], grid[-1], cells, strict=True):
         top.set_title(cell)
         bottom.set_xlabel("tau (steps)")
-    lines = [Line2D([], [], color=GREY, lw=1, label=WHEN["init"])]
-    lines += [Line2D([], [], color=COLOURS[1], lw=1.4, label=WHEN["trained"]), Line2D([], [], **NEEDED)]
-    legend(figure, lines, [])
+    lines = [Line2D([], [], label=WHEN[when], **style) for when, style in looks.items() if any(found[when].values())]
+    legend(figure, lines + [Line2D([], [], **NEEDED)] * bool(needed), [])
     figure.set_label("Time scales tau = -1 / mean log f of the forget gates, by unit, over all trials.")
     return figure
 
 
 @styled
-def singular_figure(cells: Mapping[str, list[Any]], when: str = "init") -> Figure:
+def singular_figure(cells: Mapping[str, list[Any]], when: str = "init") -> Figure | None:
     """log10 singular values of d state_T / d state_{T-k} by lag, one trial a panel: a line a direction.
 
     Reads `probes[first or last]["jacobian"]`: {lag: [L], log10: [L, N]}.
     """
-    figure, (row,) = panels(1, len(cells), 2.1, sharey=True)
-    for axes, (cell, trials) in zip(row, cells.items(), strict=True):
-        found = _found(trials[0], when)["jacobian"]
+    kept = _measured(cells, "jacobian", when)
+    if not kept:
+        return None
+    figure, (row,) = panels(1, len(kept), 2.1, sharey=True)
+    for axes, (cell, (found, *_)) in zip(row, kept.items(), strict=True):
         values = np.array(found["log10"], float)
         values[~np.isfinite(values)] = np.nan
         axes.plot(found["lag"], values[:, 1:], color=GREY, lw=0.4)
         axes.plot(found["lag"], values[:, 0], color=COLOURS[1], lw=1.3)
         axes.axhline(0, color="k", lw=0.6)
-        axes.set(title=cell, xlabel="lag k (steps)", ylim=(max(-40, np.nanmin(values)), None))
-    row[0].set_ylabel("log10 singular value")
+        axes.set(title=cell, xlabel="lag k (steps)")
+    row[0].set_ylim(bottom=max(LOWEST, row[0].get_ylim()[0]))
+    row[0].set_ylabel(r"$\log_{10}$ singular value")
     lines = [
         Line2D([], [], color=COLOURS[1], lw=1.3, label="largest"),
         Line2D([], [], color=GREY, lw=0.6, label="others"),
     ]
     legend(figure, lines, [])
     figure.set_label(
-        f"Singular values of the Jacobian of the last state with respect to the one k steps before, {WHEN[when]}."
+        f"Singular values of the Jacobian of the last state with respect to the one k steps before, {WHEN[when]}, of "
+        f"one trial a panel. Values below 1e{LOWEST} lie outside the frame."
     )
     return figure
 
 
 @styled
-def map_figure(results: Mapping[str, Any]) -> Figure:
-    """log10 of ||dL/dh_t|| over lag (across) and training (up), of the first trial of every arm."""
-    tasks = by_task(results)
-    cells = list(dict.fromkeys(cell for found in tasks.values() for cell in found))
-    figure, grid = panels(len(tasks), len(cells), 1.6, sharex="row", sharey="row")
+def map_figure(results: Mapping[str, Any]) -> Figure | None:
+    """log10 of ||dL/dh_t|| over lag (across) and training (up), of the first trial of every arm that was trained."""
     maps = {
-        (t, c): trials[0]["map"] for t, found in tasks.items() for c, trials in found.items() if trials[0].get("map")
+        (task, cell): trials[0]["map"]
+        for task, cells in by_task(results).items()
+        for cell, trials in cells.items()
+        if trials[0].get("map")
     }
     values = {key: np.array(found["log10"], float) for key, found in maps.items()}
-    finite = np.concatenate([v[np.isfinite(v)] for v in values.values()] or [np.zeros(1)])
+    finite = np.concatenate([v[np.isfinite(v)] for v in values.values()] or [np.zeros(0)])
+    if not len(finite):
+        return None
+    tasks, cells = (list(dict.fromkeys(names)) for names in zip(*maps, strict=True))
+    figure, grid = panels(len(tasks), len(cells), 1.6, sharex="row", sharey="row")
     limits = {"vmin": max(finite.min(), finite.max() - 12), "vmax": finite.max()}
-    mesh = None
     for row, task in zip(grid, tasks, strict=True):
         for axes, cell in zip(row, cells, strict=True):
+            axes.set_visible((task, cell) in maps)
             if (task, cell) in maps:
                 found = maps[task, cell]
                 mesh = axes.pcolormesh(found["lag"], found["step"], values[task, cell], cmap="cividis", rasterized=True,
@@ -135,16 +152,21 @@ def map_figure(results: Mapping[str, Any]) -> Figure:
     for top, bottom, cell in zip(grid[0], grid[-1], cells, strict=True):
         top.set_title(cell)
         bottom.set_xlabel("lag k (steps)")
-    if mesh is not None:
-        figure.colorbar(mesh, ax=grid, label=r"$\log_{10}$ norm of dL/dh", extend="min")
+    figure.colorbar(mesh, ax=grid, label=r"$\log_{10}$ norm of dL/dh", extend="min")
     figure.set_label(
-        "Gradient norm of one example's loss over lag and training, first trial of each arm; grey: no training."
+        "Gradient norm of one example's loss over lag and training, first trial of each arm; grey: zero or not finite."
     )
     return figure
 
 
-def _found(trial, when):
-    return trial["probes"][0 if when == "init" else -1]
+def _measured(cells, probe: str, when: str) -> dict[str, list[Any]]:
+    """What a probe found in each cell's trials; a cell of whose trials none has it is left out."""
+    place = 0 if when == "init" else -1
+    found = {
+        cell: [t["probes"][place][probe] for t in settled(trials, when) if t["probes"] and probe in t["probes"][place]]
+        for cell, trials in cells.items()
+    }
+    return {cell: values for cell, values in found.items() if values}
 
 
 def _colour(number: int) -> str:

@@ -16,7 +16,12 @@ from rnnlab.settings import flat
 from rnnlab.train import DIVERGED, outcome
 from rnnlab.writers import EventFile, JsonLines
 
-METRICS = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")  # the columns of TensorBoard's HParams table
+METRICS = (
+    "eval/loss",
+    "eval/accuracy",
+    "result/sequences",
+    "result/horizon",
+)  # the columns of TensorBoard's HParams table
 MAP_LAGS = 128  # columns of the heat map of gradient norm over training step and lag
 
 
@@ -32,7 +37,8 @@ def write_overview(folder: RunFolder, domains: Mapping[str, Sequence]) -> None:
 
 def write_pictures(folder: RunFolder, pngs: Mapping[str, bytes]) -> None:
     """The report's figures in TensorBoard."""
-    events = EventFile(folder.path / "tensorboard" / "report" / "events.out.tfevents.0")
+    place = folder.path / "tensorboard" / "report" / "events.out.tfevents.0"
+    events = EventFile(place, describe=dashboard.description)
     for name, png in pngs.items():
         events.image(f"report/{name}", png, 0)
     events.flush()
@@ -57,7 +63,7 @@ class Recorder:
         known = sizes or {}
         place = ledger.place(trial)
         self._lines = {file: JsonLines(place / f"{file}.jsonl", known.get(file, 0)) for file in LINES}
-        self._events = EventFile(ledger.events(trial), known.get("events", 0))
+        self._events = EventFile(ledger.events(trial), known.get("events", 0), dashboard.description)
         if not known:
             self._begin(domains)
 
@@ -114,8 +120,11 @@ class Recorder:
                 elif isinstance(value, list):
                     self._events.histogram(f"{probe}/{name}", np.asarray(value), step)
 
-    def end(self, records: Sequence[Mapping[str, Any]], status: int) -> None:
-        """The heat map of the whole training, and how the trial ended."""
+    def end(self, records: Sequence[Mapping[str, Any]], status: int, horizon: int) -> None:
+        """The heat map of the whole training, and how the trial ended; `horizon` that of dL/dh then, in steps."""
+        step = records[-1]["step"] if records else 0
+        sequences = step * self.trial.spec.train.batch_size
+        self._events.scalars({"result/sequences": sequences, "result/horizon": horizon}, step)
         if records:
             title = f"{self.trial}: log10 gradient norm of one example's loss"
             norms = np.asarray([r["flow/log10_h"] for r in records], np.float64)

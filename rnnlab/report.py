@@ -20,7 +20,7 @@ class Verdict(NamedTuple):
 
     sentence: str  # it follows from the numbers, also where they contradict the textbook
     tables: Sequence[Table]
-    figures: Mapping[str, Figure]  # by file name, without an ending
+    figures: Mapping[str, Figure | None]  # by file name, without an ending; None: there is nothing to draw
 
 
 def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[str, bytes]:
@@ -28,13 +28,14 @@ def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[st
 
     Each file is replaced whole; the page comes last, so it never shows what is not there. Returns the figures' PNGs.
     """
-    pngs = {name: save(figure, folder / "figures", name) for name, figure in verdict.figures.items()}
+    figures = {name: figure for name, figure in verdict.figures.items() if figure is not None}
+    pngs = {name: save(figure, folder / "figures", name) for name, figure in figures.items()}
     forms: dict[str, Callable[[Table], str]] = {"md": markdown, "tex": latex, "csv": csv}
     for number, table in enumerate(verdict.tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
         for ending, form in forms.items():
             write_whole(folder / f"{name}.{ending}", form(table).encode())
     write_whole(folder / "trials.csv", csv(trials_table(results)).encode())
-    pictures = {name: (png, verdict.figures[name].get_label()) for name, png in pngs.items()}
+    pictures = {name: (png, figures[name].get_label()) for name, png in pngs.items()}
     write_whole(folder / "report.html", html_page(results, verdict.sentence, verdict.tables, pictures).encode())
     return pngs

@@ -25,7 +25,7 @@ _LATE = trials.use_every_core()  # before anything below makes JAX start its bac
 
 import jax  # noqa: E402
 
-from rnnlab import engines, hosts, report, settings  # noqa: E402
+from rnnlab import engines, hosts, report, settings, sweep_report  # noqa: E402
 from rnnlab.background import Interrupted, start, stop_on_signals, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
 from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere  # noqa: E402
@@ -35,6 +35,7 @@ from rnnlab.ledger import Ledger  # noqa: E402
 from rnnlab.predict import plan  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.recorder import write_pictures  # noqa: E402
+from rnnlab.sweep_language import parse_sweep  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
 from rnnlab.writers import Damaged, read_json, write_json  # noqa: E402
 
@@ -45,6 +46,9 @@ flags.DEFINE_string(
     "workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it"
 )
 flags.DEFINE_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
+flags.DEFINE_string(
+    "sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'"
+)
 flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
 flags.DEFINE_enum("layout", "auto", trials.KINDS, "how trials that share a program lie on the devices")
 flags.DEFINE_enum("engine", "local", engines.KINDS, "where trials run: in this process, or as shards on a cluster")
@@ -54,7 +58,7 @@ flags.DEFINE_string("host", None, "i/n: this process is the i-th of n that train
 flags.DEFINE_string("coordinator", None, "address:port of the first of those hosts")
 flags.DEFINE_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
 flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
-OURS = ("exp", "tier", "workdir", "arms", "shard", "layout", *DRIVERS, *HOSTS, "dry_run", "list")
+OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", *DRIVERS, *HOSTS, "dry_run", "list")
 
 
 class Screen(Console):
@@ -89,7 +93,8 @@ def _main(words: list[str], console: Console) -> int:
         raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
     module = settings.load_experiment(FLAGS.exp)
     overrides = settings.parse_overrides(words)
-    arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms)
+    swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep else None
+    arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
         jax.config.update("jax_enable_x64", True)
     check_names(arms)
@@ -106,6 +111,7 @@ def _main(words: list[str], console: Console) -> int:
         return 0
     config = {"experiment": FLAGS.exp, "tier": FLAGS.tier, "arms": {n: settings.flat(s) for n, s in arms.items()}}
     chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
+    chosen += "-sweep" if swept else ""
     workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}{chosen}")
     folder = hosts.begin(workdir, config, None if engine else shard)
 
@@ -166,7 +172,7 @@ def _report(module, arms, ledger, console) -> None:
     place = ledger.folder.path
     results = gather(module, FLAGS.exp, FLAGS.tier, arms, ledger)
     write_json(place / "results.json", results)  # first: a report that fails loses nothing
-    verdict = module.report(results)
+    verdict = (sweep_report if FLAGS.sweep else module).report(results)
     write_json(place / "results.json", results | {"verdict": verdict.sentence})
     write_pictures(ledger.folder, report.write(results, verdict, place))
     for table in verdict.tables:
@@ -176,7 +182,8 @@ def _report(module, arms, ledger, console) -> None:
 
 def _say_plan(arms, console, how) -> None:
     """What would run."""
-    found = plan(arms, lambda text: None, **how)
+    with console.status("") as status:
+        found = plan(arms, status.update, **how)
     console.print(
         f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {trials.describe_devices()}: "
         f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB",

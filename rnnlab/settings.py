@@ -20,6 +20,8 @@ from rnnlab.cells import CellSpec
 from rnnlab.discover import subclasses
 from rnnlab.probes.flow import FlowSpec
 from rnnlab.spec import field
+from rnnlab.sweep import TRIALS
+from rnnlab.sweep import name as named
 from rnnlab.tasks import Task
 from rnnlab.trial import TrialSpec
 
@@ -121,12 +123,20 @@ def parse_shard(text: str, flag: str = "--shard") -> tuple[int, int]:
 
 
 def resolve(
-    module: ModuleType, tier: str, overrides: Mapping[str, str], pattern: str | None = None
+    module: ModuleType,
+    tier: str,
+    overrides: Mapping[str, str],
+    pattern: str | None = None,
+    sweep: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, ArmSpec]:
     """The arms of an experiment as frozen specs, by name. Raises SettingError.
 
     `pattern`: only the arms whose name matches this shell pattern, as in `--arms='*/LSTM*'`.
+    `sweep`: arms in place of the experiment's own, over its configuration (see rnnlab.sweep_language); text in it is
+    read as on a command line, and what a name leaves out of task and cell is put into it.
     """
+    if sweep is not None:
+        return _swept(module, tier, overrides, pattern, sweep)
     arms = _chosen(module, tier, pattern)
     for path in overrides:
         varying = sorted({str(_shown(arm[path])) for arm in arms.values() if path in arm})
@@ -138,11 +148,45 @@ def resolve(
     return {name: _make(module, tier, overrides, name, arm) for name, arm in arms.items()}
 
 
+def _swept(module, tier, overrides, pattern, sweep) -> dict[str, ArmSpec]:
+    _check_tier(tier)
+    for path in overrides:
+        if values := list(dict.fromkeys(str(_shown(arm[path])) for arm in sweep.values() if path in arm)):
+            raise SettingError(f"{path}={overrides[path]}: --sweep sets it too ({', '.join(values)}); keep one of them")
+    found: dict[str, ArmSpec] = {}
+    names: dict[ArmSpec, str] = {}
+    for name, arm in sweep.items():
+        typed = {path: Castable(value) if isinstance(value, str) else value for path, value in arm.items()}
+        spec = _make(module, tier, overrides, name, typed)
+        full = _full_name(name, arm, spec)
+        if names.setdefault(spec, full) != full:
+            raise SettingError(f"--sweep: {names[spec]} and {full} are the same setting")
+        found[full] = spec
+    return _matching(found, pattern)
+
+
+def _full_name(name: str, arm: Mapping[str, Any], spec: ArmSpec) -> str:
+    """`TASK LENGTH/CELL ...`, as reports read names; one that a user gave stays."""
+    if name != named(arm):
+        return name
+    parts = {"task": type(spec.task), "task.length": spec.task.length}
+    if all(path.split(".")[0] == "task" or path in TRIALS for path in arm):
+        parts["cell"] = type(spec.cell)
+    return named(parts | dict(arm))
+
+
 def _chosen(module, tier, pattern):
     """The arms {name: {path: value}} of a tier whose name matches."""
+    _check_tier(tier)
+    return _matching(module.arms(tier), pattern)
+
+
+def _check_tier(tier):
     if tier not in TIERS:
         raise SettingError(f"--tier={tier}: no such tier{nearest(tier, TIERS)}")
-    every = module.arms(tier)
+
+
+def _matching(every, pattern):
     arms = {name: arm for name, arm in every.items() if pattern is None or fnmatch.fnmatchcase(name, pattern)}
     if not arms:
         raise SettingError(f"--arms={pattern}: matches no arm{nearest(str(pattern), every)}")

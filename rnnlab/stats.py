@@ -1,4 +1,7 @@
-"""Estimates over seeds with their intervals: a mean, a median, a proportion. No interval is made up for one trial."""
+"""Estimates over seeds with their intervals: a mean, a median, a proportion, or what a bootstrap drew.
+
+No interval is made up for one trial.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+from jaxtyping import Float
 
 
 class Interval(NamedTuple):
@@ -66,3 +70,28 @@ def proportion(successes: int, n: int, confidence: float = 0.95) -> Interval:
         return Interval(math.nan, math.nan, math.nan, 0)
     interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
     return Interval(successes / n, float(interval.low), float(interval.high), n)
+
+
+def from_draws(
+    estimate: float, draws: Float[np.ndarray, " R"], n: int, confidence: float = 0.95, groups: int = 1
+) -> Interval:
+    """An `Interval` around an estimate from its bootstrap draws: Student's t with the standard error of the draws.
+
+    Drawing n values with replacement scatters as if the n values had no mean of their own to be freed of: the error is
+    too small by sqrt((n - groups) / n), which is put right (Hesterberg 2015, What teachers should know about the
+    bootstrap). Percentiles of the draws share that fault: of three values they cover three times in four.
+
+    Args:
+      estimate: of all n values; with fewer than two values a group it has no interval (nan).
+      draws: the same statistic of resampled values. Where one is not finite the ends are the least and the greatest.
+      n: how many values there are.
+      confidence: of the interval.
+      groups: into how many the values fall, each resampled within itself; degrees of freedom are n - groups.
+    """
+    if n <= groups:
+        return Interval(estimate, math.nan, math.nan, n)
+    if not (np.isfinite(draws).all() and math.isfinite(estimate)):
+        return Interval(estimate, float(draws.min()), float(draws.max()), n)
+    error = draws.std() * math.sqrt(n / (n - groups))
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, n - groups) * error)
+    return Interval(estimate, estimate - half, estimate + half, n)

@@ -22,10 +22,13 @@ from rnnlab.writers import write_whole
 
 NARROW, WIDE = 3.3, 6.75  # inches: one column, and both, of a two-column paper
 DPI = 200
+ROW = 0.167  # inches, a row of a legend at 8 pt
+ROOM = 2  # rows that `panels` leaves room for
+SHORT = 18  # characters of a label, of which two fit beside each other in one column of a paper
 GREY = "0.35"
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000"]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)), (0, (1, 2))]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", "p"]  # two more than colours: no two of 63 names look the same
 
 STYLE = {
     "font.family": "sans-serif",
@@ -44,13 +47,13 @@ styled = matplotlib.rc_context(STYLE)  # a decorator: what the function draws ha
 
 def marks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour, dashes and marker of each name, by order of appearance."""
-    looks = itertools.cycle(zip(COLOURS, DASHES, MARKERS, strict=True))
+    looks = zip(*map(itertools.cycle, (COLOURS, DASHES, MARKERS)), strict=False)
     return {n: {"color": c, "ls": d, "marker": m} for n, (c, d, m) in zip(dict.fromkeys(names), looks, strict=False)}
 
 
 def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
     """A figure with a grid of axes [rows, columns], each row `height` inches high, and room for a legend below."""
-    width = NARROW if columns == 1 else max(WIDE, 1.65 * columns)
+    width = NARROW if columns == 1 else max(WIDE, 1.35 * columns)
     figure = Figure((width, height * rows + 0.8), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08)  # inches, between the last tick of one panel and the first of the next
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
@@ -62,15 +65,22 @@ def lags_across(axes: Axes) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
 
 
-def legend(figure: Figure, arms: list[Line2D], lines: list[Line2D]) -> None:
-    """Below the panels, where it hides nothing: arms in the first rows, lines in the next."""
-    columns = 3 if figure.get_figwidth() >= WIDE else 1
+def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> float:
+    """Below the panels, where it hides nothing: arms in the first rows, lines in the next; each a line or a patch.
+
+    The figure grows by what the legend needs, so that the panels do not shrink. Returns its part of the height.
+    """
+    short = all(len(entry.get_label()) <= SHORT for entry in arms + lines)
+    columns = 3 if figure.get_figwidth() >= WIDE else 1 + short
     gap = [Line2D([], [], ls="", label=" ")]
     if len(arms) + len(lines) > columns:
         arms = arms + gap * (-len(arms) % columns)
     entries = arms + lines + gap * (-len(arms + lines) % columns)
     by_column = [entry for column in range(columns) for entry in entries[column::columns]]
     figure.legend(handles=by_column, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+    rows = len(entries) // columns
+    figure.set_figheight(figure.get_figheight() + ROW * max(0, rows - ROOM))
+    return ROW * rows / figure.get_figheight()
 
 
 def save(figure: Figure, folder: Path, name: str) -> bytes:

@@ -45,6 +45,12 @@ def format_interval(interval: Interval, digits: int = 3) -> str:
     return f"{estimate} [{low}, {high}]"
 
 
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def terminal(table: Table, console: Console | None = None) -> None:
     """Prints the table in as many blocks as the width needs; as plain text where there is no terminal."""
     console = console or Console()

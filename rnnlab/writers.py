@@ -12,7 +12,7 @@ import math
 import os
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.histogram.summary_v2 import histogram_pb
 from tensorboard.plugins.image.metadata import create_summary_metadata as image_metadata
+from tensorboard.plugins.scalar.metadata import create_summary_metadata as scalar_metadata
 from tensorboard.plugins.text.summary_v2 import text_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 from tensorboard.util.tensor_util import make_tensor_proto
@@ -84,8 +85,10 @@ class EventFile(_Appended):
     first record, and takes a file for append-only: one that was running when a trial resumed has to be restarted.
     """
 
-    def __init__(self, path: Path, size: int = 0):
+    def __init__(self, path: Path, size: int = 0, describe: Callable[[str], str] = lambda tag: ""):
         """Keeps the first `size` bytes, as `flush` returned them; 0 starts anew. The name must contain "tfevents".
+
+        `describe` says what a tag shows ("" says nothing): it goes with the tag's first record.
 
         Raises:
             ValueError: TensorBoard would ignore the name, or the file is missing or shorter than `size`.
@@ -94,6 +97,8 @@ class EventFile(_Appended):
             raise ValueError(f"{path}: TensorBoard reads only files named '...tfevents...', e.g. events.out.tfevents.0")
         super().__init__(path, size)
         self._records = RecordWriter(self._file)
+        self._describe = describe
+        self._known = {value.tag for event in _events(path) for value in event.summary.value} if size else set()
         if size == 0:
             # Version 2 keeps TensorBoard from dropping points whose step is lower than one already read, which is
             # what a curve over lag, written late in a run, looks like to it.
@@ -105,7 +110,12 @@ class EventFile(_Appended):
 
     def scalars(self, values: Mapping[str, Number], step: int) -> None:
         """Appends one number a tag, all at one step."""
-        self.summary(Summary(value=[Summary.Value(tag=t, simple_value=_number(t, v)) for t, v in values.items()]), step)
+        numbers = {tag: _number(tag, value) for tag, value in values.items()}
+        found = [Summary.Value(tag=tag, simple_value=number) for tag, number in numbers.items()]
+        for value in found:
+            if text := self._first(value.tag):
+                value.metadata.CopyFrom(scalar_metadata(None, text))
+        self.summary(Summary(value=found), step)
 
     def image(self, tag: str, png: bytes, step: int) -> None:
         """Appends one picture, given as the bytes of a PNG file (else ValueError)."""
@@ -113,20 +123,27 @@ class EventFile(_Appended):
             raise ValueError(f"{tag}: not a PNG file: it starts with {png[:8]!r}")
         width, height = struct.unpack(">II", png[16:24])
         tensor = make_tensor_proto([str(width).encode(), str(height).encode(), png], dtype=np.object_)
-        self.summary(Summary(value=[Summary.Value(tag=tag, metadata=image_metadata(None, None), tensor=tensor)]), step)
+        metadata = image_metadata(None, self._first(tag))
+        self.summary(Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)]), step)
 
     def histogram(self, tag: str, values: Num[Array | np.ndarray, ...], step: int) -> None:
         """Appends the histogram of all finite elements of `values`, an array of any shape and real type."""
         numbers = np.asarray(values).astype(np.float64)
-        self.summary(histogram_pb(tag, numbers[np.isfinite(numbers)]), step)
+        self.summary(histogram_pb(tag, numbers[np.isfinite(numbers)], description=self._first(tag)), step)
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """Appends a text, which TensorBoard shows as Markdown."""
-        self.summary(text_pb(tag, markdown), step)
+        self.summary(text_pb(tag, markdown, description=self._first(tag)), step)
 
     def summary(self, summary: Summary, step: int) -> None:
         """Appends any summary, such as a dashboard layout or hyperparameters."""
         self._write(Event(wall_time=time.time(), step=int(step), summary=summary))
+
+    def _first(self, tag: str) -> str | None:
+        """The tag's description, on its first record."""
+        text = "" if tag in self._known else self._describe(tag)
+        self._known.add(tag)
+        return text or None
 
     def _write(self, event: Event) -> None:
         self._records.write(event.SerializeToString())
@@ -173,6 +190,16 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise Damaged(f"{path}, line {number} is not JSON: {line[:80]!r}") from error
     return records
+
+
+def _events(path: Path) -> Iterator[Event]:
+    """What an event file holds: records of a length (8 bytes), its checksum (4), an event, and its checksum (4)."""
+    data = path.read_bytes()
+    at = 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        yield Event.FromString(data[at + 12 : at + 12 + length])
+        at += length + 16
 
 
 def _number(tag: str, value: Number) -> float:

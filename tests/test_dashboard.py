@@ -4,6 +4,7 @@ import contextlib
 import html
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tensorboard.plugins.hparams import metadata as hyper
 from tensorboard.util.tensor_util import make_ndarray
 
 from rnnlab import dashboard
+from rnnlab.recorder import METRICS
 from rnnlab.writers import EventFile
 
 EVENTS = "events.out.tfevents.rnnlab"
@@ -181,6 +183,14 @@ def test_settings_are_numbers_or_text_as_their_domain_says():
     assert start.group_name == "LSTM-50" and start.start_time_secs == NOW
 
 
+def test_every_charted_tag_is_described_and_an_own_probe_is_not_taken_for_a_gate():
+    charted = [
+        tag.rstrip("$") for charts in dashboard.DEFAULT_CHARTS.values() for tags in charts.values() for tag in tags
+    ]
+    assert all(map(dashboard.description, [*charted, *METRICS, "gates/f"]))
+    assert dashboard.description("gates/tau") == dashboard.description("lyapunov/top") == ""
+
+
 def test_the_first_end_of_a_session_counts(tmp_path):
     """Why RUNNING is not written beforehand: TensorBoard keeps the first metadata that it reads for a tag."""
     events = EventFile(tmp_path / EVENTS)
@@ -198,7 +208,7 @@ def write_runs(folder):
     root.summary(dashboard.hparams_experiment(DOMAINS, ["eval/loss"], at=NOW), 0)
     root.close()
     for cell, status in [("LSTM", "SUCCESS"), ("VanillaRNN", "FAILURE")]:
-        events = EventFile(folder / cell / EVENTS)
+        events = EventFile(folder / cell / EVENTS, describe=dashboard.description)
         settings = {"cell": cell, "task.length": 50, "clip": float("inf")}
         events.summary(dashboard.default_layout(), 0)
         events.summary(dashboard.session_start(settings, DOMAINS, at=NOW, group=cell), 0)
@@ -269,6 +279,10 @@ def test_a_real_tensorboard_shows_everything(server):
     for page, expected in pages.items():
         shown = {run: set(tags) for run, tags in server(f"{page}/tags").items()}
         assert shown == {run: expected for run in trials}, page
+    for page in ("scalars", "histograms"):
+        for tag, info in server(f"{page}/tags")["LSTM"].items():
+            said = dashboard.description(tag).replace("**", "").replace("`", "")
+            assert said and said in html.unescape(re.sub("<[^>]*>", "", info["description"])), tag
 
     curve = server("scalars/scalars", run="LSTM", tag="flow_init/log10_h")
     assert [(step, value) for _, step, value in curve] == [(k, -k) for k in range(5)]
@@ -298,3 +312,4 @@ def test_a_real_tensorboard_shows_everything(server):
     for group in groups:
         assert group["hparams"] == {"cell": group["name"], "task.length": 50.0, "clip": "inf"}
         assert group["metricValues"][0]["value"] == pytest.approx(0.3)
+    assert experiment["metricInfos"][0]["description"] == dashboard.description("eval/loss")

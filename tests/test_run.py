@@ -114,7 +114,8 @@ def test_a_run_is_a_folder_with_everything_in_it(place, cache):
     assert (code, err) == (0, "")
     folder = place / "runs" / "tiny-quick"
     for name in ("config.json", "environment.json", "metrics.jsonl", "results.json", "report.html",
-                 "figures/flow.png", "figures/flow.pdf", "table.tex", "trials/adding-8/rnn/seed=0/state", "tensorboard"):  # fmt: skip
+                 "figures/flow.png", "figures/flow.pdf", "table.tex", "tensorboard",
+                 "trials/adding-8/rnn/seed=0/state"):  # fmt: skip
         assert (folder / name).exists(), name
     assert "Tiny." in out and "Adding 8/LSTM" in out and "2 x cpu" in out
     assert read_json(folder / "environment.json")["jax"]

@@ -59,3 +59,12 @@ def test_what_is_not_known_is_nan(average):
     np.testing.assert_equal(average([]), (math.nan, math.nan, math.nan, 0))
     np.testing.assert_equal(average([1.0, math.nan]), (math.nan, math.nan, math.nan, 2))
     np.testing.assert_equal(stats.proportion(0, 0), (math.nan, math.nan, math.nan, 0))
+
+
+@pytest.mark.parametrize("n", [3, 30])
+def test_draws_of_a_mean_have_the_means_interval(n):
+    """The standard error of resampled means is s / sqrt(n) once freed of its bias, whose interval is Student's."""
+    rng = np.random.default_rng(n)
+    values = rng.normal(size=n)
+    draws = values[rng.integers(n, size=(200_000, n))].mean(axis=1)
+    np.testing.assert_allclose(stats.from_draws(values.mean(), draws, n), stats.mean(values.tolist()), rtol=0.01)

@@ -106,6 +106,38 @@ def test_what_json_cannot_hold_is_named_and_nothing_is_written(tmp_path):
     lines.close()
 
 
+def test_a_description_goes_with_the_first_record_of_its_tag_also_in_a_resumed_file(tmp_path, monkeypatch):
+    """TensorBoard keeps the first record's; a file that was cut back and resumed is the unbroken one's bytes."""
+    monkeypatch.setattr("rnnlab.writers.time.time", lambda: 1.7e9)
+
+    def write(events, steps):
+        for step in steps:
+            events.scalars({"loss": step, "rate": 0.1}, step)
+            events.histogram("gate", np.arange(3.0), step)
+
+    def opened(name, size=0):
+        return EventFile(tmp_path / name / EVENTS, size, {"loss": "What it costs.", "gate": "How open."}.get)
+
+    whole, broken = opened("whole"), opened("broken")
+    write(whole, range(4))
+    write(broken, range(1))
+    size = broken.flush()
+    write(broken, range(1, 3))
+    broken.close()
+    broken = opened("broken", size)
+    write(broken, range(1, 4))
+    whole.close()
+    broken.close()
+    assert (tmp_path / "whole" / EVENTS).read_bytes() == (tmp_path / "broken" / EVENTS).read_bytes()
+    said = [
+        (value.tag, value.metadata.summary_description)
+        for event in LegacyEventFileLoader(str(tmp_path / "whole" / EVENTS)).Load()
+        for value in event.summary.value
+        if value.metadata.summary_description
+    ]
+    assert said == [("loss", "What it costs."), ("gate", "How open.")]
+
+
 def open_lines(path, size=0):
     """A JsonLines, and how to write point number i."""
     lines = JsonLines(path, size)

@@ -34,9 +34,13 @@ class VanillaRNN(CellSpec):
         w_x = input_weights(rngs.params(), in_features, self.features, 1)
         w_h = recurrent_weights(rngs.params(), self.recurrent, self.features, 1)
         if self.spectral_radius is not None:
-            radius = np.abs(np.linalg.eigvals(np.asarray(w_h, np.float64))).max()
-            w_h = w_h * (self.spectral_radius / radius)
+            scale = jax.ShapeDtypeStruct((), jnp.result_type(float))
+            w_h = w_h * jax.pure_callback(self._scale, scale, w_h)  # on the host, as a build may be traced
         return VanillaRNNCell(self, in_features, w_x, w_h, jnp.zeros(self.features))
+
+    def _scale(self, w_h) -> np.ndarray:
+        radius = np.abs(np.linalg.eigvals(np.asarray(w_h, np.float64))).max()
+        return np.asarray(self.spectral_radius / radius, jnp.result_type(float))
 
 
 class VanillaRNNCell(Cell):

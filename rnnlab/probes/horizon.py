@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float
 
-from rnnlab.stats import Interval
+from rnnlab.stats import Interval, from_draws
 
 BEND = 0.05  # of the line's fall: two halves whose slopes differ by a factor of 1.5 are just told from one line
 FLAT = 0.1  # decades, a factor of 1.26: what is off by less is not worth another law
@@ -103,12 +102,10 @@ def horizon(
 
     With several seeds whole seeds are drawn with replacement, each with all its examples; with one seed its examples
     are, and the intervals speak of that network alone. Drawing within the drawn seeds as well would count the scatter
-    of examples twice, as a seed's mean already has it (Davison & Hinkley 1997, Bootstrap Methods and their
-    Application, section 3.8, strategy 1). The intervals are Student's t with the standard error of the draws, freed
-    of its bias at few values (Hesterberg 2015, What teachers should know about the bootstrap): percentiles of three
-    seeds cover three times in four. The half-life's ends are those of the rate; the horizon's are taken of
-    log(1 + horizon), rounded outwards to whole lags and kept within the sequence. Where draws are infinite the ends
-    are the least and the greatest.
+    of examples twice, as a seed's mean already has it (Davison & Hinkley 1997, Bootstrap Methods and their Application,
+    page 100: clusters drawn, each kept whole). The intervals are those of `rnnlab.stats.from_draws`. The half-life's
+    ends are those of the rate; the horizon's are taken of log(1 + horizon), rounded outwards to whole lags and kept
+    within the sequence. Where draws are infinite the ends are the least and the greatest.
 
     Args:
       profiles: log10 norms [T, B] of each seed, lag 0 first; B may differ between seeds. -inf is a norm of zero: an
@@ -142,9 +139,9 @@ def horizon(
     found = reach(whole, fraction)
     rates, horizons = _resampled(units, fraction, resamples, np.random.default_rng(seed))
     n, end = len(units), len(whole) - 1
-    rate = _interval(found.decay_rate, rates, n, confidence)
+    rate = from_draws(found.decay_rate, rates, n, confidence)
     life = Interval(found.half_life, float(_half_life(rate.low)), float(_half_life(rate.high)), n)
-    logs = _interval(math.log1p(found.horizon), np.log1p(horizons), n, confidence)
+    logs = from_draws(math.log1p(found.horizon), np.log1p(horizons), n, confidence)
     low, high = (np.clip(np.expm1(log), 0, end) for log in (logs.low, logs.high))
     lags = Interval(float(found.horizon), float(np.floor(low)), float(np.ceil(high)), n)
     return Horizon(rate, life, lags, found.censored or lags.high >= end, line(whole))
@@ -209,13 +206,3 @@ def _half_life(rates):
     rates = np.asarray(rates, np.float64)
     falling = rates < 0
     return np.where(falling, math.log(2) / np.where(falling, -rates, 1), np.where(np.isnan(rates), np.nan, np.inf))
-
-
-def _interval(estimate: float, draws: np.ndarray, n: int, confidence: float) -> Interval:
-    if n < 2:
-        return Interval(estimate, math.nan, math.nan, n)
-    if not (np.isfinite(draws).all() and math.isfinite(estimate)):
-        return Interval(estimate, float(draws.min()), float(draws.max()), n)
-    error = draws.std() * math.sqrt(n / (n - 1))
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * error)
-    return Interval(estimate, estimate - half, estimate + half, n)

@@ -39,7 +39,7 @@ def tanh_network(sigma_w: float, *, sigma_b: float = 0.0, input_variance: float 
     q* = sigma_w^2 E[tanh(sqrt(q*) u)^2] + input_variance + sigma_b^2,   u ~ N(0, 1)
     chi_1 = sigma_w^2 E[tanh'(sqrt(q*) u)^2],   and E||dL/dh_{T-k}||^2 goes as chi_1^k
 
-    Chen, Pennington & Schoenholz 2018, sections 3 and 4 (vanilla RNN); for deep networks Poole et al. 2016 and
+    Chen, Pennington & Schoenholz 2018 (their vanilla RNN); for deep networks Poole et al. 2016 and
     Schoenholz et al. 2017. The theory takes the weights as drawn anew at each step; that they are not matters
     only for narrow networks.
 
@@ -83,7 +83,7 @@ def _fixed_point(sigma_w: float, drive: float) -> float:
 def linear_state_variance(eigenvalue: float | complex | Inexact[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
     """E|h_t|^2 = 1 / (1 - |lambda|^2) for h_t = lambda h_{t-1} + x_t, x white of variance 1, t to infinity.
 
-    Zucchet & Orvieto 2024, section 2 (curse of memory). inf where |lambda| >= 1; NaN gives NaN.
+    Zucchet & Orvieto 2024, section 2.2 (curse of memory). inf where |lambda| >= 1; NaN gives NaN.
     """
     r = _squared(eigenvalue)
     return np.where(r >= 1, np.inf, 1 / np.where(r >= 1, 1, 1 - r))
@@ -94,7 +94,7 @@ def linear_sensitivity_variance(eigenvalue: float | complex | Inexact[np.ndarray
 
     dh_t/dlambda = sum_n n lambda^(n-1) x_{t-n}, and sum_n n^2 r^(n-1) = (1 + r) / (1 - r)^3 for r = |lambda|^2:
     the gradient's variance grows as the cube of what the state's grows as, so a network that remembers has
-    parameters it can hardly adjust (Zucchet & Orvieto 2024, section 2). inf where |lambda| >= 1.
+    parameters it can hardly adjust (Zucchet & Orvieto 2024, section 2.2). inf where |lambda| >= 1.
     """
     r = _squared(eigenvalue)
     return np.asarray((1 + r) * linear_state_variance(eigenvalue) ** 3)

@@ -25,8 +25,8 @@ def spectrum(w: Float[np.ndarray, "H H"]) -> Spectrum:
     """Spectral radius, spectral norm and departure from normality, in float64 on the host.
 
     Henrici 1962, Bounds for iterates, inverses, spectral variation and fields of values of non-normal matrices,
-    section 1.2. It is taken as the norm of the strictly upper part of W's Schur form, which it equals: the difference
-    of squares would leave the square root of the rounding, 1e-8, where the departure is 0.
+    Numerische Mathematik 4. It is taken as the norm of the strictly upper part of W's Schur form, which it equals: the
+    difference of squares would leave the square root of the rounding, 1e-8, where the departure is 0.
 
     A matrix that is not finite has nan throughout.
     """

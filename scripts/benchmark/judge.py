@@ -13,6 +13,8 @@ NO_SHAPE_BELOW = 0.95
 TAP_AT_MOST = 1.05
 FLOW_AT_MOST = 3  # gradient steps that a flow profile costs
 MEMORY_AT_LEAST = 50
+LAYOUT_AT_LEAST = 1.7  # of trials in one program over the same one after another
+BASE_LAYOUT = "one after another, on one device"
 FLOW_MEMORY_AT_MOST = 2048  # MiB, at T = 1,000,000
 Shape = tuple[int, int, int, int]
 
@@ -73,7 +75,11 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
 
     def judge(target: str, value: float | None, met: bool | None) -> None:
         found.append(
-            {"target": target, "measured": value, "met": met if every_shape or target.startswith("memory") else None}
+            {
+                "target": target,
+                "measured": value,
+                "met": met if every_shape or target.startswith(("memory", "trials")) else None,
+            }
         )
 
     speed = results.get("speed", {})
@@ -105,6 +111,14 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
         f"memory of a flow profile at T = 1,000,000 at most {FLOW_MEMORY_AT_MOST} MiB",
         far,
         far and far <= FLOW_MEMORY_AT_MOST,
+    )
+    layouts = results.get("layouts", {})
+    gains = [ratio(layouts[BASE_LAYOUT], timed).median for name, timed in layouts.items() if name.startswith("mapped")]
+    fastest = max(gains, default=None)
+    judge(
+        f"trials in one program at least {LAYOUT_AT_LEAST} times as fast as one after another",
+        fastest,
+        fastest and fastest >= LAYOUT_AT_LEAST,
     )
     return found
 

@@ -7,7 +7,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
 
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
-    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit
+    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHAPES = [  # B, T, D, H
 ]
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
-SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit"]
+SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts"]
 CHOICES = [*FRAMEWORKS, *SECTIONS, *map(str, range(len(SHAPES)))]
 
 
@@ -166,6 +166,9 @@ class Bench:
         times = self._measure(jobs)
         return {"constants": constants, "times": times, "limit": judge.limit(shape, constants, times)}
 
+    def layouts(self) -> dict[str, Any]:
+        return self._measure({n: self._prepare(self.rnnlab, "trials", way=n) for n in self.rnnlab.ask("layouts")})
+
     def forget(self) -> None:
         for worker in self.workers.values():
             worker.ask("forget")
@@ -180,8 +183,8 @@ def main() -> int:
     bench = Bench(workers, pace_of(given), given.quick)
     shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
     for section in chosen(given.only, SECTIONS):
-        if section == "memory":
-            results[section] = bench.memory()
+        if section in ("memory", "layouts"):
+            results[section] = getattr(bench, section)()
         else:
             results[section] = {}
             for shape in shapes.values():

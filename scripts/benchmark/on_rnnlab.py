@@ -15,8 +15,13 @@ from rnnlab.cells import LSTM
 from rnnlab.model import SequenceModel
 from rnnlab.probes.flow import gradient_flow
 from rnnlab.scan import choose_segment, hidden, unroll
-from rnnlab.trials import BATCH, describe_devices, layout, local_batch, map_trials, stack, use_every_core
+from rnnlab.tasks import Adding
+from rnnlab.train import compile_windows, initial_state
+from rnnlab.train import kind as program_of
+from rnnlab.trial import TrainSpec, TrialSpec
+from rnnlab.trials import BATCH, Layout, describe_devices, layout, local_batch, map_trials, stack, use_every_core
 
+TRIALS, UPDATES = 8, 10
 FAR = [8, 16384, 2, 64]  # the shape of the memory figures
 FARTHEST = [1, 1_000_000, 2, 64]  # and of a flow profile's
 
@@ -90,6 +95,29 @@ def plain(shape: list[int]) -> Job:
     return _spread(lambda cell, xs: jax.grad(loss)(cell, xs), shape)
 
 
+def layouts() -> dict[str, Layout]:
+    """Ways to run TRIALS trials of batch 32."""
+    devices = jax.device_count()
+    return {
+        "one after another, on one device": Layout(1, 1, "mapped", 1),
+        "one after another, batch over devices": layout(TRIALS, 32, "sequential"),
+        "mapped, one a device at a time": layout(TRIALS, 32, "mapped"),
+        "mapped, all in one call": Layout(devices, TRIALS // devices, "mapped", 1),
+        "batched": layout(TRIALS, 32, "batched"),
+    }
+
+
+def trials(way: str) -> Job:
+    """UPDATES updates of TRIALS trials of a modern LSTM on Adding, laid out in one of these ways."""
+    where = layouts()[way]
+    train = TrainSpec(steps=UPDATES, window=UPDATES, batch_size=32, eval_size=32, stop_when_solved=False)
+    spec = TrialSpec(cell=LSTM(features=64), task=Adding(length=200), train=train)
+    run = compile_windows(program_of(spec), where)
+    state = stack([jax.device_get(initial_state(spec, 0))] * where.slots)
+    calls = range(TRIALS // where.slots)
+    return Job(lambda: jax.block_until_ready([run(state) for _ in calls]))
+
+
 def segments(shape: list[int]) -> dict[str, int]:
     """rnnlab's own segment for this shape on one device, and on how many devices its batch is spread."""
     batch, length, _, features = shape
@@ -140,6 +168,6 @@ if __name__ == "__main__":
     word = use_every_core()
     assert word is None, word
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
-    jobs |= calibrate.JOBS
+    jobs |= {"trials": trials} | calibrate.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
-    serve(jobs, words | {"constants": calibrate.constants})
+    serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import judge
 from judge import Shape, geometric_mean, shape_name
 from rich.console import Console
 from rich.table import Table
@@ -104,13 +105,20 @@ def show_segments(console: Console, segments: dict[Shape, Any]) -> None:
     console.print(table)
 
 
+def show_layouts(console: Console, times: dict[str, Timed]) -> None:
+    base = judge.BASE_LAYOUT
+    console.print(f"Eight trials of an LSTM (B=32, T=200, H=64), ten updates each, and how often as fast as {base}:")
+    for name, timed in times.items():
+        console.print(f"  {name}: {_milliseconds(timed)} ms, {_spread(ratio(times[base], timed))}")
+    console.print(f"  disturbed: {_noise(times)}")
+
+
 def show_memory(console: Console, measured: dict[str, Any]) -> None:
     memory = measured["gradient"]
     console.print("Temporary memory of a gradient, loss at the last step, B, T, D, H = 8, 16384, 2, 64, one device:")
     for name, mebibytes in memory.items():
-        console.print(
-            f"  {name}: {mebibytes:.1f} MiB, {memory['jax.lax.scan'] / mebibytes:.0f} times less than jax.lax.scan"
-        )
+        less = f", {memory['jax.lax.scan'] / mebibytes:.0f} times less" if name != "jax.lax.scan" else ""
+        console.print(f"  {name}: {mebibytes:.1f} MiB{less}")
     console.print(
         f"Memory of a flow profile, B, T, D, H = 1, 1000000, 2, 64, results included: {measured['flow']:.0f} MiB"
     )
@@ -140,6 +148,7 @@ SECTIONS = {
     "segments": show_segments,
     "memory": show_memory,
     "limit": show_limit,
+    "layouts": show_layouts,
 }
 
 

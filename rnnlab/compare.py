@@ -1,0 +1,224 @@
+"""What differs between two runs: `python -m rnnlab.compare runs/A runs/B [--out=FOLDER]`.
+
+Settings, environment, and outcomes in pairs: the trials of one arm with one seed, which share their weights' draw and
+their batches where the settings do.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import app, flags
+
+from rnnlab.paired import differences, success_difference
+from rnnlab.settings import SettingError
+from rnnlab.tables import Table, csv, format_interval, format_number, latex, markdown, terminal
+from rnnlab.writers import Damaged, read_json, write_whole
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("out", None, "a folder for the tables as Markdown, CSV and LaTeX")
+
+Trial = Mapping[str, Any]
+QUANTITIES: Mapping[str, Callable[[Trial], float]] = {  # nan where a trial has none
+    "sequences until learned, where both did": lambda t: _to_learn(t),
+    "held-out loss": lambda t: t["eval"].get("loss", math.nan),
+    "held-out accuracy": lambda t: t["eval"].get("accuracy", math.nan),
+    "decay of dL/dh at init (nats/step)": lambda t: t["reach"]["init"]["h"]["decay_rate"],
+    "horizon at init (steps)": lambda t: t["reach"]["init"]["h"]["horizon"],
+    "horizon after training (steps)": lambda t: t["reach"]["trained"]["h"]["horizon"] if t["steps"] else math.nan,
+}
+
+
+class Run(NamedTuple):
+    """A finished run, as its folder holds it."""
+
+    name: str
+    about: dict[str, str]  # experiment and tier
+    arms: dict[str, dict[str, str]]  # settings
+    environment: dict[str, str]
+    trials: dict[tuple[str, int], Trial]  # by arm and seed
+
+
+class Comparison(NamedTuple):
+    """A sentence, and the tables of what differs; a table that would be empty is left out."""
+
+    sentence: str
+    tables: dict[str, Table]  # by file name, without an ending
+
+
+def read_run(folder: Path) -> Run:
+    """A run's folder. Raises SettingError where there is none, or one that has not ended; Damaged by its name."""
+    if not (folder / "config.json").exists():
+        raise SettingError(f"{folder}: no run of rnnlab (it has no config.json)")
+    if not (folder / "results.json").exists():
+        raise SettingError(f"{folder}: has not ended (it has no results.json); its own command goes on with it")
+    config, environment, results = (read_json(folder / f"{n}.json") for n in ("config", "environment", "results"))
+    try:
+        about = {key: str(value) for key, value in config.items() if key != "arms"}
+        trials = {(trial["arm"], trial["seed"]): trial for trial in results["trials"]}
+        rest = {key: str(value) for key, value in environment.items() if key != "command"}
+        return Run(str(folder), about, config["arms"], rest, trials)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder}: damaged (config.json, environment.json or results.json lacks a part)") from error
+
+
+def compare(a: Run, b: Run) -> Comparison:
+    """What differs between two runs, b against a."""
+    common = [arm for arm in a.arms if arm in b.arms]
+    pairs = {arm: [(t, b.trials[key]) for key, t in a.trials.items() if key[0] == arm and key in b.trials]
+             for arm in common}  # fmt: skip
+    pairs = {arm: both for arm, both in pairs.items() if both}
+    tables = {
+        "settings": _settings(a, b, common),
+        "environment": _table("Environment that differs.", a, b, _different(a.environment, b.environment)),
+        "outcomes": _outcomes(a, b, pairs),
+    }
+    kept = {name: table for name, table in tables.items() if table.rows}
+    return Comparison(_sentence(a, b, common, pairs), kept)
+
+
+def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -> str:
+    said = []
+    for run, other in ((a, b), (b, a)):
+        if alone := [arm for arm in run.arms if arm not in other.arms]:
+            said.append(f"only in {run.name}: {', '.join(alone)}")
+    number = sum(map(len, pairs.values()))
+    if not number:
+        return f"No trial is in both {a.name} and {b.name}, so nothing is paired; {'; '.join(said)}."
+    said.insert(0, f"in both {a.name} and {b.name}: {_count(number, 'trial')} of {_count(len(pairs), 'arm')}")
+    paths = {path for arm in common for path, *_ in _different(a.arms[arm], b.arms[arm])}
+    said.append(f"settings that differ: {', '.join(sorted(paths)) or 'none'}")
+    both = [pair for arm in pairs.values() for pair in arm]
+    if all(_same(x, y) for x, y in both):
+        return f"{_opened(said)}. Every pair has the same curves, to the bit."
+    learned = [sum(_learned(pair[side]) for pair in both) for side in (0, 1)]
+    p = success_difference(*([_learned(pair[side]) for pair in both] for side in (1, 0))).p
+    said.append(f"learned by {learned[0]} and {learned[1]} of them (McNemar's exact p {format_number(p, 2)})")
+    return f"{_opened(said)}."
+
+
+def _opened(said: Sequence[str]) -> str:
+    text = "; ".join(said)
+    return text[0].upper() + text[1:]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _settings(a: Run, b: Run, common: Sequence[str]) -> Table:
+    """A row for each path and pair of values, with the arms that have it."""
+    arms: dict[tuple[str, str, str], list[str]] = {}
+    for arm in common:
+        for row in _different(a.arms[arm], b.arms[arm]):
+            arms.setdefault(row, []).append(arm)
+    rows = [[*row, "all" if len(names) == len(common) else ", ".join(names)] for row, names in arms.items()]
+    rows = [[*row, ""] for row in _different(a.about, b.about)] + rows
+    return Table("Settings that differ, over the arms of both.", ["setting", a.name, b.name, "arms"], rows)
+
+
+def _table(caption: str, a: Run, b: Run, rows: Sequence[tuple[str, str, str]]) -> Table:
+    return Table(caption, ["", a.name, b.name], [list(row) for row in rows])
+
+
+def _different(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    found = [(key, str(a.get(key, "absent")), str(b.get(key, "absent"))) for key in dict.fromkeys([*a, *b])]
+    return [row for row in found if row[1] != row[2]]
+
+
+def _outcomes(a: Run, b: Run, pairs: Mapping[str, Sequence[tuple[Trial, Trial]]]) -> Table:
+    """A row an arm, and one of all arms together."""
+    rows = dict(pairs)
+    if len(pairs) > 1:
+        rows["all arms"] = [pair for both in pairs.values() for pair in both]
+    columns = ["arm", "pairs", f"learned in {a.name}", f"in {b.name}", "difference", *QUANTITIES]
+    caption = (
+        f"Outcomes of {b.name} less those of {a.name}, over pairs of trials with the same arm and seed: medians with "
+        "95 % intervals (for up to 5 pairs their range), p of Wilcoxon's signed-rank test; for trials learned, rates "
+        "with Bonett and Price's interval, p of McNemar's exact test. No p is adjusted for the number of tests. A "
+        "trial that diverged has not learned, and has no other outcome."
+    )
+    return Table(caption, columns, [[arm, *_row(both)] for arm, both in rows.items()])
+
+
+def _row(pairs: Sequence[tuple[Trial, Trial]]) -> list[str]:
+    before, after = ([_learned(pair[side]) for pair in pairs] for side in (0, 1))
+    found = success_difference(after, before)
+    said = f"{format_interval(found.difference, 2)}, p {format_number(found.p, 2)}" if before != after else "equal"
+    counts = [f"{sum(learned)}/{len(pairs)}" for learned in (before, after)]
+    return [str(len(pairs)), *counts, said, *(_difference(pairs, of) for of in QUANTITIES.values())]
+
+
+def _difference(pairs: Sequence[tuple[Trial, Trial]], quantity: Callable[[Trial], float]) -> str:
+    values = [tuple(math.nan if _diverged(t) else float(quantity(t)) for t in pair) for pair in pairs]
+    known = [pair for pair in values if all(map(math.isfinite, pair))]
+    if not known:
+        return "n/a"
+    before, after = zip(*known, strict=True)
+    left_out = f" ({len(known)} of {len(pairs)} pairs)" if len(known) < len(pairs) else ""
+    if before == after:
+        return f"equal{left_out}"
+    found = differences(after, before)
+    return f"{format_interval(found.median)}, p {format_number(found.p, 2)}{left_out}"
+
+
+def _learned(trial: Trial) -> bool:
+    return trial["status"] == "learned"
+
+
+def _diverged(trial: Trial) -> bool:
+    return trial["status"] == "diverged"
+
+
+def _to_learn(trial: Trial) -> float:
+    return trial["learned_at"] * trial["sequences"] / trial["steps"] if _learned(trial) else math.nan
+
+
+def _same(a: Trial, b: Trial) -> bool:
+    return repr([a[key] for key in ("status", "curve", "profiles")]) == repr(
+        [b[key] for key in ("status", "curve", "profiles")]
+    )
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Each table as Markdown, CSV and LaTeX. Raises SettingError where the folder cannot be written."""
+    try:
+        for name, table in comparison.tables.items():
+            for ending, form in {"md": markdown, "csv": csv, "tex": latex}.items():
+                write_whole(folder / f"{name}.{ending}", form(table).encode())
+    except OSError as error:
+        raise SettingError(f"--out={folder}: {error.strerror}; name a folder of your own") from error
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) != 3:
+        print("rnnlab: python -m rnnlab.compare RUN_A RUN_B [--out=FOLDER], two runs' folders", file=sys.stderr)
+        return 2
+    try:
+        found = compare(*(read_run(Path(name)) for name in argv[1:]))
+        if FLAGS.out:
+            write(found, Path(FLAGS.out))
+    except (SettingError, Damaged) as error:
+        print(f"rnnlab: {error}", file=sys.stderr)
+        return 2
+    for table in found.tables.values():
+        terminal(table)
+    print(found.sentence)
+    return 0
+
+
+def parse(argv: list[str]) -> list[str]:
+    """absl's flags; a wrong one is an error of one line."""
+    try:
+        return FLAGS(argv)
+    except flags.Error as error:
+        print(f"rnnlab: {str(error).splitlines()[0]}; there is --out", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,44 @@
+"""Random weight guessing: whether a task needs learning at all (Schmidhuber & Hochreiter 1996)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from rnnlab.model import SequenceModel
+from rnnlab.tasks.base import Batch, Task
+
+RANGE = 100.0  # all weights are drawn from U[-RANGE, RANGE], as there
+
+
+class Guesses(NamedTuple):
+    """What networks with guessed weights reach, one number each."""
+
+    solved: Bool[Array, " N"]  # by the task's own rule, on these sequences
+    accuracy: Float[Array, " N"]
+
+
+def guess(model: SequenceModel, task: Task, batch: Batch, key: Array, guesses: int) -> Guesses:
+    """Networks like this one with all their weights drawn anew, on one batch.
+
+    Args:
+      model: only its shapes count.
+      task: whose rule says what is solved.
+      batch: inputs [T, B, D] and targets.
+      key: of the guesses.
+      guesses: N.
+    """
+    leaves, treedef = jax.tree.flatten(model)
+
+    def one(key: Array) -> Guesses:
+        keys = jax.random.split(key, len(leaves))
+        drawn = [
+            jax.random.uniform(k, leaf.shape, leaf.dtype, -RANGE, RANGE) for k, leaf in zip(keys, leaves, strict=True)
+        ]
+        found = task.metrics(treedef.unflatten(drawn)(batch.inputs, answers=task.answers), batch)
+        return Guesses(jnp.asarray(task.solved(found)), jnp.asarray(found["accuracy"]))
+
+    return jax.lax.map(one, jax.random.split(key, guesses))

@@ -1,0 +1,130 @@
+"""The tables of a sweep: what each arm reached, and what each differs by from one of them, seed by seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rnnlab.paired import differences, holm, success_difference
+from rnnlab.reach import reach_table
+from rnnlab.settings import SettingError, nearest
+from rnnlab.stats import Interval
+from rnnlab.survival import Times, logrank, median_time, sequences_to_solve
+from rnnlab.tables import Table, format_interval
+
+
+def sweep_table(results: Mapping[str, Any]) -> Table:
+    """A row an arm: trials, how many learned, training sequences until they did, held-out loss and horizon.
+
+    Sequences are Kaplan & Meier's median; the rest is `rnnlab.reach.reach_table`'s.
+    """
+    reach = reach_table(results)
+    after = ("held-out loss", "chance loss", "horizon after training (steps)")
+    trials, learned, *last = (reach.columns.index(name) for name in ("trials", "learned", *after))
+    times = [_sequences(of_arm) for of_arm in _by_arm(results).values()]
+    rows = [
+        [row[0], row[trials], row[learned], time, *(row[place] for place in last)]
+        for row, time in zip(reach.rows, times, strict=True)
+    ]
+    columns = ["arm", "trials", "learned", "sequences to solve", *after]
+    caption = (
+        "Arms of the sweep, in brackets 95 % intervals. Sequences to solve: median of Kaplan & Meier's curve with "
+        "Brookmeyer & Crowley's interval; >= the longest budget where it was not reached by then. Held-out loss, of "
+        "trials that did not diverge, and horizon: medians (with their range for up to 5 trials)."
+    )
+    return Table(caption, columns, rows)
+
+
+def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
+    """A row for every other arm of the baseline's task: what it differs by, over seeds that both have.
+
+    Success: difference of rates, McNemar's test. Held-out loss: median difference, Wilcoxon's test, over pairs of which
+    neither diverged. Time to solve: log-rank test. Each column's p are Holm's, for so many arms.
+
+    Raises:
+      SettingError: no arm has the baseline's name.
+    """
+    arms = _by_arm(results)
+    if baseline not in arms:
+        raise SettingError(f"baseline={baseline}: no such arm{nearest(baseline, arms)}")
+    others = [arm for arm in arms if arm != baseline and _task(results, arm) == _task(results, baseline)]
+    base = {trial["seed"]: trial for trial in arms[baseline]}
+    rows, tests = [], []
+    for arm in others:
+        pairs = [(trial, base[trial["seed"]]) for trial in arms[arm] if trial["seed"] in base]
+        success = success_difference(*([t["status"] == "learned" for t in side] for side in _sides(pairs)))
+        settled = [pair for pair in pairs if all(map(_has_loss, pair))]
+        loss = differences(*([t["eval"]["loss"] for t in side] for side in _sides(settled)))
+        times = [sequences_to_solve(side) for side in (arms[arm], arms[baseline])]
+        tests.append([success.p, loss.p, logrank(*times) if all(_watched(t) for t in times) else math.nan])
+        few = f" ({len(settled)} pairs)" if len(settled) < len(pairs) else ""
+        rows.append([arm, str(len(pairs)), _signed(success.difference), format_interval(loss.median) + few])
+    corrected = [[_p(p) for p in holm(column)] for column in zip(*tests, strict=True)]
+    rows = [
+        [arm, pairs, success, p_success, loss, p_loss, p_time]
+        for (arm, pairs, success, loss), p_success, p_loss, p_time in zip(rows, *corrected, strict=True)
+    ] if rows else []  # fmt: skip
+    columns = ["arm", "pairs", "learned, less the baseline's", "p (McNemar)", "held-out loss, less the baseline's",
+               "p (Wilcoxon)", "p (log-rank)"]  # fmt: skip
+    caption = (
+        f"Differences from {baseline}, over trials of the same seed: share that learned, and median held-out loss "
+        "(negative is better) over pairs of which neither diverged; in brackets 95 % intervals. Log-rank: of the time "
+        "to solve. p are two-sided, exact for success and few pairs, and each column's are corrected for "
+        f"{len(others)} comparisons (Holm 1979)."
+    )
+    return Table(caption, columns, rows)
+
+
+def format_time(time: Interval, longest: float) -> str:
+    """A median time to solve in whole units: `81,277 [71,638, >= 100,000]`; what was not reached is ">= longest"."""
+
+    def shown(value: float) -> str:
+        return f"{value:,.0f}" if math.isfinite(value) else f">= {longest:,.0f}"
+
+    if math.isnan(time.estimate):
+        return "n/a"
+    return shown(time.estimate) + ("" if math.isnan(time.low) else f" [{shown(time.low)}, {shown(time.high)}]")
+
+
+def _sequences(trials: Sequence[Any]) -> str:
+    times = sequences_to_solve(trials)
+    if not _watched(times):
+        return "not trained"
+    return format_time(median_time(times), float(max([*times.solved, *times.unsolved])))
+
+
+def _has_loss(trial: Any) -> bool:
+    """A loss that overflows on held-out sequences alone is no number either."""
+    return bool(trial["status"] != "diverged" and trial["eval"] and math.isfinite(trial["eval"]["loss"]))
+
+
+def _watched(times: Times) -> bool:
+    return bool(len(times.solved) + len(times.unsolved))
+
+
+def _by_arm(results: Mapping[str, Any]) -> dict[str, list[Any]]:
+    arms: dict[str, list[Any]] = {}
+    for trial in results["trials"]:
+        arms.setdefault(trial["arm"], []).append(trial)
+    return arms
+
+
+def _task(results: Mapping[str, Any], arm: str) -> dict[str, str]:
+    """Losses and success of two arms are comparable where all of the task's settings agree."""
+    return {path: value for path, value in results["settings"][arm].items() if path.partition(".")[0] == "task"}
+
+
+def _sides(pairs: Sequence[tuple[Any, Any]]) -> list[list[Any]]:
+    return [[pair[side] for pair in pairs] for side in (0, 1)]
+
+
+def _signed(difference: Interval) -> str:
+    estimate, low, high, n = difference
+    return f"{estimate:+.2f} [{low:+.2f}, {high:+.2f}]" if n else "n/a"
+
+
+def _p(p: float) -> str:
+    if math.isnan(p):
+        return "n/a"
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

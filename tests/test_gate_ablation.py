@@ -1,0 +1,103 @@
+"""The verdict on an LSTM's parts follows from the trials, whichever way they fall."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rnnlab import settings
+
+MODULE = settings.load_experiment("gate_ablation")
+SPEED = {"no linearity": 8, "no input gate": 2, "no output gate": 1}  # times the whole LSTM's sequences
+
+
+def results(never=(), tier="quick"):
+    """The trials of the quick tier as `results.json` holds them: a loss that the learning rate alone decides.
+
+    Args:
+      never: cells that learn in no trial.
+      tier: said to be theirs.
+    """
+    arms = settings.resolve(MODULE, "quick", {})
+    trials = []
+    for arm, spec in arms.items():
+        task, _, cell = arm.rpartition("/")
+        for seed in spec.trial_seeds():
+            learned = cell not in never and not task.endswith("draws")
+            steps = 25 * (4 + seed) * SPEED.get(cell, 1) if learned else 1500
+            loss = 0.01 + (math.log10(spec.train.learning_rate) + 2.2) ** 2 + 1e-4 * seed
+            path = 0.0 if cell == "no forget gate" else -0.3
+            reach = {
+                name: {"decay_rate": rate, "half_life": 7.0, "horizon": 49, "censored": True}
+                for name, rate in {"h": -0.1, "c": -0.1, "c cell path": path}.items()
+            }
+            profile = {"lag": [0, 49], "h": [0.0, -1.0], "c": [0.0, -1.0], "c cell path": [0.0, 20 * path]}
+            trials.append({
+                "arm": arm, "seed": seed, "status": "learned" if learned else "not learned", "steps": steps,
+                "learned_at": steps if learned else -1, "sequences": 32 * steps, "reason": None,
+                "eval": {"loss": loss, "accuracy": 0.5}, "curve": {"step": [25, steps], "eval/loss": [1.0, loss]},
+                "reach": {"init": reach, "trained": reach}, "profiles": {"init": profile, "trained": profile},
+            })  # fmt: skip
+    tasks = {arm.rpartition("/")[0]: spec.task for arm, spec in arms.items()}
+    return {
+        "tier": tier,
+        "fraction": 1e-3,
+        "settings": {arm: settings.flat(spec) for arm, spec in arms.items()},
+        "needed_lag": {name: task.needed_lag for name, task in tasks.items()},
+        "rule": {name: "held-out accuracy of at least 0.99" for name in tasks},
+        "chance": {arm: float(spec.task.chance) for arm, spec in arms.items()},
+        "trials": trials,
+    }
+
+
+def verdicts(found):
+    """{claim: (measured, verdict)} of a report."""
+    claims = MODULE.report(found).tables[0]
+    return {row[0].partition(" (")[0]: (row[3], row[4]) for row in claims.rows}
+
+
+def test_a_part_is_judged_by_the_sequences_that_learning_takes_without_it():
+    """Eight times the sequences in every trial of four: log-rank p < .05. Twice the medians in 4 trials are not."""
+    found = verdicts(results(never=("no output squashing",)))
+    for task in ("Adding 50", "TemporalOrder 50"):
+        assert found[f"{task}: no linearity slows learning"][1] == "met"
+        measured, verdict = found[f"{task}: no output squashing slows learning"]
+        assert measured.startswith("inf") and verdict == "met"
+        assert found[f"{task}: coupled gates is not seen to slow learning"][1] == "met"
+        assert found[f"{task}: no forget gate slows learning"][1] == "not met"  # it learns as fast here
+        assert found[f"{task}: most trials learn without a forget gate"] == ("4", "met")
+        assert found[f"{task}: without a forget gate the cell path does not decay"] == ("0", "met")
+        assert found[f"{task}: of the three gates the output gate is the least missed"][1] == "not met"  # a tie
+
+
+def test_what_no_arm_learned_is_not_judged_and_nothing_is_at_the_smoke_tier():
+    found = verdicts(results(never=tuple(MODULE.WITHOUT)))
+    assert found["Adding 50: no linearity slows learning"][1] == "not judged"
+    assert found["Adding 50: of the three gates the output gate is the least missed"][1] == "not judged"
+    assert {verdict for _, verdict in verdicts(results(tier="smoke")).values()} == {"not judged"}
+
+
+def test_the_learning_rate_has_most_of_the_variance_where_it_alone_decides_the_loss():
+    found = verdicts(results())
+    measured, verdict = found["Adding 50/LSTM draws: the learning rate matters most"]
+    assert verdict == "met" and float(measured.rstrip("%")) > 50
+    assert found["Adding 50/LSTM draws: interactions of two are small"][1] == "met"
+
+
+@pytest.mark.parametrize("kept", ["*/LSTM", "*draws/*"])
+def test_it_reports_what_a_choice_of_arms_left(kept):
+    found = results()
+    arms = set(settings.resolve(MODULE, "quick", {}, kept))
+    found["trials"] = [trial for trial in found["trials"] if trial["arm"] in arms]
+    verdict = MODULE.report(found)
+    assert ("importance" in verdict.figures) == (kept != "*/LSTM") == ("solving" not in verdict.figures)
+
+
+def test_ablations_start_from_the_same_weights_and_draws_cover_their_axes():
+    """Pairs differ in one part; of 24 draws each third of the learning rate's range has its share."""
+    arms = settings.resolve(MODULE, "quick", {})
+    cells = [arms[f"Adding 50/{name}"].cell for name in MODULE.WITHOUT]
+    assert len({(cell.features, cell.forget_bias, cell.recurrent) for cell in cells}) == 1
+    rates = [math.log10(s.train.learning_rate) for name, s in arms.items() if "draws" in name]
+    counts, _ = np.histogram(rates, bins=[-4, -3, -2, -1])
+    assert counts.min() >= 7
