@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 KINDS = ("local", "ray", "slurm")
 CARRIED = ("JAX_", "XLA_", "RNNLAB_")  # what begins like this in the environment goes with a part
@@ -36,6 +36,7 @@ class Part(NamedTuple):
     environment: dict[str, str]
 
 
+@runtime_checkable
 class Process(Protocol):
     """A part under way."""
 
@@ -46,6 +47,7 @@ class Process(Protocol):
         """Tells it to save and stop."""
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Some machines."""
 
