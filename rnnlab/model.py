@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from rnnlab.cells import Cell, CellSpec
+from rnnlab.cells import CellSpec
 from rnnlab.projected import hidden
 from rnnlab.scan import unroll
 from rnnlab.segments import wide
@@ -49,7 +49,7 @@ class SequenceModel(nnx.Module):
         for cell, carry, tap in zip(self.cells[:-1], carries[:-1], taps[:-1], strict=True):
             _, ys = unroll(cell, carry, ys, taps=tap, segment=segment)
         top, carry, tap = self.cells[-1], carries[-1], taps[-1]
-        if silent == length - 1 and isinstance(top, Cell):  # y is h: the last carry holds the one answer
+        if silent == length - 1 and getattr(top, "h_carries_gradient", False):  # the last carry holds the one answer
             carry, _ = unroll(top, carry, ys, taps=tap, segment=segment)
             return self.readout(hidden(carry)[None])
         if silent:

@@ -37,6 +37,7 @@ class Cell(nnx.RNNCellBase):
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
     blocks: ClassVar[tuple[str, ...]] = ()  # the gate that each H columns of z belong to; left out, `gates` in order
+    h_carries_gradient: bool = True  # whether the gradient of y reaches back through the carry's h, which equals it
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array, b: Array):
         dtype = jnp.dtype(spec.param_dtype)

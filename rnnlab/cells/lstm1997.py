@@ -1,0 +1,100 @@
+"""Long short-term memory as it was published: memory blocks, no forget gate, a truncated gradient."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import chz
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from rnnlab.cells.base import Cell, CellSpec
+from rnnlab.spec import field
+
+
+@chz.chz
+class LSTM1997(CellSpec):
+    """Memory blocks of several cells that share an input gate i and an output gate o, one of each a block.
+
+    i_t, o_t = sigmoid(z_i), sigmoid(z_o);  s_t = s_{t-1} + i_t g(z_c);  h_t = o_t r(s_t)
+    z_t = x_t w_x + a_{t-1} w_g + h_{t-1} w_h + b,  a_t = (i_t, o_t)
+
+    g and r are logistic in [-g_range, g_range] and [-h_range, h_range]. The hidden layer is fully connected: gates
+    and cell inputs read every gate and every cell output of the step before. Hochreiter & Schmidhuber 1997,
+    sections 4 and 5 and appendix A.1; their table 10 gives the ranges of g and h the other way round, the text as here.
+
+    N blocks with H cells in all make Z = 2N + H units (`features` is H). A unit has D + Z weights and a bias, each of
+    K outputs H weights and a bias: (D + Z + 1) Z + (H + 1) K, which is 93 for D = 2, N = 2, H = 4, K = 1 (experiments
+    4 and 5), 156 (6a) and 308 (6b). Experiment 3 leaves out the outputs' biases (102), experiment 1 these and the
+    cell inputs' (264, 276), experiment 2c all of them (364 and on).
+    """
+
+    cells_per_block: int = field(2, "memory cells that share their gates; features is a multiple of it", low=1)
+    input_biases: tuple[float, ...] = chz.field(default=(), doc="initial bias of each block's input gate; none: drawn")
+    output_biases: tuple[float, ...] = chz.field(default=(), doc="the same for its output gate")
+    init_range: float = field(0.1, "weights and biases are drawn from U[-init_range, init_range]", low=0)
+    g_range: float = field(2.0, "what a cell may take in at one step, at most", above=0)
+    h_range: float = field(1.0, "what a cell may give out, at most", above=0)
+    gradient: Literal["full", "truncated"] = chz.field(
+        default="full", doc="truncated: no error goes back in time but along the cell states"
+    )
+
+    @chz.validate
+    def _blocks_fit(self):
+        size = self.cells_per_block
+        if size >= 1 and self.features % size:
+            fits = max(1, round(self.features / size)) * size
+            raise ValueError(f"features={self.features}: cells come in blocks of {size}; the nearest is {fits}")
+        for name in ("input_biases", "output_biases"):
+            given = len(getattr(self, name))
+            if given and given != self.num_blocks:
+                raise ValueError(f"{name}={getattr(self, name)}: one a block, so {self.num_blocks}, or none")
+
+    @property
+    def num_blocks(self) -> int:
+        """N."""
+        return self.features // self.cells_per_block
+
+    def build(self, in_features: int, *, rngs: nnx.Rngs) -> LSTM1997Cell:
+        units = 2 * self.num_blocks + self.features
+        sources = (in_features, self.features, 2 * self.num_blocks)
+        w_x, w_h, w_g = (self._draw(rngs, (width, units)) for width in sources)
+        b = self._draw(rngs, (units,))
+        for at, biases in ((0, self.input_biases), (self.num_blocks, self.output_biases)):
+            b = b.at[at : at + len(biases)].set(jnp.asarray(biases, b.dtype))
+        return LSTM1997Cell(self, in_features, w_x, w_h, b, w_g)
+
+    def _draw(self, rngs, shape):
+        return jax.random.uniform(rngs.params(), shape, jnp.float32, -self.init_range, self.init_range)
+
+
+class LSTM1997Cell(Cell):
+    """s_t = s_{t-1} + i g and h_t = o r(s_t); carry (s, a, h), a the gates. At fixed z and a, ds_t/ds_{t-1} is 1.
+
+    Parameters: w_x [D, Z], w_h [H, Z], w_g [2N, Z] and b [Z], the columns by input gates, output gates and cells.
+    With the truncated gradient what a step hands on as a and h is a constant to the next one; y_t is not.
+    """
+
+    carry_names = ("s", "gates", "h")
+
+    def __init__(self, spec: LSTM1997, in_features: int, w_x: Array, w_h: Array, b: Array, w_g: Array):
+        super().__init__(spec, in_features, w_x, w_h, b)
+        self.w_g = nnx.Param(w_g.astype(jnp.dtype(spec.param_dtype)))
+        self.spec = spec
+        self.h_carries_gradient = spec.gradient == "full"
+
+    def update(self, carry: tuple[Array, Array, Array], z: Float[Array, "*B Z"]):
+        s, gates, h = carry
+        spec, blocks = self.spec, self.spec.num_blocks
+        units = jax.nn.sigmoid(z + gates.astype(z.dtype) @ self.w_g[...].astype(z.dtype))
+        i, o = (jnp.repeat(units[..., n * blocks : (n + 1) * blocks], spec.cells_per_block, axis=-1) for n in (0, 1))
+        s = s + i * spec.g_range * (2 * units[..., 2 * blocks :] - 1)
+        y = (o * spec.h_range * (2 * jax.nn.sigmoid(s) - 1)).astype(h.dtype)
+        back = units[..., : 2 * blocks].astype(gates.dtype), y
+        return (s, *(back if self.h_carries_gradient else jax.lax.stop_gradient(back))), y
+
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None):
+        s, _, h = super().initialize_carry(input_shape, rngs, carry_init)
+        return s, jnp.zeros((*h.shape[:-1], 2 * self.spec.num_blocks), h.dtype), h
