@@ -109,7 +109,7 @@ def test_a_worker_that_is_killed_and_a_driver_that_is_stopped_lose_nothing(place
 def test_two_drivers_of_one_folder_are_refused_while_shards_beside_one_are_not(tmp_path):
     config = {"experiment": "tiny", "tier": "quick", "arms": {}}
     first = RunFolder(tmp_path / "run", config, None)
-    with pytest.raises(SettingError, match="another process is running in it$"):
+    with pytest.raises(SettingError, match=r"another process is running in it$"):
         RunFolder(tmp_path / "run", config, None)
     shard = RunFolder(tmp_path / "run", config, (1, 2))
     assert (first.shard, shard.shard) == ("driver", "1-of-2")
