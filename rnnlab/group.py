@@ -17,7 +17,8 @@ from rnnlab.ledger import Ledger, Trial
 from rnnlab.measure import Measured, Probe, guessing, measure, own_measurements, own_probes, plain, thin
 from rnnlab.progress import Progress
 from rnnlab.recorder import Recorder, map_lags
-from rnnlab.train import DIVERGED, SOLVED, TrainState, compile_windows, fit, going, initial_state, kind, outcome
+from rnnlab.train import TrainState, compile_windows, fit, initial_state, kind, outcome
+from rnnlab.trial import DIVERGED, SOLVED, going
 from rnnlab.trials import Layout, replace, stack, unstack
 
 
@@ -216,7 +217,7 @@ class Group:
 
 def _result(trial, state, records, probed, first, last):
     spec, step, status = trial.spec, int(state.step), int(state.status)
-    keys = ("eval/loss", "eval/accuracy", "train/loss", "grad/norm")
+    keys = [key for key in (records[-1] if records else ()) if key.startswith("eval/")] + ["train/loss", "grad/norm"]
     final = {"loss": records[-1]["eval/loss"], "accuracy": records[-1]["eval/accuracy"]} if records else {}
     above = f" or above {spec.train.bound:g}" if spec.train.bound is not None else ""
     reason = f"loss or gradient not finite{above} at update {step + 1}" if status == DIVERGED else None

@@ -4,6 +4,7 @@ With the truncated gradient (Hochreiter & Schmidhuber 1997, appendix A.1) a weig
 over time alone, ds_T/dw = sum over t of a factor of step t times what the weight read at t. A scan forwards hands out
 factors and sources, one matmul adds them up, and the loss at the end multiplies in. All trials run in one program,
 one after another within a device, each with its own weights, stream, learning rate and end.
+`rnnlab.train` takes this road for windows of trials that it `fits`; the updates are the same.
 """
 
 from __future__ import annotations
@@ -11,69 +12,35 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import chz
 import jax
 import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float, Int
+import optax
+from jaxtyping import Array, Float
 
-from rnnlab.cells import LSTM1997
+from rnnlab.cells.lstm1997 import LSTM1997, LSTM1997Cell
 from rnnlab.model import SequenceModel
-from rnnlab.spec import field
-from rnnlab.tasks import Adding1997
-from rnnlab.tasks.adding1997 import TESTS, Sequence
+from rnnlab.tasks.adding1997 import Adding1997, Sequence
 from rnnlab.tasks.base import Batch
-from rnnlab.train import DIVERGED, RUNNING, SOLVED
-from rnnlab.trial import BATCHES, HELD_OUT, WEIGHTS, stream
-from rnnlab.trials import map_trials, stack
+from rnnlab.trial import BATCHES, DIVERGED, HELD_OUT, TrialSpec, counted, going, stream
 
 
-@chz.chz
-class OnlineSpec:
-    """What is trained online, and until when: by default Hochreiter & Schmidhuber 1997, experiment 4."""
-
-    cell: LSTM1997 = chz.field(
-        default_factory=lambda: LSTM1997(features=4, input_biases=(-3.0, -6.0), gradient="truncated"),
-        blueprint_unspecified=LSTM1997,
-        doc="the memory blocks",
-    )
-    task: Adding1997 = chz.field(default_factory=Adding1997, blueprint_unspecified=Adding1997, doc="the task")
-    sequences: int = field(1_000_000, "training sequences at most", low=0)
-    streak: int = field(2000, "a trial ends once as many latest training sequences were right", low=1)
-    window: int = field(500, "training sequences a dispatch", low=1)
-
-    @chz.validate
-    def _truncated(self):
-        if self.cell.gradient != "truncated":
-            raise ValueError(f"gradient={self.cell.gradient}: forward traces are of the truncated one")
+def fits(spec: TrialSpec, model: SequenceModel) -> bool:
+    """Whether forward traces give this trial's updates: one sequence each, plain descent, a truncated gradient."""
+    train, [cell, *more] = spec.train, model.cells
+    plain = (train.optimizer, train.batch_size, train.momentum, train.clip_norm, train.warmup, train.omega)
+    return (
+        plain == ("sgd", 1, 0, None, 0, 0) and train.schedule == "constant"
+        and not more and isinstance(cell, LSTM1997Cell) and cell.spec.gradient == "truncated"
+        and isinstance(spec.task, Adding1997)
+    )  # fmt: skip
 
 
-class Online(NamedTuple):
-    """All that a trial's next update depends on."""
+class Traced(NamedTuple):
+    """What one sequence says."""
 
-    model: SequenceModel
-    learning_rate: Float[Array, ""]
-    step: Int[Array, ""]  # sequences learned from
-    streak: Int[Array, ""]  # how many of the latest were right in a row
-    status: Int[Array, ""]  # RUNNING, SOLVED or DIVERGED
-    seed: Array
-
-
-def initial_state(spec: OnlineSpec, seed: int, learning_rate: float = 0.5) -> Online:
-    """A trial before its first sequence; the output unit's weights are drawn as the cell's are."""
-    rngs = nnx.Rngs(params=stream(seed, WEIGHTS))
-    model = SequenceModel(spec.cell, spec.task.in_features, spec.task.out_features, rngs=rngs)
-    for weight in (model.readout.kernel, model.readout.bias):
-        limit = spec.cell.init_range
-        weight[...] = jax.random.uniform(rngs.params(), weight.shape, weight.dtype, -limit, limit)
-    as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
-    rate = jnp.asarray(learning_rate, model.cells[0].dtype)
-    return Online(model, rate, as_int(0), as_int(0), as_int(RUNNING), jnp.asarray(seed, jnp.uint32))
-
-
-def initial_states(spec: OnlineSpec, seeds: list[int], learning_rate: float = 0.5) -> Online:
-    """The states of all trials, stacked [S, ...]."""
-    return stack([initial_state(spec, seed, learning_rate) for seed in seeds])
+    gradient: SequenceModel  # a tree like the model
+    outputs: Float[Array, "1 1 K"]
+    adjoints: tuple[Float[Array, "L H"], Float[Array, "L A"], Float[Array, "L H"]]  # dL/ds, dL/da and dL/dh by step
 
 
 def forward(model: SequenceModel, sequence: Sequence) -> tuple[dict[str, Array], Float[Array, " K"]]:
@@ -108,8 +75,8 @@ def forward(model: SequenceModel, sequence: Sequence) -> tuple[dict[str, Array],
     return {"s": s, "last": last, "backs": backs, "g": g, "within": within, "sources": sources}, outputs
 
 
-def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> tuple[SequenceModel, Float[Array, "1 1 K"]]:
-    """The truncated gradient of the task's loss on one sequence, a tree like the model, and the outputs."""
+def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> Traced:
+    """The truncated gradient of the task's loss on one sequence."""
     cell: Any = model.cells[0]
     spec, blocks, size = cell.spec, cell.spec.num_blocks, cell.spec.cells_per_block
     found, outputs = forward(model, sequence)
@@ -129,12 +96,18 @@ def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> tupl
     d_in = jnp.sum((d_s[:, None] * through_gate).reshape(blocks, size, -1), axis=1)
     d_w = jnp.concatenate([d_in, d_o[:, None] * found["sources"][-1], d_s[:, None] * through_cell]).T
 
+    d_z_in = jnp.sum((d_s * g * i * (1 - i)).reshape(len(g), blocks, size), axis=2)
+    d_z = jnp.concatenate([d_z_in, jnp.zeros_like(d_z_in).at[-1].set(d_o), d_s * i * slope], axis=1)
+    into = jnp.concatenate([d_z[1:], jnp.zeros_like(d_z[:1])])  # an error reaches what was handed on, and ends there
+    d_a, d_last = (into @ w[...].T.astype(d_z.dtype) * found["within"][:, None] for w in (cell.w_g, cell.w_h))
+    adjoints = d_s * found["within"][:, None], d_a, d_last  # y_T is the answer; what is handed on is not used again
+
     d_x, d_g, d_h, d_b = jnp.split(d_w, [len(cell.w_x), len(cell.w_x) + 2 * blocks, len(d_w) - 1])
     new: Any = jax.tree.map(lambda leaf: leaf, model)
     new.cells[0].w_x[...], new.cells[0].w_g[...], new.cells[0].w_h[...], new.cells[0].b[...] = d_x, d_g, d_h, d_b[0]
     new.readout.kernel[...] = found["last"][2 * blocks :, None] * d_out
     new.readout.bias[...] = d_out
-    return new, outputs[None, None]
+    return Traced(new, outputs[None, None], adjoints)
 
 
 def _spread(gates, spec: LSTM1997):
@@ -146,56 +119,59 @@ def _squash(s, limit):
     return limit * (2 * jax.nn.sigmoid(s) - 1)
 
 
-def learn(spec: OnlineSpec, state: Online, sequence: Sequence) -> tuple[Online, Float[Array, ""]]:
-    """The update on one sequence, and the loss before it; a loss that is not finite ends the trial without one."""
+def learn(spec: TrialSpec, state: Any, sequence: Sequence) -> tuple[Any, dict[str, Array]]:
+    """The update on one sequence, what was measured before it; a loss or gradient that is no number, or above
+    `train.bound`, ends the trial without one."""
+    train, task = spec.train, spec.task
+    found = gradient(task, state.model, sequence)
     batch = Batch(sequence.inputs[:, None], sequence.targets[:, None])
-    slope, outputs = gradient(spec.task, state.model, sequence)
-    loss = spec.task.losses(outputs, batch)[0]
-    fine = jnp.isfinite(loss)
-    streak = jnp.where(spec.task.right(outputs, batch)[0] == 1, state.streak + 1, 0).astype(jnp.int32)
-    status = jnp.where(fine, jnp.where(streak >= spec.streak, SOLVED, RUNNING), DIVERGED).astype(jnp.int32)
-    model = jax.tree.map(lambda w, d: jnp.where(fine, w - state.learning_rate * d, w), state.model, slope)
-    return state._replace(model=model, step=state.step + fine, streak=streak, status=status), loss
+    loss, norm = task.losses(found.outputs, batch)[0], optax.tree.norm(found.gradient)
+    well = jnp.isfinite(loss) & jnp.isfinite(norm)
+    if train.bound is not None:
+        well &= (loss <= train.bound) & (norm <= train.bound)
+    rate = state.numbers["learning_rate"]
+    model = jax.tree.map(lambda w, d: w - (rate * d).astype(w.dtype), state.model, found.gradient)
+    moved = state._replace(model=model, step=state.step + 1)
+    if train.streak:
+        moved = counted(train, moved, task.right(found.outputs, batch)[0] == 1, 1)
+    stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
+    state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
+    return state, {"loss": loss, "norm": norm}
 
 
-def window(spec: OnlineSpec, state: Online) -> tuple[Online, dict[str, Array]]:
-    """The next `spec.window` sequences of one trial, none once it has ended."""
+def updates(spec: TrialSpec, state: Any) -> tuple[Any, dict[str, Any]]:
+    """The updates of a window and what was measured in them, as `rnnlab.train` has them.
 
-    def active(state):
-        return (state.status == RUNNING) & (state.step < spec.sequences)
+    A trial's state is `rnnlab.train.TrainState`.
+    """
+    # The stream does not depend on the window: sequence n of a trial is drawn from its seed and n.
+    numbers = state.step + jnp.arange(spec.train.window)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, stream(state.seed, BATCHES)))(numbers)
+    drawn = jax.vmap(lambda key: spec.task.sequence(jax.random.split(key, 1)[0]))(keys)  # as a batch of one draws it
 
-    def run(state):
-        # The stream does not depend on the window: sequence n of a trial is drawn from its seed and n.
-        numbers = state.step + jnp.arange(spec.window)
-        keys = jax.vmap(functools.partial(jax.random.fold_in, stream(state.seed, BATCHES)))(numbers)
-        drawn = jax.vmap(spec.task.sequence)(keys)
+    def more(carry):
+        number, state, _, _ = carry
+        return (number < spec.train.window) & going(spec, state.status, state.step)
 
-        def more(carry):
-            number, state, _ = carry
-            return (number < spec.window) & active(state)
+    def body(carry):
+        number, state, sums, _ = carry
+        after, new = learn(spec, state, jax.tree.map(lambda x: x[number], drawn))
+        sums = {"loss": sums["loss"] + new["loss"], "norm": sums["norm"] + new["norm"],
+                "max": jnp.maximum(sums["max"], new["norm"])}  # fmt: skip
+        return number + 1, after, sums, state.model
 
-        def body(carry):
-            number, state, total = carry
-            state, loss = learn(spec, state, jax.tree.map(lambda x: x[number], drawn))
-            return number + 1, state, total + loss
-
-        ran, state, total = jax.lax.while_loop(more, body, (0, state, jnp.zeros((), state.learning_rate.dtype)))
-        return state, total / ran
-
-    state, loss = jax.lax.cond(active(state), run, lambda s: (s, jnp.zeros((), s.learning_rate.dtype)), state)
-    return state, {"step": state.step, "status": state.status, "streak": state.streak, "train/loss": loss}
+    zero = jnp.zeros((), state.model.cells[0].dtype)
+    begin = (0, state, dict.fromkeys(("loss", "norm", "max"), zero), state.model)
+    ran, state, sums, before = jax.lax.while_loop(more, body, begin)
+    last = gradient(spec.task, before, jax.tree.map(lambda x: x[ran - 1], drawn))
+    taps = tuple(jnp.linalg.norm(adjoint, axis=-1) for adjoint in last.adjoints)
+    measured = {"train/loss": sums["loss"] / ran, "grad/norm": sums["norm"] / ran, "grad/norm_max": sums["max"]}
+    return state, measured | {"ran": jnp.asarray(ran, jnp.int32), "taps": [taps]}
 
 
-def examine(spec: OnlineSpec, state: Online) -> dict[str, Array]:
-    """How a trial's network does on 2,560 sequences it has not seen: wrong answers, and their mean squared error."""
-    drawn = jax.vmap(spec.task.sequence)(jax.random.split(stream(state.seed, HELD_OUT), TESTS))
+def evaluate(spec: TrialSpec, state: Any) -> dict[str, Array]:
+    """Held-out metrics, always of the same sequences, each from its own start."""
+    keys = jax.random.split(stream(state.seed, HELD_OUT), spec.train.eval_size)
+    drawn = jax.vmap(spec.task.sequence)(keys)
     outputs = jax.vmap(lambda sequence: forward(state.model, sequence)[1])(drawn)[None]
-    batch = Batch(jnp.moveaxis(drawn.inputs, 0, 1), drawn.targets[:, 0][None])
-    wrong = jnp.sum(spec.task.right(outputs, batch) < 1)
-    return {"wrong": wrong, "mse": jnp.mean(jnp.square(spec.task.answer(outputs) - batch.targets))}
-
-
-def compile_windows(spec: OnlineSpec, states: Online):
-    """`window` over all trials, compiled for states like these: states -> (states, records [S])."""
-    run = map_trials(functools.partial(window, spec), len(states.step), 1)
-    return run.lower(states).compile()
+    return spec.task.metrics(outputs, Batch(jnp.moveaxis(drawn.inputs, 0, 1), drawn.targets[:, 0][None]))

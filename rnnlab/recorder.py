@@ -13,7 +13,8 @@ from rnnlab import dashboard
 from rnnlab.folder import RunFolder
 from rnnlab.ledger import LINES, Ledger, Trial
 from rnnlab.settings import flat
-from rnnlab.train import DIVERGED, outcome
+from rnnlab.train import outcome
+from rnnlab.trial import DIVERGED
 from rnnlab.writers import EventFile, JsonLines
 
 METRICS = (

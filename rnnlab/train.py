@@ -14,15 +14,21 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from rnnlab import online
 from rnnlab.background import Interrupted, start, wait
 from rnnlab.model import SequenceModel
 from rnnlab.probes.omega import regulariser_sums
 from rnnlab.tasks.base import Batch
-from rnnlab.trial import BATCHES, HELD_OUT, TrialSpec, stream
+from rnnlab.trial import BATCHES, DIVERGED, HELD_OUT, RUNNING, SOLVED, TrialSpec, counted, going, stream
 from rnnlab.trials import BATCH, Layout, local_batch, map_trials, replace
 
-RUNNING, SOLVED, DIVERGED = 0, 1, 2
-Status = Array | np.ndarray
+MEASURED = {
+    "loss": "train/loss",
+    "omega": "train/omega",
+    "norm": "grad/norm",
+    "clipped": "grad/norm_clipped",
+    "clips": "grad/clip_rate",
+}
 
 
 def outcome(status: int, learned: int) -> str:
@@ -42,6 +48,7 @@ class TrainState(NamedTuple):
     learned: Array  # updates made when held-out metrics first met the task's rule; -1 before
     seed: Array
     numbers: dict[str, Array]  # `TrainSpec.numbers`
+    streak: Array  # latest training sequences that were right in a row, counted by whole batches
 
 
 def initial_state(spec: TrialSpec, seed: int) -> TrainState:
@@ -49,12 +56,9 @@ def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     numbers = {name: jnp.asarray(value, float) for name, value in spec.train.numbers().items()}
     optimiser = spec.train.optimiser(numbers["learning_rate"]).init(model)
     as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
-    return TrainState(model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), jnp.asarray(seed, jnp.uint32), numbers)
-
-
-def going(spec: TrialSpec, status: Status, step: Status) -> Status:
-    """Whether a trial has updates to make."""
-    return (status == RUNNING) & (step < spec.train.steps)
+    return TrainState(
+        model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), jnp.asarray(seed, jnp.uint32), numbers, as_int(0)
+    )
 
 
 def training_loss(
@@ -64,18 +68,19 @@ def training_loss(
     taps: PyTree | None,
     over_devices: Callable[[Array], Array] = lambda count: count,
 ) -> tuple[Array, Any]:
-    """What an update descends: the task's loss, and Omega times its weight; (it, (the task's loss, {"omega": ...})).
+    """What an update descends, the task's loss and Omega times its weight: (it, (the task's loss, what else is known)).
 
     `over_devices` gives the mean over the parts of a batch that is spread.
     """
     task, train = spec.task, spec.train
     outputs = model(batch.inputs, answers=task.answers, taps=taps)
     loss = jnp.mean(task.losses(outputs, batch))
+    also = {"right": jnp.mean(task.right(outputs, batch))} if train.streak else {}
     if not train.omega:
-        return loss, (loss, {})
+        return loss, (loss, also)
     sums = regulariser_sums(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
     omega = sums._replace(count=over_devices(sums.count)).mean()
-    return loss + train.omega * omega.astype(loss.dtype), (loss, {"omega": omega})
+    return loss + train.omega * omega.astype(loss.dtype), (loss, also | {"omega": omega})
 
 
 def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -107,6 +112,8 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     if train.bound is not None:
         well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
     moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
+    if train.streak:
+        moved = counted(train, moved, also.pop("right") == 1, train.batch_size)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
     state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
     return state, {"loss": loss, "norm": norm, "taps": norms} | also
@@ -124,9 +131,32 @@ def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
 def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """`train.window` updates (fewer at the end, none once the trial has ended), then an evaluation."""
     train = spec.train
+    fast = online.fits(spec, state.model)
+    updates, evaluated = (online.updates, online.evaluate) if fast else (_updates, evaluate)
 
-    def active(state):
-        return going(spec, state.status, state.step)
+    def run(state):
+        state, measured = updates(spec, state)
+        held_out = evaluated(spec, state)
+        ended = state.status == SOLVED  # by its streak
+        solved = ended if train.streak else spec.task.solved(held_out) & (state.status == RUNNING)
+        state = state._replace(
+            status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
+            learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
+        )
+        step = state.step + (state.status == DIVERGED)  # the update that was tried
+        stands = {"step": step, "status": state.status, "learned": state.learned}
+        return state, stands | measured | {f"eval/{name}": value for name, value in held_out.items()}
+
+    def skip(state):
+        nothing = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(run, state)[1])
+        return state, nothing | {"step": state.step, "status": state.status}
+
+    return jax.lax.cond(going(spec, state.status, state.step), run, skip, state)
+
+
+def _updates(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """The updates of a window, and what was measured in them: means, and the taps of the last one."""
+    train = spec.train
 
     def go(state):
         state, metrics = train_step(spec, state)
@@ -138,52 +168,20 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
 
     def body(carry, _):
         state, taps = carry
-        state, metrics = jax.lax.cond(active(state), go, rest, state)
+        state, metrics = jax.lax.cond(going(spec, state.status, state.step), go, rest, state)
         new = metrics.pop("taps")
         taps = jax.tree.map(functools.partial(jnp.where, metrics["ran"] > 0), new, taps)
         return (state, taps), metrics
 
-    def run(state):
-        taps = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(go, state)[1]["taps"])
-        (state, taps), metrics = jax.lax.scan(body, (state, taps), length=min(train.window, max(train.steps, 1)))
-        held_out = evaluate(spec, state)
-        solved = spec.task.solved(held_out) & (state.status == RUNNING)
-        state = state._replace(
-            status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
-            learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
-        )
-        return state, _record(state, metrics, held_out, taps)
-
-    def skip(state):
-        nothing = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(run, state)[1])
-        return state, nothing | {"step": state.step, "status": state.status}
-
-    return jax.lax.cond(active(state), run, skip, state)
-
-
-def _record(state, metrics, held_out, taps):
+    taps = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(go, state)[1]["taps"])
+    (state, taps), metrics = jax.lax.scan(body, (state, taps), length=min(train.window, max(train.steps, 1)))
     ran = metrics.pop("ran")
 
     def mean(x):
         return jnp.sum(jnp.where(ran > 0, x, 0)) / jnp.maximum(jnp.sum(ran), 1)
 
-    names = {
-        "loss": "train/loss",
-        "omega": "train/omega",
-        "norm": "grad/norm",
-        "clipped": "grad/norm_clipped",
-        "clips": "grad/clip_rate",
-    }
-    return {
-        "step": state.step + (state.status == DIVERGED),  # the update that was tried
-        "status": state.status,
-        "learned": state.learned,
-        "ran": jnp.sum(ran),
-        "grad/norm_max": jnp.max(metrics["norm"]),
-        "eval/loss": held_out["loss"],
-        "eval/accuracy": held_out["accuracy"],
-        "taps": taps,
-    } | {names[name]: mean(values) for name, values in metrics.items()}
+    means = {MEASURED[name]: mean(values) for name, values in metrics.items()}
+    return state, means | {"ran": jnp.sum(ran), "grad/norm_max": jnp.max(metrics["norm"]), "taps": taps}
 
 
 Program = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]

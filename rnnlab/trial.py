@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import chz
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
@@ -19,6 +21,8 @@ from rnnlab.tasks import Adding, Task
 
 # One key, one purpose: the streams that are folded into a trial's seed.
 WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES = range(6)
+RUNNING, SOLVED, DIVERGED = 0, 1, 2  # how a trial stands
+Status = Array | np.ndarray
 NUMBERS = ("learning_rate", "clip_norm")
 
 
@@ -41,6 +45,11 @@ class TrainSpec:
     window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
     eval_size: int = field(256, "held-out sequences an evaluation", low=1)
     bound: float | None = field(None, "a loss or gradient norm above it ends a trial as diverged; None: inf", above=0)
+    streak: int | None = field(
+        None,
+        "the stop rule is so many latest training sequences right in a row; None: the task's, on held-out ones",
+        low=1,
+    )
     stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
     checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
 
@@ -97,6 +106,18 @@ class TrialSpec:
 def _flosser(task: Task, train: TrainSpec):
     """Compiled once for all seeds."""
     return flosser(lambda key: task.sample(key, train.batch_size).inputs, steps=train.floss, k=train.floss_k)
+
+
+def going(spec: TrialSpec, status: Status, step: Status) -> Status:
+    """Whether a trial has updates to make."""
+    return (status == RUNNING) & (step < spec.train.steps)
+
+
+def counted(train: TrainSpec, state: Any, right: Array, sequences: int) -> Any:
+    """The state after so many more training sequences, right or not: a full streak ends the trial, if it is to end."""
+    streak = jnp.where(right, state.streak + sequences, 0).astype(jnp.int32)
+    full = (streak >= (train.streak or 0)) & train.stop_when_solved
+    return state._replace(streak=streak, status=jnp.where(full, SOLVED, state.status).astype(jnp.int32))
 
 
 def stream(seed: int | Array, purpose: int) -> Array:

@@ -16,16 +16,13 @@ from rnnlab.probes.flow import FlowSpec
 from rnnlab.settings import ArmSpec
 from rnnlab.tasks import Adding
 from rnnlab.train import (
-    DIVERGED,
-    RUNNING,
-    SOLVED,
     compile_windows,
     fit,
     initial_state,
     kind,
     train_step,
 )
-from rnnlab.trial import TrainSpec, TrialSpec, stream
+from rnnlab.trial import DIVERGED, RUNNING, SOLVED, TrainSpec, TrialSpec, stream
 from rnnlab.trials import layout, map_trials, stack
 
 TRAIN = TrainSpec(steps=6, window=3, batch_size=4, eval_size=8, learning_rate=1e-2, clip_norm=0.1)

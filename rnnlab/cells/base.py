@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import chz
 import jax
@@ -22,6 +22,10 @@ class CellSpec:
     features: int = field(64, "hidden width H", low=1)
     dtype: DType = chz.field(default="float32", doc="computation dtype; sums over time stay at least float32")
     param_dtype: DType = chz.field(default="float32", doc="dtype in which parameters are kept and updated")
+
+    def readout_inits(self) -> dict[str, Any]:
+        """How a readout beside this cell is initialised, as `nnx.Linear` names it; left out, as Flax does."""
+        return {}
 
     def build(self, in_features: int, *, rngs: nnx.Rngs) -> nnx.RNNCellBase:
         """The module for inputs of width D = `in_features`, its weights drawn from `rngs.params()`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import chz
 import jax
@@ -66,8 +66,15 @@ class LSTM1997(CellSpec):
             b = b.at[at : at + len(biases)].set(jnp.asarray(biases, b.dtype))
         return LSTM1997Cell(self, in_features, w_x, w_h, b, w_g)
 
+    def readout_inits(self) -> dict[str, Any]:
+        return {"kernel_init": self._uniform, "bias_init": self._uniform}
+
     def _draw(self, rngs, shape):
-        return jax.random.uniform(rngs.params(), shape, jnp.float32, -self.init_range, self.init_range)
+        return self._uniform(rngs.params(), shape, jnp.float32)
+
+    def _uniform(self, key, shape, dtype, out_sharding=None):
+        del out_sharding  # Flax may name one
+        return jax.random.uniform(key, shape, dtype, -self.init_range, self.init_range)
 
 
 class LSTM1997Cell(Cell):
