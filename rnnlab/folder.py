@@ -51,8 +51,12 @@ class RunFolder:
             if self._lock is None:
                 which = "" if shard in (None, (1, 1)) else f" at --shard={shard[0]}/{shard[1]}"
                 raise SettingError(f"--workdir={path}: another process is running in it{which}")
-            with waiting(path / ".lock-begin"):
-                self._begin(config)
+            try:
+                with waiting(path / ".lock-begin"):
+                    self._begin(config)
+            except BaseException:
+                self._lock.close()
+                raise
         except OSError as error:
             raise SettingError(f"--workdir={path}: {os.strerror(error.errno or errno.EIO)}") from error
 

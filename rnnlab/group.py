@@ -169,7 +169,7 @@ class Group:
                 self._slots[slot].recorder.probes(int(states.step[slot]), values)
 
     def _on_record(self, record: Mapping[str, Any], state: TrainState) -> None:
-        seconds, self._since = time.monotonic() - self._since, time.monotonic()
+        seconds, self._since = max(time.monotonic() - self._since, 1e-9), time.monotonic()
         ran = record["ran"]
         self._updates += int(ran.sum())
         active = [(slot, under_way) for slot, under_way in self._occupied() if ran[slot]]

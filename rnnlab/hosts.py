@@ -43,7 +43,9 @@ def join(host: str, coordinator: str | None) -> None:
     try:
         jax.distributed.initialize(**where)
     except (RuntimeError, ValueError) as error:
-        raise SettingError(f"--host={host}: {' '.join(str(error).split())[:300]}") from error
+        why = " ".join(str(error).split())[:300]
+        instead = "; or write --host=i/n --coordinator=address:port" if host == "auto" else ""
+        raise SettingError(f"--host={host}: JAX cannot join the others ({why}){instead}") from error
 
 
 def check(arms: Mapping[str, ArmSpec]) -> None:
