@@ -171,7 +171,11 @@ def updates(spec: TrialSpec, state: Any) -> tuple[Any, dict[str, Any]]:
 
 def evaluate(spec: TrialSpec, state: Any) -> dict[str, Array]:
     """Held-out metrics, always of the same sequences, each from its own start."""
-    keys = jax.random.split(stream(state.seed, HELD_OUT), spec.train.eval_size)
-    drawn = jax.vmap(spec.task.sequence)(keys)
-    outputs = jax.vmap(lambda sequence: forward(state.model, sequence)[1])(drawn)[None]
-    return spec.task.metrics(outputs, Batch(jnp.moveaxis(drawn.inputs, 0, 1), drawn.targets[:, 0][None]))
+    return examine(spec.task, state.model, stream(state.seed, HELD_OUT), spec.train.eval_size)
+
+
+def examine(task: Adding1997, model: SequenceModel, key: Array, sequences: int) -> dict[str, Array]:
+    """The task's metrics of `held_out(key, sequences)`, each sequence from its own start."""
+    drawn = jax.vmap(task.sequence)(jax.random.split(key, sequences))
+    outputs = jax.vmap(lambda sequence: forward(model, sequence)[1])(drawn)[None]
+    return task.metrics(outputs, Batch(jnp.moveaxis(drawn.inputs, 0, 1), drawn.targets[:, 0][None]))

@@ -30,7 +30,7 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         "chance loss": lambda ts, arm: format_number(float(results["chance"][arm])),
     }
     if any(trial.get("guessing") for trial in results["trials"]):
-        columns["solved by guessing weights"] = lambda ts, arm: _guessing(ts)
+        columns["solved by guessing weights"] = lambda ts, arm: guessing(ts)
     arms: dict[str, list[Any]] = {}
     for trial in results["trials"]:
         arms.setdefault(trial["arm"], []).append(trial)
@@ -87,7 +87,7 @@ def _final(trials: Sequence[Any], name: str) -> str:
     return format_interval(stats.median([t["eval"][name] for t in trials if t["status"] != "diverged" and t["eval"]]))
 
 
-def _guessing(trials: Sequence[Any]) -> str:
+def guessing(trials: Sequence[Any]) -> str:
     """Random weight guessing: networks that solve the task, of all that were drawn."""
     found = [trial["guessing"] for trial in trials if trial["guessing"]]
     if not found:

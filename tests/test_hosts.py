@@ -105,8 +105,6 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_one_clear_line_on_both
 
 
 def test_other_hosts_learn_how_trials_ended_but_not_their_files(tmp_path):
-    import io
-    import zipfile
 
     for name in (
         "config.json",

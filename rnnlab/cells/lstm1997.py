@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import chz
@@ -34,7 +35,8 @@ class LSTM1997(CellSpec):
     cells_per_block: int = field(2, "memory cells that share their gates; features is a multiple of it", low=1)
     input_biases: tuple[float, ...] = chz.field(default=(), doc="initial bias of each block's input gate; none: drawn")
     output_biases: tuple[float, ...] = chz.field(default=(), doc="the same for its output gate")
-    init_range: float = field(0.1, "weights and biases are drawn from U[-init_range, init_range]", low=0)
+    init_range: float = field(0.1, "weights are drawn from U[-init_range, init_range]", low=0)
+    bias_range: float = field(0.1, "biases that are not given are drawn from U[-bias_range, bias_range]", low=0)
     g_range: float = field(2.0, "what a cell may take in at one step, at most", above=0)
     h_range: float = field(1.0, "what a cell may give out, at most", above=0)
     gradient: Literal["full", "truncated"] = chz.field(
@@ -61,20 +63,21 @@ class LSTM1997(CellSpec):
         units = 2 * self.num_blocks + self.features
         sources = (in_features, self.features, 2 * self.num_blocks)
         w_x, w_h, w_g = (self._draw(rngs, (width, units)) for width in sources)
-        b = self._draw(rngs, (units,))
+        b = self._uniform(self.bias_range, rngs.params(), (units,), jnp.float32)
         for at, biases in ((0, self.input_biases), (self.num_blocks, self.output_biases)):
             b = b.at[at : at + len(biases)].set(jnp.asarray(biases, b.dtype))
         return LSTM1997Cell(self, in_features, w_x, w_h, b, w_g)
 
     def readout_inits(self) -> dict[str, Any]:
-        return {"kernel_init": self._uniform, "bias_init": self._uniform}
+        ranges = {"kernel_init": self.init_range, "bias_init": self.bias_range}
+        return {name: functools.partial(self._uniform, limit) for name, limit in ranges.items()}
 
     def _draw(self, rngs, shape):
-        return self._uniform(rngs.params(), shape, jnp.float32)
+        return self._uniform(self.init_range, rngs.params(), shape, jnp.float32)
 
-    def _uniform(self, key, shape, dtype, out_sharding=None):
+    def _uniform(self, limit, key, shape, dtype, out_sharding=None):
         del out_sharding  # Flax may name one
-        return jax.random.uniform(key, shape, dtype, -self.init_range, self.init_range)
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
 
 
 class LSTM1997Cell(Cell):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, Literal, NamedTuple
 
 import chz
@@ -33,8 +34,10 @@ class Adding1997(Task):
     Marker 1: one of the first ten pairs (its value is X1), and one of the first T/2 - 1 that is not marked yet (X2).
     Marker -1: the first and the last pair; 0 all others. Where the first pair is drawn for a marker, that marker is 1
     and its value 0, in the input and in the sum. Asked at the end for .5 + (X1 + X2) / 4; an answer is right within
-    .04. The loss is half the squared error, so that a step of size lr moves an output by lr times its error.
-    Hochreiter & Schmidhuber 1997, section 5.4; 2,560 test sequences.
+    .04. Hochreiter & Schmidhuber 1997, section 5.4; 2,560 test sequences.
+
+    loss=squared is half the squared error, so that a step of size lr moves a linear output by lr times its error;
+    loss=entropy is the cross-entropy of a logistic output, whose error is not multiplied by the unit's slope.
 
     `length` is that of the longest sequence. In a batch shorter ones stand at its end, blank pairs before them,
     which a network sees as blank; `sequence` says where they end, and `rnnlab.online` starts there.
@@ -43,6 +46,7 @@ class Adding1997(Task):
     length: int = field(110, "longest sequence, in steps: 1.1 T", low=1)
     varied: float = field(0.1, "how much longer than the shortest the longest sequence is, as a fraction", low=0)
     output: Literal["linear", "logistic"] = chz.field(default="logistic", doc="activation of the output unit")
+    loss: Literal["squared", "entropy"] = chz.field(default="squared", doc="error function of the output unit")
     tolerance: float = field(0.04, "an answer is right within this", above=0)
 
     @chz.validate
@@ -50,6 +54,11 @@ class Adding1997(Task):
         if self.length >= 1 and self.shortest < LEAST:
             fits = next(n for n in itertools.count(LEAST) if _shortest(n, self.varied) >= LEAST)
             raise ValueError(f"length={self.length}: T = {self.shortest} leaves the markers no room; at least {fits}")
+
+    @chz.validate
+    def _entropy_of_what(self):
+        if self.loss == "entropy" and self.output != "logistic":
+            raise ValueError(f"loss=entropy: only with output=logistic, not {self.output}")
 
     @property
     def shortest(self) -> int:
@@ -72,9 +81,18 @@ class Adding1997(Task):
     @property
     def chance(self) -> float:
         """Half the variance of the target: X1 + X2 has 1/3 for each but for the first pair's share of the draws."""
+        return math.log(2) if self.loss == "entropy" else (2 - self._first_pair()) / 3 / 16 / 2
+
+    @property
+    def chance_error(self) -> float:
+        """Mean absolute error of the answer .5: E|X1 + X2| / 4, 2/3 for two values and 1/2 for one."""
+        one = self._first_pair()
+        return ((1 - one) * 2 / 3 + one / 2) / 4
+
+    def _first_pair(self) -> float:
+        """How often a marker falls on the first pair, which has no value then."""
         first = 1 / EARLY
-        second = (1 - first) / (self.shortest // 2 - 2)
-        return (2 - first - second) / 3 / 16 / 2
+        return first + (1 - first) / (self.shortest // 2 - 2)
 
     def sequence(self, key: Array) -> Sequence:
         """One sequence of random length."""
@@ -101,6 +119,8 @@ class Adding1997(Task):
         return jax.nn.sigmoid(outputs) if self.output == "logistic" else outputs
 
     def losses(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
+        if self.loss == "entropy":
+            return jnp.mean(jax.nn.softplus(outputs) - batch.targets * outputs, axis=(0, 2))
         return jnp.mean(jnp.square(self.answer(outputs) - batch.targets), axis=(0, 2)) / 2
 
     def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
