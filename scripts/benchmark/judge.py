@@ -14,6 +14,9 @@ TAP_AT_MOST = 1.05
 FLOW_AT_MOST = 3  # gradient steps that a flow profile costs
 MEMORY_AT_LEAST = 50
 LAYOUT_AT_LEAST = 1.7  # of trials in one program over the same one after another
+ONLINE = {100: {"rnnlab": 1000, "torch": 10}, 1000: {"rnnlab": 200, "torch": 2}}  # T: sequences of a call, a trial
+ONLINE_AT_LEAST = {100: 20_000, 1000: 4_000}  # sequences a second, ten trials of the 1997 net
+ONLINE_OF_TORCH = 10
 BASE_LAYOUT = "one after another, on one device"
 FLOW_MEMORY_AT_MOST = 2048  # MiB, at T = 1,000,000
 Shape = tuple[int, int, int, int]
@@ -78,7 +81,7 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
             {
                 "target": target,
                 "measured": value,
-                "met": met if every_shape or target.startswith(("memory", "trials")) else None,
+                "met": met if every_shape or target.startswith(("memory", "trials", "online")) else None,
             }
         )
 
@@ -120,6 +123,20 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
         fastest,
         fastest and fastest >= LAYOUT_AT_LEAST,
     )
+    for length, least in ONLINE_AT_LEAST.items():
+        measured = rates(length, results.get("online", {}).get(length, {}))
+        rate, gain = measured.get("rnnlab"), measured.get("ratio")
+        judge(f"online: {least:,} sequences a second at T={length}", rate, rate and rate >= least)
+        judge(f"online: {ONLINE_OF_TORCH} times torch at T={length}", gain, gain and gain >= ONLINE_OF_TORCH)
+    return found
+
+
+def rates(length: int, times: dict[str, Timed]) -> dict[str, float]:
+    """Sequences a second, and how many times torch's; rnnlab's call has ten trials."""
+    calls = {"rnnlab": 10 * ONLINE[length]["rnnlab"], "torch": ONLINE[length]["torch"]}
+    found = {name: calls[name] / timed.typical for name, timed in times.items()}
+    if "torch" in found:
+        found["ratio"] = ratio(times["torch"], times["rnnlab"]).median * calls["rnnlab"] / calls["torch"]
     return found
 
 

@@ -7,7 +7,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
 
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
-    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts
+    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SHAPES = [  # B, T, D, H
 ]
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
-SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts"]
+SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online"]
 CHOICES = [*FRAMEWORKS, *SECTIONS, *map(str, range(len(SHAPES)))]
 
 
@@ -75,7 +75,7 @@ def pace_of(given: argparse.Namespace) -> Pace:
 
 def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Worker]:
     frameworks = {"rnnlab", *chosen(given.only, FRAMEWORKS)}
-    if "speed" not in chosen(given.only, SECTIONS):
+    if not {"speed", "online"} & set(chosen(given.only, SECTIONS)):
         frameworks = {"rnnlab"}
     pythons = {name: sys.executable for name in FRAMEWORKS if name in frameworks}
     if "torch" in pythons and (given.torch_python or not importlib.util.find_spec("torch")):
@@ -169,6 +169,18 @@ class Bench:
     def layouts(self) -> dict[str, Any]:
         return self._measure({n: self._prepare(self.rnnlab, "trials", way=n) for n in self.rnnlab.ask("layouts")})
 
+    def online(self) -> dict[int, Any]:
+        found = {}
+        for length, counts in judge.ONLINE.items():
+            jobs = {
+                name: self._prepare(self.workers[name], "online", length=length, sequences=count)
+                for name, count in counts.items()
+                if name in self.workers
+            }
+            found[length] = self._measure(jobs)
+            self.forget()
+        return found
+
     def forget(self) -> None:
         for worker in self.workers.values():
             worker.ask("forget")
@@ -183,7 +195,7 @@ def main() -> int:
     bench = Bench(workers, pace_of(given), given.quick)
     shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
     for section in chosen(given.only, SECTIONS):
-        if section in ("memory", "layouts"):
+        if section in ("memory", "layouts", "online"):
             results[section] = getattr(bench, section)()
         else:
             results[section] = {}

@@ -11,11 +11,11 @@ from flax import nnx
 from worker import Job, serve
 
 from rnnlab.canary import check_jax
-from rnnlab.cells import LSTM
+from rnnlab.cells import LSTM, LSTM1997
 from rnnlab.model import SequenceModel
 from rnnlab.probes.flow import gradient_flow
 from rnnlab.scan import choose_segment, hidden, unroll
-from rnnlab.tasks import Adding
+from rnnlab.tasks import Adding, Adding1997
 from rnnlab.train import compile_windows, initial_state
 from rnnlab.train import kind as program_of
 from rnnlab.trial import TrainSpec, TrialSpec
@@ -118,6 +118,19 @@ def trials(way: str) -> Job:
     return Job(lambda: jax.block_until_ready([run(state) for _ in calls]))
 
 
+def online(length: int, sequences: int) -> Job:
+    """Ten trials of the 1997 adding net, so many sequences each, an update a sequence."""
+    where = Layout(jax.device_count(), 10 // jax.device_count(), "mapped", 1)
+    train = TrainSpec(optimizer="sgd", batch_size=1, learning_rate=0.5, clip_norm=None, streak=2000, eval_size=8,
+                      window=sequences, steps=10**9)  # fmt: skip
+    cell = LSTM1997(features=4, input_biases=(-3.0, -6.0), bias_range=0.0, gradient="truncated")
+    task = Adding1997(length=length, varied=0.0, loss="entropy")
+    spec = TrialSpec(cell=cell, task=task, train=train)
+    run = compile_windows(program_of(spec), where)
+    state = stack([jax.device_get(initial_state(spec, seed)) for seed in range(where.slots)])
+    return Job(lambda: jax.block_until_ready(run(state)))
+
+
 def segments(shape: list[int]) -> dict[str, int]:
     """rnnlab's own segment for this shape on one device, and on how many devices its batch is spread."""
     batch, length, _, features = shape
@@ -168,6 +181,6 @@ if __name__ == "__main__":
     word = use_every_core()
     assert word is None, word
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
-    jobs |= {"trials": trials} | calibrate.JOBS
+    jobs |= {"trials": trials, "online": online} | calibrate.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})

@@ -36,10 +36,39 @@ def gradient(shape: list[int]) -> Job:
     return Job(run)
 
 
+def online(length: int, sequences: int) -> Job:
+    """The memory blocks of 1997 on sequences of their adding problem: truncated gradient, an update a sequence.
+
+    One network, since its operations are too small for threads and for batches: ten of them take ten times as long.
+    """
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    w = torch.empty(2 + 8 + 1, 8).uniform_(-0.1, 0.1).requires_grad_()  # inputs, gates and cells, a bias
+    w_out = torch.empty(4 + 1).uniform_(-0.1, 0.1).requires_grad_()
+    one = torch.ones(1)
+
+    def learn(xs, target):
+        s, back = torch.zeros(4), torch.zeros(8)
+        for x in xs:
+            units = torch.sigmoid(torch.cat([x, back.detach(), one]) @ w)
+            i, o = (units[at : at + 2].repeat_interleave(2) for at in (0, 2))
+            s = s + i * (4 * units[4:] - 2)
+            y = o * (2 * torch.sigmoid(s) - 1)
+            back = torch.cat([units[:4], y])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(y @ w_out[:4] + w_out[4], target)
+        d_w, d_out = torch.autograd.grad(loss, [w, w_out])
+        with torch.no_grad():
+            w.sub_(0.5 * d_w)
+            w_out.sub_(0.5 * d_out)
+
+    drawn = [(torch.rand(length, 2) * 2 - 1, torch.rand(())) for _ in range(sequences)]
+    return Job(lambda: [learn(*one_of) for one_of in drawn])
+
+
 def about() -> dict[str, str]:
     return {"torch": torch.__version__, "python": sys.version.split()[0], "threads": str(torch.get_num_threads())}
 
 
 if __name__ == "__main__":
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    serve({"forward": forward, "gradient": gradient}, {"about": about})
+    serve({"forward": forward, "gradient": gradient, "online": online}, {"about": about})

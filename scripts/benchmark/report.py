@@ -113,6 +113,15 @@ def show_layouts(console: Console, times: dict[str, Timed]) -> None:
     console.print(f"  disturbed: {_noise(times)}")
 
 
+def show_online(console: Console, online: dict[int, dict[str, Timed]]) -> None:
+    console.print("The adding net of 1997, an update a sequence: sequences a second of ten trials at once (torch: one)")
+    for length, times in online.items():
+        rates = judge.rates(length, times)
+        ratios = f", {rates['ratio']:.0f} times torch" if "ratio" in rates else ""
+        shown = ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items() if name != "ratio")
+        console.print(f"  T={length}: {shown}{ratios}; disturbed: {_noise(times)}")
+
+
 def show_memory(console: Console, measured: dict[str, Any]) -> None:
     memory = measured["gradient"]
     console.print("Temporary memory of a gradient, loss at the last step, B, T, D, H = 8, 16384, 2, 64, one device:")
@@ -149,6 +158,7 @@ SECTIONS = {
     "memory": show_memory,
     "limit": show_limit,
     "layouts": show_layouts,
+    "online": show_online,
 }
 
 
