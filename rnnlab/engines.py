@@ -126,6 +126,7 @@ class RayEngine:
         except (TypeError, ValueError) as error:
             raise EngineError(f"--allot: {_one_line(error)}") from error
         here = {
+            "address": "local",  # left out, Ray would join whatever was last begun on this machine
             "num_cpus": workers * allotment.get("num_cpus", 1),
             "include_dashboard": False,
             "object_store_memory": 100 * 2**20,  # nothing but words and exit codes goes through it

@@ -105,14 +105,8 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_one_clear_line_on_both
 
 
 def test_other_hosts_learn_how_trials_ended_but_not_their_files(tmp_path):
-
-    for name in (
-        "config.json",
-        "results.json",
-        "a/seed=0/result.json",
-        "a/seed=0/metrics.jsonl",
-        "a/seed=1/metrics.jsonl",
-    ):
+    ended_too = ("a/seed=0/result.json", "a/seed=0/metrics.jsonl")
+    for name in ("config.json", "results.json", *ended_too, "a/seed=1/metrics.jsonl"):
         path = tmp_path / name if "/" not in name else tmp_path / "trials" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
