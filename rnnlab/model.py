@@ -20,7 +20,7 @@ class SequenceModel(nnx.Module):
         widths = [in_features] + [spec.features] * (layers - 1)
         self.cells = nnx.List([spec.build(width, rngs=rngs) for width in widths])
         types = {"dtype": jnp.promote_types(spec.dtype, jnp.float32), "param_dtype": jnp.dtype(spec.param_dtype)}
-        self.readout = nnx.Linear(spec.features, out_features, rngs=rngs, **types, **spec.readout_inits())
+        self.readout = nnx.Linear(spec.features, out_features, rngs=rngs, **types, **spec.readout_options())
 
     def initial_carry(self, batch_size: int) -> list[PyTree]:
         """One carry a layer, zeros."""

@@ -71,7 +71,9 @@ def forward(model: SequenceModel, sequence: Sequence) -> tuple[dict[str, Array],
     (s, last), (backs, g) = jax.lax.scan(body, (zeros[: spec.features], zeros), (inputs @ w_x + b, within))
     before = jnp.concatenate([zeros[None], backs[:-1]])
     sources = jnp.concatenate([inputs, before, jnp.ones_like(within)[:, None]], axis=1)
-    outputs = last[2 * blocks :] @ model.readout.kernel[...] + model.readout.bias[...]
+    outputs = last[2 * blocks :] @ model.readout.kernel[...]
+    if model.readout.bias is not None:
+        outputs = outputs + model.readout.bias[...]
     return {"s": s, "last": last, "backs": backs, "g": g, "within": within, "sources": sources}, outputs
 
 
@@ -102,11 +104,14 @@ def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> Trac
     d_a, d_last = (into @ w[...].T.astype(d_z.dtype) * found["within"][:, None] for w in (cell.w_g, cell.w_h))
     adjoints = d_s * found["within"][:, None], d_a, d_last  # y_T is the answer; what is handed on is not used again
 
+    biased = blocks if spec.biased == "input gates" else d_w.shape[1]
+    d_w = d_w.at[-1, biased:].set(0)
     d_x, d_g, d_h, d_b = jnp.split(d_w, [len(cell.w_x), len(cell.w_x) + 2 * blocks, len(d_w) - 1])
     new: Any = jax.tree.map(lambda leaf: leaf, model)
     new.cells[0].w_x[...], new.cells[0].w_g[...], new.cells[0].w_h[...], new.cells[0].b[...] = d_x, d_g, d_h, d_b[0]
     new.readout.kernel[...] = found["last"][2 * blocks :, None] * d_out
-    new.readout.bias[...] = d_out
+    if model.readout.bias is not None:
+        new.readout.bias[...] = d_out
     return Traced(new, outputs[None, None], adjoints)
 
 

@@ -38,7 +38,10 @@ def draw(spec, seed=0):
 
 
 @pytest.mark.parametrize("output", ["linear", "logistic"])
-@pytest.mark.parametrize("blocks", [{}, {"cells_per_block": 1, "input_biases": ()}, {"g_range": 1.0, "h_range": 2.0}])
+@pytest.mark.parametrize(
+    "blocks",
+    [{}, {"cells_per_block": 1, "input_biases": ()}, {"g_range": 1.0, "h_range": 2.0}, {"biased": "input gates"}],
+)
 def test_an_update_is_plain_sgd_on_the_engines_truncated_gradient(output, blocks):
     """Forward traces and the walk back agree to 1e-10 in float64."""
     spec = chz.replace(double(output, **blocks), train=chz.replace(TRAIN, learning_rate=0.7))
@@ -161,3 +164,14 @@ def test_weights_are_drawn_from_the_papers_range():
     weights = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(initial_state(spec, 0).model)])
     assert len(weights) == 93 and sorted(weights)[:2] == [-6, -3]
     assert 0.08 < np.abs(sorted(weights)[2:]).max() <= 0.1
+
+
+def test_units_without_a_bias_are_never_biased():
+    """Only two of the entries of b move, and the output has none: 93 - 7 weights are left."""
+    spec = chz.replace(SPEC, cell=chz.replace(CELL, biased="input gates"))
+    states = states_of(spec, [0, 1])
+    after, _ = run(spec, states, 1, layout(2, 1))
+    moved = np.asarray(after.model.cells[0].b[...]) != np.asarray(states.model.cells[0].b[...])
+    assert moved[:, :2].all() and not moved[:, 2:].any() and after.model.readout.bias is None
+    z = initial_state(spec, 0).model.cells[0].projection()[2]
+    assert (np.asarray(z)[2:] == 0).all() and (np.asarray(z)[:2] == [-1, -2]).all()

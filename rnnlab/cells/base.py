@@ -23,8 +23,8 @@ class CellSpec:
     dtype: DType = chz.field(default="float32", doc="computation dtype; sums over time stay at least float32")
     param_dtype: DType = chz.field(default="float32", doc="dtype in which parameters are kept and updated")
 
-    def readout_inits(self) -> dict[str, Any]:
-        """How a readout beside this cell is initialised, as `nnx.Linear` names it; left out, as Flax does."""
+    def readout_options(self) -> dict[str, Any]:
+        """What a readout beside this cell is made with, as `nnx.Linear` names it; left out, as Flax does."""
         return {}
 
     def build(self, in_features: int, *, rngs: nnx.Rngs) -> nnx.RNNCellBase:

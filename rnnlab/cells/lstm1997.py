@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, Literal
 
 import chz
@@ -29,14 +28,15 @@ class LSTM1997(CellSpec):
     N blocks with H cells in all make Z = 2N + H units (`features` is H). A unit has D + Z weights and a bias, each of
     K outputs H weights and a bias: (D + Z + 1) Z + (H + 1) K, which is 93 for D = 2, N = 2, H = 4, K = 1 (experiments
     4 and 5), 156 (6a) and 308 (6b). Experiment 3 leaves out the outputs' biases (102), experiment 1 these and the
-    cell inputs' (264, 276), experiment 2c all of them (364 and on).
+    cell inputs' (264, 276), experiment 2c all of them (364 and on). With biased="input gates" the other biases are no
+    weights: they are 0 and stay so, N + (D + Z) Z + H K are left (86).
     """
 
     cells_per_block: int = field(2, "memory cells that share their gates; features is a multiple of it", low=1)
     input_biases: tuple[float, ...] = chz.field(default=(), doc="initial bias of each block's input gate; none: drawn")
     output_biases: tuple[float, ...] = chz.field(default=(), doc="the same for its output gate")
-    init_range: float = field(0.1, "weights are drawn from U[-init_range, init_range]", low=0)
-    bias_range: float = field(0.1, "biases that are not given are drawn from U[-bias_range, bias_range]", low=0)
+    init_range: float = field(0.1, "weights and biases are drawn from U[-init_range, init_range]", low=0)
+    biased: Literal["all units", "input gates"] = chz.field(default="all units", doc="units that have a bias")
     g_range: float = field(2.0, "what a cell may take in at one step, at most", above=0)
     h_range: float = field(1.0, "what a cell may give out, at most", above=0)
     gradient: Literal["full", "truncated"] = chz.field(
@@ -63,21 +63,21 @@ class LSTM1997(CellSpec):
         units = 2 * self.num_blocks + self.features
         sources = (in_features, self.features, 2 * self.num_blocks)
         w_x, w_h, w_g = (self._draw(rngs, (width, units)) for width in sources)
-        b = self._uniform(self.bias_range, rngs.params(), (units,), jnp.float32)
+        b = self._draw(rngs, (units,))
         for at, biases in ((0, self.input_biases), (self.num_blocks, self.output_biases)):
             b = b.at[at : at + len(biases)].set(jnp.asarray(biases, b.dtype))
         return LSTM1997Cell(self, in_features, w_x, w_h, b, w_g)
 
-    def readout_inits(self) -> dict[str, Any]:
-        ranges = {"kernel_init": self.init_range, "bias_init": self.bias_range}
-        return {name: functools.partial(self._uniform, limit) for name, limit in ranges.items()}
+    def readout_options(self) -> dict[str, Any]:
+        drawn = {"kernel_init": self._uniform, "bias_init": self._uniform}
+        return drawn | {"use_bias": self.biased == "all units"}
 
     def _draw(self, rngs, shape):
-        return self._uniform(self.init_range, rngs.params(), shape, jnp.float32)
+        return self._uniform(rngs.params(), shape, jnp.float32)
 
-    def _uniform(self, limit, key, shape, dtype, out_sharding=None):
+    def _uniform(self, key, shape, dtype, out_sharding=None):
         del out_sharding  # Flax may name one
-        return jax.random.uniform(key, shape, dtype, -limit, limit)
+        return jax.random.uniform(key, shape, dtype, -self.init_range, self.init_range)
 
 
 class LSTM1997Cell(Cell):
@@ -94,6 +94,12 @@ class LSTM1997Cell(Cell):
         self.w_g = nnx.Param(w_g.astype(jnp.dtype(spec.param_dtype)))
         self.spec = spec
         self.h_carries_gradient = spec.gradient == "full"
+
+    def projection(self):
+        w_x, w_h, b = super().projection()
+        if self.spec.biased == "input gates":
+            b = jnp.where(jnp.arange(len(b)) < self.spec.num_blocks, b, 0)
+        return w_x, w_h, b
 
     def update(self, carry: tuple[Array, Array, Array], z: Float[Array, "*B Z"]):
         s, gates, h = carry

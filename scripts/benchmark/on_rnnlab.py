@@ -123,7 +123,7 @@ def online(length: int, sequences: int) -> Job:
     where = Layout(jax.device_count(), 10 // jax.device_count(), "mapped", 1)
     train = TrainSpec(optimizer="sgd", batch_size=1, learning_rate=0.5, clip_norm=None, streak=2000, eval_size=8,
                       window=sequences, steps=10**9)  # fmt: skip
-    cell = LSTM1997(features=4, input_biases=(-3.0, -6.0), bias_range=0.0, gradient="truncated")
+    cell = LSTM1997(features=4, input_biases=(-3.0, -6.0), biased="input gates", gradient="truncated")
     task = Adding1997(length=length, varied=0.0, loss="entropy")
     spec = TrialSpec(cell=cell, task=task, train=train)
     run = compile_windows(program_of(spec), where)
