@@ -14,8 +14,9 @@ import numpy as np
 
 from rnnlab.folder import RunFolder
 from rnnlab.ledger import Ledger, all_trials
+from rnnlab.notes import load_experiment
 from rnnlab.probes.watchdog import Alarm, first_alarm
-from rnnlab.settings import ArmSpec, SettingError, from_flat, load_experiment
+from rnnlab.settings import ArmSpec, SettingError, from_flat
 from rnnlab.train import initial_state, training_loss
 from rnnlab.trial import BATCHES, stream
 from rnnlab.writers import Damaged, read_json

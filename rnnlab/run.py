@@ -25,7 +25,7 @@ _LATE = trials.use_every_core()  # before anything below makes JAX start its bac
 
 import jax  # noqa: E402
 
-from rnnlab import engines, hosts, report, settings, sweep_report  # noqa: E402
+from rnnlab import engines, hosts, notes, report, settings, sweep_report  # noqa: E402
 from rnnlab.background import Interrupted, start, stop_on_signals, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
 from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere  # noqa: E402
@@ -84,14 +84,14 @@ def main(argv: list[str]) -> int:
 
 
 def _main(words: list[str], console: Console) -> int:
-    files = settings.experiment_files()
+    files = notes.experiment_files()
     if FLAGS.list:
         for name, path in files.items():
-            console.print(f"{name}: {settings.question(path)}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{name}: {notes.question(path)}", markup=False, highlight=False, soft_wrap=True)
         return 0
     if FLAGS.exp is None:
         raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
-    module = settings.load_experiment(FLAGS.exp)
+    module = notes.load_experiment(FLAGS.exp)
     overrides = settings.parse_overrides(words)
     swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep else None
     arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
@@ -227,7 +227,7 @@ def _print_help(argv: list[str]) -> None:
         print(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
     name = FLAGS.exp or "long_memory"
     overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
-    print("\n" + settings.help_text(settings.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))
+    print("\n" + settings.help_text(notes.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))
 
 
 def run() -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from rnnlab import report, settings
+from rnnlab import notes, report, settings
 from rnnlab.experiment import gather, run_arms
 from rnnlab.folder import RunFolder, environment
 from rnnlab.ledger import Ledger
@@ -32,7 +32,7 @@ THEORY = ("theory", "mean field")  # how the label of a line begins that no run 
 def ran(request, tmp_path_factory):
     """(module, results) of an experiment's smallest tier, made smaller still."""
     name, (pattern, smaller) = request.param, CHOSEN[request.param]
-    module = settings.load_experiment(name)
+    module = notes.load_experiment(name)
     arms = settings.resolve(module, "smoke", TINY | smaller, pattern)
     place = tmp_path_factory.mktemp(name)
     write_json(place / "environment.json", environment())

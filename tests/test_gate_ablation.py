@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rnnlab import settings
+from rnnlab import notes, settings
 
-MODULE = settings.load_experiment("gate_ablation")
+MODULE = notes.load_experiment("gate_ablation")
 SPEED = {"no linearity": 8, "no input gate": 2, "no output gate": 1}  # times the whole LSTM's sequences
 
 

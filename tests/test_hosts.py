@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from test_run import TINY, run, start, written
 
-from rnnlab import settings
+from rnnlab import notes, settings
 from rnnlab.checkpoint import Checkpoints
 from rnnlab.hosts import _packed
 from rnnlab.train import initial_state
@@ -57,7 +57,7 @@ def parameters(place, folder):
     previous = os.getcwd()
     os.chdir(place)
     try:
-        arms = settings.resolve(settings.load_experiment("tiny"), "quick", {"seeds": "1"}, "*LSTM")
+        arms = settings.resolve(notes.load_experiment("tiny"), "quick", {"seeds": "1"}, "*LSTM")
     finally:
         os.chdir(previous)
     (spec,) = arms.values()

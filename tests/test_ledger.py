@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from test_run import TINY, environment
 
-from rnnlab import settings, writers
+from rnnlab import notes, settings, writers
 from rnnlab.experiment import gather, run_arms
 from rnnlab.folder import RunFolder
 from rnnlab.ledger import Ledger, all_trials
@@ -35,7 +35,7 @@ def module(tmp_path_factory):
     (here / "experiments").mkdir()
     (here / "experiments" / "tiny.py").write_text(TINY)
     with contextlib.chdir(here):
-        return settings.load_experiment("tiny")
+        return notes.load_experiment("tiny")
 
 
 @pytest.fixture(scope="module")

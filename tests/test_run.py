@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnlab import settings
+from rnnlab import notes, settings
 from rnnlab.writers import read_json, read_jsonl
 
 ROOT = Path(__file__).parents[1]
@@ -346,8 +346,8 @@ def config''',
 @pytest.mark.parametrize("tier", settings.TIERS)
 def test_every_experiment_resolves_at_every_tier(name, tier):
     """The battery over experiments: a question, arms that can be built, names that sort by task."""
-    module = settings.load_experiment(name)
-    assert settings.question(ROOT / "experiments" / f"{name}.py").endswith("?")
+    module = notes.load_experiment(name)
+    assert notes.question(ROOT / "experiments" / f"{name}.py").endswith("?")
     arms = settings.resolve(module, tier, {})
     assert arms and all(spec.task.length >= 1 for spec in arms.values())
     assert (ROOT / "experiments" / "README.md").read_text().count(name) >= 1
