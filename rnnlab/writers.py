@@ -154,6 +154,11 @@ def write_json(path: Path, value: Any) -> None:
     write_whole(path, _encode(value, indent=1))
 
 
+def write_line(path: Path, value: Any) -> None:
+    """`write_json`, on one line: smaller where there are many numbers."""
+    write_whole(path, _encode(value, indent=None))
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replaces `path`, making its folder: a reader, or a kill, finds the old file or the new, never a half."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,82 @@
+"""Keep the result of a run beside its experiment: `python -m rnnlab.publish runs/NAME experiments/results/NAME`.
+
+Writes NAME.json, small enough for a repository and complete enough for the experiment's own report, and NAME.md, the
+tables that the report makes from it. What a figure alone needs is left out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnlab.notes import load_experiment
+from rnnlab.settings import SettingError
+from rnnlab.tables import markdown
+from rnnlab.writers import Damaged, as_read, read_json, write_line, write_whole
+
+SPACING = 1.02  # between two steps of a curve that are kept, as a ratio
+DROPPED = ("profiles", "map")  # of a trial
+DIGITS = 5
+
+
+def small(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The results with thinned curves and rounded numbers, without profiles, maps and fits."""
+    trials = []
+    for trial in results["trials"]:
+        kept = {name: value for name, value in trial.items() if name not in DROPPED}
+        trials.append(kept | {"curve": _thin(trial["curve"]), "probes": trial["probes"][:1] + trial["probes"][1:][-1:]})
+    return _rounded({name: value for name, value in results.items() if name not in ("fits", "verdict")}) | {
+        "trials": _rounded(trials)
+    }
+
+
+def _thin(curve: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    kept: list[int] = []
+    for place, step in enumerate(curve["step"]):
+        if not kept or step >= SPACING * curve["step"][kept[-1]]:
+            kept.append(place)
+    if curve["step"] and kept[-1] != len(curve["step"]) - 1:
+        kept.append(len(curve["step"]) - 1)
+    return {name: [values[place] for place in kept] for name, values in curve.items()}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, Mapping):
+        return {name: _rounded(item) for name, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def tables(results: Mapping[str, Any]) -> str:
+    """What the experiment's report says of the results, as Markdown."""
+    verdict = load_experiment(results["experiment"]).report(results)
+    where = results["environment"]
+    ran = f"`{results['command']}`; " + ", ".join(f"{name} {where[name]}" for name in ("jax", "python", "devices"))
+    return "\n".join(
+        [f"{ran}; {where.get('processor', '')}.", "", *map(markdown, verdict.tables), verdict.sentence, ""]
+    )
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) != 3:
+        print("rnnlab: python -m rnnlab.publish FOLDER NAME, a finished run's folder and where to", file=sys.stderr)
+        return 2
+    folder, name = map(Path, argv[1:])
+    try:
+        if not (folder / "results.json").exists():
+            raise SettingError(f"{folder}: no finished run of rnnlab (it has no results.json)")
+        results = as_read(small(read_json(folder / "results.json")))
+        told = tables(results)
+        write_line(name.with_suffix(".json"), results)
+        write_whole(name.with_suffix(".md"), told.encode())
+    except (SettingError, Damaged) as error:
+        print(f"rnnlab: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
