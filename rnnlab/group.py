@@ -230,6 +230,7 @@ def _result(trial, state, records, probed, first, last):
         "reason": reason,
         "steps": step,
         "sequences": step * spec.train.batch_size,
+        "budget": spec.train.steps * spec.train.batch_size,
         "eval": final,
         "curve": {"step": [r["step"] for r in records]} | {key: [r[key] for r in records] for key in keys},
         "guessing": first.get("guessing"),
