@@ -100,11 +100,21 @@ def gather(module: ModuleType, name: str, tier: str, arms: Mapping[str, ArmSpec]
         "seconds": round(sum(r["seconds"] for r in timings), 1),
         "settings": {arm: flat(spec) for arm, spec in arms.items()},
         "needed_lag": {task: spec.needed_lag for task, spec in tasks.items() if spec.needed_lag is not None},
-        "rule": {task: f"held-out accuracy of at least {spec.solved_accuracy:g}" for task, spec in tasks.items()},
+        "rule": rules(arms),
         "chance": {arm: float(spec.task.chance) for arm, spec in arms.items()},
         "fits": {arm: _fits(ledger, arm, spec) for arm, spec in arms.items()},
         "trials": [ledger.result(trial) for trial in trials],
     }
+
+
+def rules(arms: Mapping[str, ArmSpec]) -> dict[str, str]:
+    """Each task's stop rule in words."""
+    found = {}
+    for arm, spec in arms.items():
+        held_out = f"held-out accuracy of at least {spec.task.solved_accuracy:g}"
+        streak = spec.train.streak
+        found[arm.rpartition("/")[0]] = f"{streak:,} training sequences in a row right" if streak else held_out
+    return found
 
 
 def _fits(ledger, arm, spec):

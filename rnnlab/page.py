@@ -54,8 +54,9 @@ def definitions(fraction: float) -> dict[str, str]:
         "decay": "least-squares slope of the log-norm over lags, nats per step: negative vanishes, positive explodes.",
         "half-life": "steps in which that slope halves the norm: ln 2 / -decay.",
         "horizon": f"the largest lag whose norm is above {fraction:g} of lag 0's; >= where the sequence ends first.",
-        "learned": "trials that met the task's own stop rule at a held-out evaluation, all on the same sequences "
-        "(the held-out figures are those of the last one, which ended a trial that learned); the interval is Wilson's.",
+        "learned": "trials that met the stop rule that the caption states; a rule on held-out data is looked at in "
+        "every evaluation, all on the same sequences, and the held-out figures are those of the last one, which ended "
+        "a trial that learned; the interval is Wilson's.",
         "chance": "the loss that the task's source gives for a predictor without memory of the input.",
         "solved by guessing weights": "networks of the arm's shape with all weights drawn from U[-100, 100] that meet "
         "the task's rule on 64 sequences, of all drawn (Schmidhuber & Hochreiter 1996).",

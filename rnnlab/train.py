@@ -19,7 +19,7 @@ from rnnlab.background import Interrupted, start, wait
 from rnnlab.model import SequenceModel
 from rnnlab.probes.omega import regulariser_sums
 from rnnlab.tasks.base import Batch
-from rnnlab.trial import BATCHES, DIVERGED, HELD_OUT, RUNNING, SOLVED, TrialSpec, counted, going, stream
+from rnnlab.trial import BATCHES, DIVERGED, HELD_OUT, RUNNING, TrialSpec, counted, going, learned, stream
 from rnnlab.trials import BATCH, Layout, local_batch, map_trials, replace
 
 MEASURED = {
@@ -137,12 +137,8 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
     def run(state):
         state, measured = updates(spec, state)
         held_out = evaluated(spec, state)
-        ended = state.status == SOLVED  # by its streak
-        solved = ended if train.streak else spec.task.solved(held_out) & (state.status == RUNNING)
-        state = state._replace(
-            status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
-            learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
-        )
+        if not train.streak:
+            state = learned(train, state, spec.task.solved(held_out) & (state.status == RUNNING))
         step = state.step + (state.status == DIVERGED)  # the update that was tried
         stands = {"step": step, "status": state.status, "learned": state.learned}
         return state, stands | measured | {f"eval/{name}": value for name, value in held_out.items()}

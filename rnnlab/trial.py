@@ -114,10 +114,18 @@ def going(spec: TrialSpec, status: Status, step: Status) -> Status:
 
 
 def counted(train: TrainSpec, state: Any, right: Array, sequences: int) -> Any:
-    """The state after so many more training sequences, right or not: a full streak ends the trial, if it is to end."""
+    """The state after so many more training sequences, right or not: with a full streak it has learned, and ends if it
+    is to end."""
     streak = jnp.where(right, state.streak + sequences, 0).astype(jnp.int32)
-    full = (streak >= (train.streak or 0)) & train.stop_when_solved
-    return state._replace(streak=streak, status=jnp.where(full, SOLVED, state.status).astype(jnp.int32))
+    return learned(train, state._replace(streak=streak), streak >= (train.streak or 0))
+
+
+def learned(train: TrainSpec, state: Any, solved: Array) -> Any:
+    """The state, its stop rule met or not."""
+    return state._replace(
+        status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
+        learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
+    )
 
 
 def stream(seed: int | Array, purpose: int) -> Array:
