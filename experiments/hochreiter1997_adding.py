@@ -90,7 +90,12 @@ def arms(tier):
 
 
 def probes(spec):
-    return {"test": functools.partial(examine, spec.task)}
+    return {"test": _test(spec.task)}
+
+
+@functools.cache  # arms of one task share a program
+def _test(task):
+    return functools.partial(examine, task)
 
 
 def examine(task, model, inputs, losses, answers):

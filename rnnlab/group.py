@@ -28,6 +28,7 @@ class UnderWay(NamedTuple):
     trial: Trial
     recorder: Recorder
     first: dict[str, Any]  # what was measured at its beginning
+    token: str  # of that beginning
 
 
 class Group:
@@ -65,7 +66,8 @@ class Group:
         progress.begin(name, len(pending), self.spec.train.steps)
 
     def run(self) -> None:
-        """Runs every trial to its end. Raises Interrupted when `stopping()`, after saving."""
+        """Runs every trial to its end. Raises Interrupted when `stopping()`; where that falls into a measurement, the
+        same run goes on from the last checkpoint."""
         try:
             self._run()
         finally:
@@ -104,9 +106,10 @@ class Group:
         mine = {(trial.arm, trial.seed): trial for trial in self._pending}
         for slot, known in enumerate(host["slots"]):
             trial = known and mine.get((known["arm"], known["seed"]))
-            if trial and self._ledger.claim(trial):
+            if trial and known["token"] == self._ledger.begun(trial) and self._ledger.claim(trial):
                 self._pending.remove(trial)
-                self._slots[slot] = UnderWay(trial, self._recorder(trial, state, known["sizes"]), known["first"])
+                recorder = self._recorder(trial, state, known["sizes"])
+                self._slots[slot] = UnderWay(trial, recorder, known["first"], known["token"])
         if resumed := [f"{u.trial} from update {state.step[slot]}" for slot, u in self._occupied()]:
             self._progress.say(f"  going on: {'; '.join(resumed)}")
         held = np.asarray([slot is not None for slot in self._slots])
@@ -130,10 +133,7 @@ class Group:
         while self._pending and len(taken) < len(free):
             trial = self._pending.pop(0)
             if self._ledger.claim(trial):
-                if self._ledger.finished(trial):  # by another process, meanwhile
-                    self._ledger.release(trial)
-                else:
-                    taken[free[len(taken)]] = trial
+                taken[free[len(taken)]] = trial
         if not taken:
             return {}
         draw = start(lambda: {s: jax.device_get(initial_state(t.spec, t.seed)) for s, t in taken.items()})
@@ -144,7 +144,8 @@ class Group:
             profiles = first.profiles()
             known = {"reach": first.reach(self.spec.flow.fraction), "thin": thin(profiles)}
             self._ledger.keep_flow(trial, "init", first.logs)
-            self._slots[slot] = UnderWay(trial, self._recorder(trial, states), known)
+            token = self._ledger.begin(trial)
+            self._slots[slot] = UnderWay(trial, self._recorder(trial, states), known, token)
             self._slots[slot].recorder.flow("init", 0, profiles, first.gates)
         self._probe(states, list(taken))
         if self.spec.train.steps:  # a baseline of what is learned
@@ -181,8 +182,11 @@ class Group:
         self._finish(state, self._ended(state))
 
     def _on_checkpoint(self, state: TrainState) -> None:
-        slots = [u and {"arm": u.trial.arm, "seed": u.trial.seed, "sizes": u.recorder.sizes(), "first": u.first}
-                 for u in self._slots]  # fmt: skip
+        slots = [
+            u and {"arm": u.trial.arm, "seed": u.trial.seed, "token": u.token, "first": u.first,
+                   "sizes": u.recorder.sizes()}
+            for u in self._slots
+        ]  # fmt: skip
         self._checkpoints.save(self._updates, state, {"updates": self._updates, "slots": slots})
 
     def _finish(self, state: TrainState, ended: Sequence[int]) -> None:
@@ -194,7 +198,7 @@ class Group:
         known = {slot: {r["step"] for r in self._lines(slot, "probes")} for slot in ended}
         self._probe(state, [slot for slot in ended if int(state.step[slot]) not in known[slot]])
         for slot, last in zip(ended, trained, strict=True):
-            trial, recorder, first = self._slots[slot]
+            trial, recorder, first, _ = self._slots[slot]
             step, status = int(state.step[slot]), int(state.status[slot])
             if last:
                 self._ledger.keep_flow(trial, "trained", last.logs)

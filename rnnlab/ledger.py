@@ -10,6 +10,8 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,29 +58,51 @@ class Ledger:
         return self.folder.path / "tensorboard" / slug(trial.arm) / f"seed={trial.seed}" / "events.out.tfevents.0"
 
     def claim(self, trial: Trial) -> bool:
-        """Takes the trial for this process; False where another process has it."""
+        """Takes the trial for this process; False where another process has it, or where it has ended meanwhile.
+
+        An entry that is not what was written is put aside, and the trial is to run again.
+        """
         place = self.place(trial)
         place.mkdir(parents=True, exist_ok=True)
         lock = locked(place / ".lock")
-        if lock is not None:
-            self._claims[trial.arm, trial.seed] = lock
-        return lock is not None
+        if lock is None:
+            return False
+        file = place / "result.json"
+        if file.exists():
+            try:
+                self.result(trial)
+                lock.close()
+                return False
+            except Damaged as error:
+                other = file.with_name("result.json.damaged")
+                os.replace(file, other)
+                self._warn(f"{error}: put aside as {other.name}, and the trial runs again")
+        self._claims[trial.arm, trial.seed] = lock
+        return True
+
+    def begin(self, trial: Trial) -> str:
+        """A claimed trial begins anew, whatever was there of it; a token of this beginning, for `begun`."""
+        shutil.rmtree(self.place(trial) / "state", ignore_errors=True)
+        token = uuid.uuid4().hex
+        write_whole(self.place(trial) / ".begun", token.encode())
+        return token
+
+    def begun(self, trial: Trial) -> str | None:
+        """The token of the trial's last beginning: a checkpoint of another one does not belong to its files."""
+        file = self.place(trial) / ".begun"
+        return file.read_text() if file.exists() else None
 
     def release(self, trial: Trial) -> None:
         """Lets another process have the trial."""
         self._claims.pop((trial.arm, trial.seed)).close()
 
     def finished(self, trial: Trial) -> bool:
-        """Whether the trial counts. An entry that is not what was written is put aside, and the trial runs again."""
-        file = self.place(trial) / "result.json"
-        if not file.exists():
+        """Whether the trial counts; not by an entry that is not what was written (see `claim`)."""
+        if not (self.place(trial) / "result.json").exists():
             return False
         try:
             self.result(trial)
-        except (Damaged, OSError) as error:
-            other = file.with_name("result.json.damaged")
-            os.replace(file, other)
-            self._warn(f"{error}: put aside as {other.name}, and the trial runs again")
+        except Damaged:
             return False
         return True
 

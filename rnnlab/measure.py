@@ -75,8 +75,8 @@ def guess_program(task: Task, where: Layout) -> Callable[[TrainState], Guesses]:
     """All slots' states -> what GUESSES_A_TRIAL networks with guessed weights reach on held-out sequences."""
 
     def run(state):
-        key = stream(state.seed, GUESSES)
-        return guess(state.model, task, task.held_out(key, GUESSED_ON), key, GUESSES_A_TRIAL)
+        drawn, guessed = jax.random.split(stream(state.seed, GUESSES))
+        return guess(state.model, task, task.held_out(drawn, GUESSED_ON), guessed, GUESSES_A_TRIAL)
 
     return map_trials(run, where.whole_batches())
 

@@ -18,6 +18,7 @@ from rnnlab.train import compile_windows, initial_state, kind
 from rnnlab.trials import Layout, layout, stack
 
 BYTES_A_TRIAL = 120_000  # its results, events, figures' share and last state, in a small run
+HOST = 0.3  # seconds that a trial's files and pictures take
 LINE = 4_000  # bytes that a window writes, in metrics and TensorBoard
 
 
@@ -57,8 +58,8 @@ def plan(
         rounds = math.ceil(len(here) / where.slots)
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
         own = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
-        steps = updates + (2 if spec.train.steps else 1) * cost.probe + own * cost.own_probes
-        seconds += cost.compilation + len(here) * cost.weights + rounds * steps
+        probes_a_trial = (2 if spec.train.steps else 1) * cost.probe + own * cost.own_probes
+        seconds += cost.compilation + rounds * updates + len(here) * (cost.weights + probes_a_trial + HOST)
         disk += len(here) * (BYTES_A_TRIAL + LINE * math.ceil(spec.train.steps / spec.train.window))
         disk += 2 * len(here) * spec.flow.examples * spec.task.length * 8 * 4
     return Plan(len(mine), programs, seconds, disk)

@@ -74,7 +74,7 @@ class Progress:
         """A trial has ended, so many updates early, or had ended before."""
         self._total -= undone
         arm = self._ended[trial["arm"]]
-        arm.append(trial)
+        arm.append({name: trial[name] for name in ("arm", "seed", "status", "steps", "reason")})
         if len(arm) < self._trials[trial["arm"]]:
             return
         learned = sum(t["status"] == "learned" for t in arm)

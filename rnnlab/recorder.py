@@ -126,7 +126,7 @@ class Recorder:
         step = records[-1]["step"] if records else 0
         sequences = step * self.trial.spec.train.batch_size
         self._events.scalars({"result/sequences": sequences, "result/horizon": horizon}, step)
-        if records:
+        if records and self.trial.seed == self.trial.spec.first_seed:  # a picture takes as long as a small trial
             title = f"{self.trial}: log10 gradient norm of one example's loss"
             norms = np.asarray([r["flow/log10_h"] for r in records], np.float64)
             lags = map_lags(self.trial.spec.task.length)

@@ -109,7 +109,12 @@ def _main(words: list[str], console: Console) -> int:
     if FLAGS.dry_run:
         _say_plan(arms, console, own)
         return 0
-    config = {"experiment": FLAGS.exp, "tier": FLAGS.tier, "arms": {n: settings.flat(s) for n, s in arms.items()}}
+    config = {
+        "experiment": FLAGS.exp,
+        "tier": FLAGS.tier,
+        "layout": own["inner"],
+        "arms": {n: settings.flat(s) for n, s in arms.items()},
+    }
     chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
     chosen += "-sweep" if swept else ""
     workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}{chosen}")

@@ -45,7 +45,7 @@ class TrainState(NamedTuple):
     optimiser: PyTree
     step: Array  # updates made
     status: Array  # RUNNING, SOLVED (and stopped for it) or DIVERGED
-    learned: Array  # updates made when held-out metrics first met the task's rule; -1 before
+    learned: Array  # updates made when the stop rule was first met; -1 before
     seed: Array
     numbers: dict[str, Array]  # `TrainSpec.numbers`
     streak: Array  # latest training sequences that were right in a row, counted by whole batches
@@ -75,7 +75,7 @@ def training_loss(
     task, train = spec.task, spec.train
     outputs = model(batch.inputs, answers=task.answers, taps=taps)
     loss = jnp.mean(task.losses(outputs, batch))
-    also = {"right": jnp.mean(task.right(outputs, batch))} if train.streak else {}
+    also = {"right": jnp.all(task.right(outputs, batch) == 1).astype(loss.dtype)} if train.streak else {}
     if not train.omega:
         return loss, (loss, also)
     sums = regulariser_sums(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
@@ -113,7 +113,7 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
         well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
     moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
     if train.streak:
-        moved = counted(train, moved, also.pop("right") == 1, train.batch_size)
+        moved = counted(train, moved, also.pop("right") > 1 - 0.5 / jax.device_count(), train.batch_size)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
     state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
     return state, {"loss": loss, "norm": norm, "taps": norms} | also
@@ -222,10 +222,10 @@ def fit(
       state: stacked states [slots, ...] as NumPy arrays, fresh or restored.
       on_record: gets each window's record as NumPy arrays [slots, ...] and the state after it; the next window
         is on the device by then, so that the device never waits for the host.
-      on_checkpoint: gets the state every `checkpoint_seconds` and at the end, all its records delivered.
+      on_checkpoint: gets the state every `checkpoint_seconds`, all its records delivered.
       refill: asked after each record; what it gives takes the places {slot: state} of trials that have ended.
       stopping: asked all the time; true saves the last state that is complete, without waiting for the
-        window that is being computed, and raises Interrupted.
+        window that is being computed, and raises Interrupted. One that `on_record` or `refill` raises passes as it is.
     """
     saved = time.monotonic()
     fresh: Mapping[int, TrainState] = {}
@@ -242,7 +242,7 @@ def fit(
         state = new
         on_record(record, state)
         under_way = bool(np.any(going(spec, np.asarray(state.status), np.asarray(state.step))))
-        if not under_way or time.monotonic() - saved >= spec.train.checkpoint_seconds:
+        if time.monotonic() - saved >= spec.train.checkpoint_seconds:
             on_checkpoint(jax.device_get(state))
             saved = time.monotonic()
         fresh = refill()

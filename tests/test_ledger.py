@@ -192,6 +192,33 @@ def test_a_sweep_broken_off_at_20_random_writes_ends_in_the_same_bytes(tmp_path,
     gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_checkpoint_of_an_earlier_beginning_is_not_gone_on_from(tmp_path, arms, module, wanted, monkeypatch):
+    """Broken off unsharded, begun anew as a shard and broken off earlier there, then unsharded again: the first
+    checkpoint knows of more bytes than the files hold now."""
+    place, real, left = tmp_path / "run", os.replace, [0]
+
+    def at_last(*names):
+        left[0] -= str(names[1]).endswith("result.json")
+        if not left[0]:
+            raise Killed
+        real(*names)
+
+    steps = []
+    for shard, patience in (((1, 1), 1), ((1, 2), 1)):
+        left[0] = patience
+        with monkeypatch.context() as patch:
+            patch.setattr(writers.os, "replace", at_last)
+            with pytest.raises(Killed):
+                sweep(place, arms, module, shard)
+        steps.append([int(p.name) for p in place.glob("checkpoints/1-of-1/**/*") if p.name.isdigit()])
+    first = next(place.glob("trials/*/rnn/seed=0/metrics.jsonl"))
+    first.write_bytes(first.read_bytes()[:10])  # as a process that had just begun would leave it
+    (first.parent / ".begun").write_text("another")
+    assert steps[0] and sweep(place, arms, module)[0]
+    assert table(place, arms, module) == wanted
+
+
 def test_two_shards_of_one_folder_give_the_table_of_one_run(tmp_path, arms, module, wanted):
     place = tmp_path / "run"
     assert not sweep(place, arms, module, (2, 2))[0]

@@ -104,7 +104,7 @@ def test_records_are_complete_and_the_last_window_may_be_short():
     final, records, checkpoints = run(spec, [0, 1])
     assert [r["step"].tolist() for r in records if r["ran"].any()] == [[3, 3], [6, 6], [7, 7]]
     assert final.step.tolist() == [7, 7] and final.status.tolist() == [RUNNING] * 2
-    assert_same(checkpoints[-1], final)
+    assert not checkpoints  # not yet 20 seconds
     assert records[0]["taps"][0][1].shape == (2, 6)  # trials, T
 
 
@@ -235,6 +235,19 @@ def test_a_gradient_above_the_bound_ends_a_trial():
     assert final.status.tolist() == [DIVERGED] * 2 and final.step.tolist() == [0, 0]
     assert np.isfinite(records[0]["grad/norm"]).all()
     assert run(chz.replace(SPEC, train=chz.replace(TRAIN, bound=1e6)), [0, 1])[0].status.tolist() == [RUNNING] * 2
+
+
+@pytest.mark.parametrize("batch", [40, 41])
+def test_a_streak_is_of_sequences_that_were_right_whatever_the_batch(batch):
+    """41 ones have a mean below 1 on some backends. Of the streak's 100 sequences the third batch brings the last."""
+    train = chz.replace(TRAIN, batch_size=batch, streak=100, steps=9, window=9)
+    easy = chz.replace(SPEC, task=Adding(length=6, tolerance=1e3), train=train)
+    for where in (layout(2, batch), layout(1, batch)):
+        final, _, _ = run(easy, range(where.slots), where=where)
+        assert final.step.tolist() == final.learned.tolist() == [3] * where.slots
+    on = chz.replace(easy, train=chz.replace(train, stop_when_solved=False))
+    final, _, _ = run(on, [0, 1])
+    assert final.step.tolist() == [9, 9] and final.learned.tolist() == [3, 3]
 
 
 def test_the_clip_rate_is_the_share_of_updates_that_were_clipped():

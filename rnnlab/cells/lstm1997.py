@@ -92,7 +92,7 @@ class LSTM1997Cell(Cell):
     def __init__(self, spec: LSTM1997, in_features: int, w_x: Array, w_h: Array, b: Array, w_g: Array):
         super().__init__(spec, in_features, w_x, w_h, b)
         self.w_g = nnx.Param(w_g.astype(jnp.dtype(spec.param_dtype)))
-        self.spec = spec
+        self.spec = chz.replace(spec, init_range=0.0, input_biases=(), output_biases=())  # what was drawn is drawn
         self.h_carries_gradient = spec.gradient == "full"
 
     def projection(self):
