@@ -39,7 +39,8 @@ def config(tier):
         "quick": {"seeds": 4, "train.steps": 2000, "train.window": 50},
         "paper": {"seeds": 8, "train.window": 10, "train.eval_size": 360},
     }
-    return common | tiers[tier]
+    first = {"task": Adding, "task.length": LENGTHS[tier]["Adding"][0]}  # where a sweep sets no other
+    return common | first | tiers[tier]
 
 
 def cells(length):

@@ -20,7 +20,7 @@ import jax
 
 from rnnlab.settings import SettingError
 from rnnlab.trials import describe_devices
-from rnnlab.writers import read_json, write_json
+from rnnlab.writers import Damaged, read_json, write_json
 
 if os.name == "posix":
     import fcntl
@@ -127,7 +127,10 @@ def _remember(known: Path, here: Mapping[str, str], changed: Sequence[str]) -> N
 def _check_whose(known: Path, config: Mapping[str, Any]) -> None:
     """A folder must be free or hold this very run."""
     if known.exists():
-        _check_same(known, config)
+        try:
+            _check_same(known, config)
+        except Damaged as error:
+            raise SettingError(f"{error}; name another --workdir, or remove that folder") from error
     else:
         _check_free(known.parent)
 

@@ -223,8 +223,7 @@ def _result(trial, state, records, probed, first, last):
     spec, step, status = trial.spec, int(state.step), int(state.status)
     keys = [key for key in (records[-1] if records else ()) if key.startswith("eval/")] + ["train/loss", "grad/norm"]
     final = {"loss": records[-1]["eval/loss"], "accuracy": records[-1]["eval/accuracy"]} if records else {}
-    above = f" or above {spec.train.bound:g}" if spec.train.bound is not None else ""
-    reason = f"loss or gradient not finite{above} at update {step + 1}" if status == DIVERGED else None
+    reason = f"{_what_diverged(spec, records[-1])} at update {step + 1}" if status == DIVERGED else None
     reached = last.reach(spec.flow.fraction) if last else first["reach"]
     return {
         "arm": trial.arm,
@@ -243,6 +242,17 @@ def _result(trial, state, records, probed, first, last):
         "probes": [{"step": r["step"]} | r["found"] for r in probed],
         "profiles": {"init": first["thin"], "trained": thin(last.profiles()) if last else first["thin"]},
     }
+
+
+def _what_diverged(spec, record) -> str:
+    """What the last update's loss, gradient or step was, as far as its window's record tells."""
+    if not np.isfinite(record["train/loss"]):
+        return "loss not finite"
+    if not np.isfinite(record["grad/norm_max"]):
+        return "gradient not finite"
+    if spec.train.bound is not None:
+        return f"loss or gradient above {spec.train.bound:g}"
+    return f"a step not finite (learning rate {spec.train.learning_rate:g})"
 
 
 def _map(records, length):

@@ -27,8 +27,9 @@ class Progress:
         self._ended: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in trials}
         self._bars: Bars | None = None
         self._task = None
-        self._began = self._last = 0.0
-        self._total = self._done = 0
+        self._began: float | None = None
+        self._last = 0.0
+        self._total = self._done = self._first = 0
 
     def say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False, soft_wrap=True)
@@ -39,8 +40,8 @@ class Progress:
     def begin(self, name: str, trials: int, steps: int) -> None:
         """A group starts: so many trials of at most so many updates."""
         self.stop()
-        self._total, self._done = trials * steps, 0
-        self._began = self._last = time.monotonic()
+        self._total, self._done, self._began = trials * steps, 0, None
+        self._last = time.monotonic()
         if self._console.is_terminal:
             self._bars = Bars(
                 TextColumn("{task.description}"),
@@ -54,14 +55,17 @@ class Progress:
             self._bars.start()
             self._task = self._bars.add_task(escape(name), total=self._total, speed="compiling")
         else:
-            work = f"of at most {steps} updates" if steps else "to measure"
+            work = f"of at most {steps} updates each" if steps else "to measure"
             self.say(f"{name}: {trials} trials {work}")
 
     def window(self, updates: int, losses: Sequence[float]) -> None:
         """A window is done: so many updates of all trials, the held-out losses of those that made them."""
         self._done += updates
         now = time.monotonic()
-        speed = self._done / max(now - self._began, 1e-9)
+        if self._began is None:  # what came before was compiling
+            self._began, self._first = now, self._done
+            return
+        speed = (self._done - self._first) / max(now - self._began, 1e-9)
         shown = f"{speed:.0f} updates/s, held-out loss {np.mean(losses) if losses else np.nan:.3g}"
         if self._bars:
             self._bars.update(self._task, completed=self._done, total=self._total, speed=shown)

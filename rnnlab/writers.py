@@ -178,7 +178,7 @@ def read_json(path: Path) -> Any:
     try:
         return _decode(json.loads(path.read_bytes()))
     except ValueError as error:
-        raise Damaged(f"{path}: damaged ({error}); remove it, or name another --workdir") from error
+        raise Damaged(f"{path}: damaged ({error})") from error
 
 
 def as_read(value: Any) -> Any:
