@@ -13,7 +13,7 @@ from rnnlab.reach import reach_table
 from rnnlab.report import Verdict
 from rnnlab.settings import varied
 from rnnlab.style import COLOURS
-from rnnlab.survival import median_time, sequences_to_solve
+from rnnlab.survival import median_time, sequences_to_solve, trained
 from rnnlab.sweep import TRIALS
 from rnnlab.sweep_tables import paired_table, sweep_table
 
@@ -28,7 +28,7 @@ def report(results: Mapping[str, Any]) -> Verdict:
     tasks = figures.by_task(results)
     few = max(map(len, tasks.values())) <= len(COLOURS)
     drawn = {"flow": figures.flow_figure(results), "reach": figures.reach_figure(results)} if few else {}
-    if not any(trial["steps"] for trial in results["trials"]):
+    if not any(map(trained, results["trials"])):
         return Verdict("Measured, not trained.", [reach_table(results)], drawn)
     if few:
         drawn |= {"learning": figures.learning_figure(results), "solving": sweep_figures.survival_figure(results)}
@@ -63,7 +63,7 @@ def importances(results: Mapping[str, Any]) -> Importance | None:
     A trial whose loss is no number counts with the loss of chance.
     """
     paths = [path for path in varied(results["settings"]) if path not in TRIALS]
-    trials = [trial for trial in results["trials"] if trial["steps"]]
+    trials = [trial for trial in results["trials"] if trained(trial)]
     if len(trials) < FEW or len(paths) < 2 or "task" in paths:
         return None
     losses = [trial["eval"].get("loss", math.nan) for trial in trials]

@@ -71,6 +71,15 @@ def test_of_many_arms_the_soonest_is_named_and_the_setting_that_decides_the_loss
     assert first.axes == ("train.learning_rate",) and first.share > 0.9
 
 
+def test_what_diverged_at_once_was_trained():
+    found = results("cell=LSTM,GRU seed=0:2")
+    for trial in found["trials"]:
+        trial |= {"steps": 0, "sequences": 0, "status": "diverged", "eval": {}, "budget": 3200}
+        trial |= {"curve": {"step": [], "eval/loss": []}}
+        trial["reach"].pop("trained")
+    assert sweep_report.report(found).sentence == "Adding 50: learned by LSTM 0/2, GRU 0/2."
+
+
 def test_importances_are_of_one_task_and_two_settings_at_least():
     assert sweep_report.importances(results("cell.forget_bias=0:30 seed=0:1")) is None  # one axis
     assert sweep_report.importances(results("cell=LSTM,GRU cell.features=4,8 seed=0:3")) is None  # twelve trials
