@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import scipy.stats
+
+from rnnlab.fanova import Scale
 from rnnlab.settings import SettingError, nearest, varied
+from rnnlab.sweep import TRIALS
+
+LEVELS = 8  # values, up to which an axis is a grid's
+DECADE = 10  # an axis of positive numbers that spans more is logarithmic
+SAME = 0.99  # rank correlation, from which two axes of draws are one
 
 LABELS = {
     "cell": "cell",
@@ -42,11 +51,56 @@ def axis(results: Mapping[str, Any], path: str) -> dict[str, Any]:
 def design(results: Mapping[str, Any], trials: Sequence[Any], paths: Sequence[str] = ()) -> dict[str, list[Any]]:
     """{path: its value in each trial}, for `rnnlab.fanova.importance`; `paths` left out: all that differ between arms.
 
-    `trials` are those of the results, or some of them: an importance is of trials with a finite outcome. Give
-    `paths` where arms set several at once, as steps with a length: no design can tell those apart.
+    `trials` are those of the results, or some of them: an importance is of trials with a finite outcome. Arms
+    that set several at once, as steps with a length, make axes that no design can tell apart: see `apart`.
     """
     values = {path: axis(results, path) for path in paths or varied(results["settings"])}
     return {path: [of_arm[trial["arm"]] for trial in trials] for path, of_arm in values.items()}
+
+
+def scales(design: Mapping[str, Sequence[Any]]) -> dict[str, Scale]:
+    """How `rnnlab.fanova.importance` is to average over each axis of numbers; "linear" where nothing is said.
+
+    Few values that come again are a grid's, and count alike; of the others those that span a decade are logarithmic.
+    """
+    found: dict[str, Scale] = {}
+    for path, values in design.items():
+        if any(isinstance(value, str) for value in values):
+            continue
+        if len(set(values)) <= min(LEVELS, len(values) - 1):
+            found[path] = "levels"
+        elif min(values) > 0 and max(values) > DECADE * min(values):
+            found[path] = "log"
+    return found
+
+
+def apart(design: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[str, str]]:
+    """The axes that can be told apart, and each other one with the axis that it varies with, as zipped settings do.
+
+    Few values of one that leave the other no choice make it the one's, and so do draws of equal order. Of two such
+    axes the one of more values is kept, of equals the first.
+    """
+    paths = sorted(design, key=lambda path: -len(set(design[path])))  # stable: of equals the first
+    with_: dict[str, str] = {}
+    for place, path in enumerate(paths):
+        ahead = (name for name in paths[:place] if name not in with_ and _decides(design[name], design[path]))
+        if (name := next(ahead, None)) is not None:
+            with_[path] = name
+    return {path: values for path, values in design.items() if path not in with_}, with_
+
+
+def _decides(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    if len(set(a)) <= LEVELS or any(isinstance(value, str) for value in a):
+        return len(set(zip(a, b, strict=True))) == len(set(a))
+    if any(isinstance(value, str) for value in b) or len(set(b)) < 2:
+        return False
+    return bool(abs(scipy.stats.spearmanr(np.asarray(a), np.asarray(b)).statistic) > SAME)
+
+
+def mixed(results: Mapping[str, Any], trials: Sequence[Any], shown: Sequence[str]) -> list[str]:
+    """The settings besides those shown by which trials that stand together differ: their mean is of no one setting."""
+    settings = {arm: results["settings"][arm] for arm in dict.fromkeys(trial["arm"] for trial in trials)}
+    return [path for path in varied(settings) if path not in (*shown, *TRIALS)]
 
 
 def grouped(results: Mapping[str, Any], *paths: str) -> dict[tuple[Any, ...], list[Any]]:

@@ -16,6 +16,7 @@ from absl import app, flags
 
 from rnnlab.paired import differences, success_difference
 from rnnlab.settings import SettingError
+from rnnlab.sweep_tables import STOPPED, stopped_early
 from rnnlab.tables import Table, csv, format_interval, format_number, latex, markdown, terminal
 from rnnlab.writers import Damaged, read_json, write_whole
 
@@ -27,9 +28,9 @@ QUANTITIES: Mapping[str, Callable[[Trial], float]] = {  # nan where a trial has 
     "sequences until learned, where both did": lambda t: _to_learn(t),
     "held-out loss": lambda t: t["eval"].get("loss", math.nan),
     "held-out accuracy": lambda t: t["eval"].get("accuracy", math.nan),
-    "decay of dL/dh at init (nats/step)": lambda t: t["reach"]["init"]["h"]["decay_rate"],
-    "horizon at init (steps)": lambda t: t["reach"]["init"]["h"]["horizon"],
-    "horizon after training (steps)": lambda t: t["reach"]["trained"]["h"]["horizon"] if t["steps"] else math.nan,
+    "decay of dL/dh at init (nats/step)": lambda t: _reached(t, "init", "decay_rate"),
+    "horizon at init (steps)": lambda t: _reached(t, "init", "horizon"),
+    "horizon after training (steps)": lambda t: _reached(t, "trained", "horizon") if t["steps"] else math.nan,
 }
 
 
@@ -96,8 +97,7 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
     if all(_same(x, y) for x, y in both):
         return f"{_opened(said)}. Every pair has the same curves, to the bit."
     learned = [sum(_learned(pair[side]) for pair in both) for side in (0, 1)]
-    p = success_difference(*([_learned(pair[side]) for pair in both] for side in (1, 0))).p
-    said.append(f"learned by {learned[0]} and {learned[1]} of them (McNemar's exact p {format_number(p, 2)})")
+    said.append(f"learned by {learned[0]} and {learned[1]} of them")
     return f"{_opened(said)}."
 
 
@@ -131,10 +131,11 @@ def _different(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, st
 
 
 def _outcomes(a: Run, b: Run, pairs: Mapping[str, Sequence[tuple[Trial, Trial]]]) -> Table:
-    """A row an arm, and one of all arms together."""
-    rows = dict(pairs)
+    """A row an arm, and one that counts all arms together: trials of one seed share batches, so they are not tested."""
+    rows = [[arm, *_row(both)] for arm, both in pairs.items()]
     if len(pairs) > 1:
-        rows["all arms"] = [pair for both in pairs.values() for pair in both]
+        every = [pair for both in pairs.values() for pair in both]
+        rows.append(["all arms", *_counts(every), *[""] * (1 + len(QUANTITIES))])
     columns = ["arm", "pairs", f"learned in {a.name}", f"in {b.name}", "difference", *QUANTITIES]
     caption = (
         f"Outcomes of {b.name} less those of {a.name}, over pairs of trials with the same arm and seed: medians with "
@@ -142,15 +143,22 @@ def _outcomes(a: Run, b: Run, pairs: Mapping[str, Sequence[tuple[Trial, Trial]]]
         "with Bonett and Price's interval, p of McNemar's exact test. No p is adjusted for the number of tests. A "
         "trial that diverged has not learned, and has no other outcome."
     )
-    return Table(caption, columns, [[arm, *_row(both)] for arm, both in rows.items()])
+    if stopped_early(trial for both in pairs.values() for pair in both for trial in pair):
+        caption += STOPPED
+    if len(pairs) > 1:
+        caption += " Trials of all arms together are counted and not tested: those of one seed share their batches."
+    return Table(caption, columns, rows)
+
+
+def _counts(pairs: Sequence[tuple[Trial, Trial]]) -> list[str]:
+    return [str(len(pairs)), *(f"{sum(_learned(pair[side]) for pair in pairs)}/{len(pairs)}" for side in (0, 1))]
 
 
 def _row(pairs: Sequence[tuple[Trial, Trial]]) -> list[str]:
     before, after = ([_learned(pair[side]) for pair in pairs] for side in (0, 1))
     found = success_difference(after, before)
     said = f"{format_interval(found.difference, 2)}, p {format_number(found.p, 2)}" if before != after else "equal"
-    counts = [f"{sum(learned)}/{len(pairs)}" for learned in (before, after)]
-    return [str(len(pairs)), *counts, said, *(_difference(pairs, of) for of in QUANTITIES.values())]
+    return [*_counts(pairs), said, *(_difference(pairs, of) for of in QUANTITIES.values())]
 
 
 def _difference(pairs: Sequence[tuple[Trial, Trial]], quantity: Callable[[Trial], float]) -> str:
@@ -172,6 +180,11 @@ def _learned(trial: Trial) -> bool:
 
 def _diverged(trial: Trial) -> bool:
     return trial["status"] == "diverged"
+
+
+def _reached(trial: Trial, when: str, quantity: str) -> float:
+    """nan where the carry has no h, or its reach was not measured."""
+    return float(trial.get("reach", {}).get(when, {}).get("h", {}).get(quantity, math.nan))
 
 
 def _to_learn(trial: Trial) -> float:

@@ -61,7 +61,8 @@ def importance(
       outcome: one finite number a trial. A loss is better given as its logarithm, or the worst trials are all there is.
       scales: "log" for an axis that is uniform in the logarithm (a learning rate), "levels" for numbers of a grid,
         which count alike whatever lies between them. Left out: "linear".
-      trees: of the forest; their spread is the uncertainty.
+      trees: of the forest. `Effect.spread` is how far single trees, each fitted to its own resample of the trials,
+        differ: it is no interval of the share, which is their mean.
       seed: of the forest.
 
     Returns:
@@ -83,6 +84,19 @@ def importance(
         effects.append(Effect(tuple(list(axes)[i] for i in which), float(of_trees.mean()), float(of_trees.std())))
     effects.sort(key=lambda effect: -effect.share)
     return Importance(effects, float(getattr(forest, "oob_score_", math.nan)))
+
+
+def logs(losses: Sequence[float | int]) -> list[float]:
+    """Natural logarithms; a loss of exactly 0 counts as the least that is above 0, so that the best stay the best.
+
+    Raises:
+      ValueError: a loss that is negative or not finite.
+    """
+    x = np.asarray(losses, np.float64)
+    wrong = x[~(np.isfinite(x) & (x >= 0))]
+    if len(wrong):
+        raise ValueError(f"losses hold {wrong[0]}: each must be finite, and >= 0, to have a logarithm")
+    return np.log(np.maximum(x, min(x[x > 0], default=1.0))).tolist()
 
 
 def _check(design, ys, scales) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnlab import stats
 from rnnlab.figures import settled
+from rnnlab.survival import trained
 from rnnlab.tables import Table, format_interval, format_number
 
 
@@ -24,7 +25,7 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         "decay along the cell path at init (nats/step)": lambda ts, arm: _rate(ts, "c cell path"),
         "half-life of dL/dh at init (steps)": lambda ts, arm: _half_life(ts),
         "horizon at init (steps)": lambda ts, arm: _horizon(ts, "init"),
-        "horizon after training (steps)": lambda ts, arm: _horizon([t for t in ts if t["steps"]], "trained"),
+        "horizon after training (steps)": lambda ts, arm: _horizon(ts, "trained"),
         "held-out loss": lambda ts, arm: _final(ts, "loss"),
         "held-out accuracy": lambda ts, arm: _final(ts, "accuracy"),
         "chance loss": lambda ts, arm: format_number(float(results["chance"][arm])),
@@ -43,6 +44,7 @@ def reach_table(results: Mapping[str, Any]) -> Table:
         caption += " Learned: " + "; ".join(f"{rule} ({', '.join(tasks)})" for rule, tasks in rules.items()) + "."
     if any(len(trials) > 1 for trials in arms.values()):
         caption += " In brackets: 95 % intervals over trials, for a median of up to 5 trials their range."
+    caption += guesses_said(results["trials"])
     return Table(caption, ["arm", *columns], rows)
 
 
@@ -53,7 +55,7 @@ def _trials(trials: Sequence[Any]) -> str:
 
 
 def _learned(trials: Sequence[Any]) -> str:
-    if not any(trial["steps"] for trial in trials):
+    if not any(map(trained, trials)):
         return "not trained"
     learned = sum(trial["status"] == "learned" for trial in trials)
     rate = stats.proportion(learned, len(trials))
@@ -88,11 +90,22 @@ def _final(trials: Sequence[Any], name: str) -> str:
 
 
 def guessing(trials: Sequence[Any]) -> str:
-    """Random weight guessing: networks that solve the task, of all that were drawn."""
+    """Random weight guessing: networks that solve the task, of all that were drawn, with Wilson's interval."""
     found = [trial["guessing"] for trial in trials if trial["guessing"]]
-    if not found:
+    solved, drawn = (sum(g[name] for g in found) for name in ("solved", "guesses"))
+    if not drawn:
         return "n/a"
-    return f"{sum(g['solved'] for g in found)}/{sum(g['guesses'] for g in found)}"
+    rate = stats.proportion(solved, drawn)
+    return f"{solved}/{drawn} [{format_number(rate.low, 2)}, {format_number(rate.high, 2)}]"
+
+
+def guesses_said(trials: Sequence[Any]) -> str:
+    """A caption's sentence on how many networks were drawn beside each trial; empty where none was."""
+    counts = sorted({trial["guessing"]["guesses"] for trial in trials if trial.get("guessing")})
+    if not counts:
+        return ""
+    of_each = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f" Solved by guessing weights: of {of_each} networks drawn beside each trial, Wilson's 95 % intervals."
 
 
 def trials_table(results: Mapping[str, Any]) -> Table:

@@ -31,11 +31,12 @@ def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[st
     figures = {name: figure for name, figure in verdict.figures.items() if figure is not None}
     pngs = {name: save(figure, folder / "figures", name) for name, figure in figures.items()}
     forms: dict[str, Callable[[Table], str]] = {"md": markdown, "tex": latex, "csv": csv}
-    for number, table in enumerate(verdict.tables, start=1):
+    tables = [table for table in verdict.tables if table.rows]  # a choice of arms may leave one nothing to say
+    for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
         for ending, form in forms.items():
             write_whole(folder / f"{name}.{ending}", form(table).encode())
     write_whole(folder / "trials.csv", csv(trials_table(results)).encode())
     pictures = {name: (png, figures[name].get_label()) for name, png in pngs.items()}
-    write_whole(folder / "report.html", html_page(results, verdict.sentence, verdict.tables, pictures).encode())
+    write_whole(folder / "report.html", html_page(results, verdict.sentence, tables, pictures).encode())
     return pngs

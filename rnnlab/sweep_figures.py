@@ -16,13 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnlab import stats
-from rnnlab.axes import axis, grouped, label, ordered
+from rnnlab.axes import axis, grouped, label, mixed, ordered
 from rnnlab.bootstrap import Scores, performance_profile
 from rnnlab.fanova import Importance
 from rnnlab.figures import by_task
 from rnnlab.style import COLOURS, GREY, NARROW, legend, marks, panels, styled
 from rnnlab.survival import sequences_to_solve, survival_curve
-from rnnlab.tables import format_number
+from rnnlab.tables import format_number, listed
 
 CENSORED = {"ls": "", "marker": "|", "ms": 7, "mew": 1.2}
 DODGE = 0.02  # of the axis: bars of arms at one value stand beside each other
@@ -32,7 +32,8 @@ DODGE = 0.02  # of the axis: bars of arms at one value stand beside each other
 def success_figure(results: Mapping[str, Any], across: str = "task.length", by: str = "cell") -> Figure:
     """The share of trials that learned against one setting, a line for each value of another; bars are Wilson's.
 
-    Trials of arms that agree in both settings are pooled. Numbers that span more than a decade lie on a log axis.
+    Trials of arms that agree in both settings are pooled; a point of arms that differ in others has no bar, for its
+    trials are not of one rate. Numbers that span more than a decade lie on a log axis.
 
     Raises:
       SettingError: no arm has such a setting.
@@ -43,7 +44,11 @@ def success_figure(results: Mapping[str, Any], across: str = "task.length", by: 
     place = _places(panel, [x for _, x in found])
     joined = {} if all(isinstance(x, int | float) for _, x in found) else {"ls": ""}  # no line runs between categories
     for number, name in enumerate(looks):
-        rates = {x: _learned(trials) for (value, x), trials in found.items() if _named(by, value) == name}
+        points = {x: trials for (value, x), trials in found.items() if _named(by, value) == name}
+        rates = {x: _learned(trials) for x, trials in points.items()}
+        for x, trials in points.items():
+            if mixed(results, trials, (across, by)):
+                rates[x] = rates[x]._replace(low=math.nan, high=math.nan)
         at = place(list(rates), (number - (len(looks) - 1) / 2) * DODGE)
         share, low, high, _ = np.array(list(rates.values())).T
         style = looks[name] | joined
@@ -53,7 +58,8 @@ def success_figure(results: Mapping[str, Any], across: str = "task.length", by: 
     legend(figure, arms, [])
     figure.set_label(
         f"Share of trials that met the task's stop rule, by {label(across)} and {label(by)}; {_counts(found)}. "
-        "Bars: Wilson's 95 % intervals. Points of one place are drawn side by side."
+        "Bars: Wilson's 95 % intervals, of points of one setting. Points of one place are drawn side by side."
+        + _pooled(results, found, (across, by))
     )
     return figure
 
@@ -119,7 +125,8 @@ def importance_figure(found: Importance, outcome: str, top: int = 10) -> Figure:
     rest = max(1 - sum(effect.share for effect in found.effects), 0)
     caption = (
         f"Shares of the variance of {outcome} over the sweep (functional ANOVA, Hutter et al. 2014): means over the "
-        f"trees of a forest, bars their standard deviation; {rest:.0%} is left to interactions of three and more."
+        "trees of a forest; bars, the standard deviation of single trees, are no interval; "
+        f"{rest:.0%} is left to interactions of three and more."
     )
     if math.isfinite(found.explained):
         caption += f" The forest explains {found.explained:.0%} of the variance of trials that it has not seen."
@@ -163,7 +170,8 @@ def heat_figure(
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
     figure.colorbar(mesh, ax=panel)
-    figure.set_label(f"{name[:1].upper()}{name[1:]} by {label(across)} and {label(up)}; grey: not known.")
+    figure.set_label(f"{name[:1].upper()}{name[1:]} by {label(across)} and {label(up)}; grey: not known."
+                     + _pooled(results, grouped(results, up, across), (across, up)))  # fmt: skip
     return figure
 
 
@@ -229,6 +237,15 @@ def _named(path: str, value: Any) -> str:
 def _counts(found: Mapping[Any, Sequence[Any]]) -> str:
     counts = sorted({len(trials) for trials in found.values()})
     return f"{counts[0]} trials a point" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} trials a point"
+
+
+def _pooled(results: Mapping[str, Any], found: Mapping[Any, Sequence[Any]], shown: Sequence[str]) -> str:
+    """A caption's sentence on the settings over which trials of one place are pooled; empty where there is none."""
+    paths = dict.fromkeys(path for trials in found.values() for path in mixed(results, trials, shown))
+    if not paths:
+        return ""
+    names = listed([label(path).partition(" (")[0] for path in paths])
+    return f" Trials of several settings are pooled where arms differ in {names} too: such a share is of no one arm."
 
 
 def _text(value: Any) -> str:

@@ -5,19 +5,30 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
 
 from rnnlab import axes, figures, stats, sweep_figures
-from rnnlab.fanova import FEW, Importance, importance
+from rnnlab.bootstrap import interquartile_mean
+from rnnlab.fanova import FEW, Importance, importance, logs
 from rnnlab.reach import reach_table
 from rnnlab.report import Verdict
 from rnnlab.settings import varied
 from rnnlab.style import COLOURS
-from rnnlab.survival import median_time, sequences_to_solve
+from rnnlab.survival import median_time, sequences_to_solve, trained
 from rnnlab.sweep import TRIALS
-from rnnlab.sweep_tables import paired_table, sweep_table
+from rnnlab.sweep_tables import paired_table, stopped_early, sweep_table
+from rnnlab.tables import Table, format_interval, listed
 
-DECADE = 10  # an axis of positive numbers that spans more is logarithmic
+
+class Shares(NamedTuple):
+    """What settings make of the variance of an outcome."""
+
+    outcome: str
+    found: Importance
+    tied: dict[str, str]  # settings that were left out, each with the one it varies with
 
 
 def report(results: Mapping[str, Any]) -> Verdict:
@@ -28,7 +39,7 @@ def report(results: Mapping[str, Any]) -> Verdict:
     tasks = figures.by_task(results)
     few = max(map(len, tasks.values())) <= len(COLOURS)
     drawn = {"flow": figures.flow_figure(results), "reach": figures.reach_figure(results)} if few else {}
-    if not any(trial["steps"] for trial in results["trials"]):
+    if not any(map(trained, results["trials"])):
         return Verdict("Measured, not trained.", [reach_table(results)], drawn)
     if few:
         drawn |= {"learning": figures.learning_figure(results), "solving": sweep_figures.survival_figure(results)}
@@ -36,12 +47,48 @@ def report(results: Mapping[str, Any]) -> Verdict:
         drawn["success"] = sweep_figures.success_figure(results)
     if grid := _grid(results):
         drawn["success_map"] = sweep_figures.heat_figure(results, *grid, _share, "share of trials that learned")
-    if found := importances(results):
-        drawn["importance"] = sweep_figures.importance_figure(found, "log held-out loss")
+    if shares := importances(results):
+        drawn["importance"] = _drawn(shares)
+    scores = _accuracies(tasks) if few and len(tasks) > 1 else {}
+    if scores:
+        drawn["profile"] = sweep_figures.profile_figure(scores, "held-out accuracy", np.linspace(0, 1, 201))
     sentence = " ".join(f"{task}: {_learned(cells)}." for task, cells in tasks.items())
-    firsts = [next(iter(cells.values()))[0]["arm"] for cells in tasks.values() if len(cells) > 1]
-    pairs = [paired_table(results, arm) for arm in firsts]
-    return Verdict(sentence, [sweep_table(results), *pairs, reach_table(results)], drawn)
+    pairs = [paired_table(results, next(iter(cells.values()))[0]["arm"]) for cells in tasks.values() if _paired(cells)]
+    means = [_means(scores)] if scores else []
+    return Verdict(sentence, [sweep_table(results), *pairs, *means, reach_table(results)], drawn)
+
+
+def _paired(cells: Mapping[str, Sequence[Any]]) -> bool:
+    """Few arms with several seeds: the first of many draws is nobody's baseline, and one seed is no pair to test."""
+    return 1 < len(cells) <= len(COLOURS) and max(map(len, cells.values())) > 1
+
+
+def _accuracies(tasks: Mapping[str, Mapping[str, Sequence[Any]]]) -> dict[str, list[list[float]]]:
+    """Held-out accuracies by cell, of each task; of a diverged trial 0. Empty where a task lacks a cell or score."""
+    names = list(dict.fromkeys(name for cells in tasks.values() for name in cells))
+    if any(name not in cells for cells in tasks.values() for name in names):
+        return {}
+    every = [trial for cells in tasks.values() for trials in cells.values() for trial in trials]
+    if any(trial["status"] != "diverged" and "accuracy" not in trial["eval"] for trial in every):
+        return {}
+    return {name: [[_accuracy(trial) for trial in cells[name]] for cells in tasks.values()] for name in names}
+
+
+def _accuracy(trial: Any) -> float:
+    value = 0.0 if trial["status"] == "diverged" else float(trial["eval"]["accuracy"])
+    return value if math.isfinite(value) else 0.0
+
+
+def _means(scores: Mapping[str, Sequence[Sequence[float]]]) -> Table:
+    rows = [
+        [name, str(len(groups)), str(sum(map(len, groups))), format_interval(interquartile_mean(groups))]
+        for name, groups in scores.items()
+    ]
+    caption = (
+        "Held-out accuracy over tasks: the mean of the middle half of all trials (Agarwal et al. 2021), in brackets "
+        "the 95 % interval of a bootstrap within tasks, which are the ones chosen. A diverged trial counts as 0."
+    )
+    return Table(caption, ["cell", "tasks", "trials", "interquartile mean of accuracy"], rows)
 
 
 def _grid(results: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -57,32 +104,43 @@ def _share(trials: Sequence[Any]) -> float:
     return stats.proportion(sum(t["status"] == "learned" for t in trials), len(trials)).estimate
 
 
-def importances(results: Mapping[str, Any]) -> Importance | None:
-    """Shares of the variance of the log held-out loss; None for few trials, one axis, or tasks that do not compare.
+def importances(results: Mapping[str, Any]) -> Shares | None:
+    """Shares of the variance of an outcome; None for few trials, one axis, or tasks that do not compare.
 
-    A trial whose loss is no number counts with the loss of chance.
+    Of settings that vary together one takes part.
     """
     paths = [path for path in varied(results["settings"]) if path not in TRIALS]
-    trials = [trial for trial in results["trials"] if trial["steps"]]
+    trials = [trial for trial in results["trials"] if trained(trial)]
     if len(trials) < FEW or len(paths) < 2 or "task" in paths:
         return None
-    losses = [trial["eval"].get("loss", math.nan) for trial in trials]
-    losses = [
-        math.log(loss if math.isfinite(loss) and loss > 0 else results["chance"][trial["arm"]])
-        for trial, loss in zip(trials, losses, strict=True)
-    ]
-    if len(set(losses)) < 2:
+    design, tied = axes.apart(axes.design(results, trials, paths))
+    name, values = _outcome(results, trials)
+    if len(design) < 2 or len(set(values)) < 2:
         return None
-    design = axes.design(results, trials, paths)
-    scales = {path: "log" for path, values in design.items() if _logarithmic(values)}
-    found = importance(design, losses, scales)
-    return found if found.effects else None
+    found = importance(design, values, axes.scales(design))
+    return Shares(name, found, tied) if found.effects else None
 
 
-def _logarithmic(values: Sequence[Any]) -> bool:
-    if any(isinstance(value, str) for value in values):
-        return False
-    return min(values) > 0 and max(values) > DECADE * min(values)
+def _outcome(results: Mapping[str, Any], trials: Sequence[Any]) -> tuple[str, list[float]]:
+    """The log loss; where trials stop at the rule, losses tell of the rule, and the log of sequences is taken."""
+    if stopped_early(trials):
+        times = [sequences_to_solve([trial]) for trial in trials]
+        longest = max(trial["sequences"] for trial in trials)
+        ends = [times.solved[0] if times.solved else trial.get("budget", longest)
+                for times, trial in zip(times, trials, strict=True)]  # fmt: skip
+        return "log sequences to solve (unsolved: the budget)", logs(ends)
+    losses = [trial["eval"].get("loss", math.nan) for trial in trials]
+    chances = [results["chance"][trial["arm"]] for trial in trials]
+    known = [loss if math.isfinite(loss) else chance for loss, chance in zip(losses, chances, strict=True)]
+    return "log held-out loss", logs(known)
+
+
+def _drawn(shares: Shares) -> Figure:
+    figure = sweep_figures.importance_figure(shares.found, shares.outcome)
+    if shares.tied:
+        said = [f"{axes.label(path)} with {axes.label(other)}" for path, other in shares.tied.items()]
+        figure.set_label(f"{figure.get_label()} Not told apart, and left out: {listed(said)}.")
+    return figure
 
 
 def _learned(cells: Mapping[str, Sequence[Any]]) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rnnlab.paired import differences, holm, success_difference
-from rnnlab.reach import reach_table
+from rnnlab.reach import guesses_said, reach_table
 from rnnlab.settings import SettingError, nearest
 from rnnlab.stats import Interval
-from rnnlab.survival import Times, logrank, median_time, sequences_to_solve
-from rnnlab.tables import Table, format_interval
+from rnnlab.survival import MANY, Times, logrank, median_time, sequences_to_solve, trained
+from rnnlab.tables import Table, format_interval, listed
+
+STOPPED = (
+    " Trials that met the stop rule ended there, the others at their budget: their losses are of unequal training, and "
+    "tell less than the sequences do."
+)
 
 
 def sweep_table(results: Mapping[str, Any]) -> Table:
@@ -30,10 +35,15 @@ def sweep_table(results: Mapping[str, Any]) -> Table:
     ]
     columns = ["arm", "trials", "learned", "sequences to solve", *after]
     caption = (
-        "Arms of the sweep, in brackets 95 % intervals. Sequences to solve: median of Kaplan & Meier's curve with "
-        "Brookmeyer & Crowley's interval; >= the longest budget where it was not reached by then. Held-out loss, of "
-        "trials that did not diverge, and horizon: medians (with their range for up to 5 trials)."
+        "Arms of the sweep. Learned: Wilson's 95 % interval. Sequences to solve: median of Kaplan & Meier's curve, in "
+        "brackets where its pointwise 95 % band crosses 1/2 (Brookmeyer & Crowley 1982; of few trials their range, "
+        "which covers less); >= the longest budget where it was not reached by then. Held-out loss, of trials that "
+        "did not diverge, and horizon: medians with exact 95 % intervals, of up to 5 trials with their range. No "
+        "interval is corrected for the number of arms."
     )
+    if stopped_early(results["trials"]):
+        caption += STOPPED
+    caption += guesses_said(results["trials"])
     return Table(caption, columns, rows)
 
 
@@ -41,7 +51,7 @@ def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
     """A row for every other arm of the baseline's task: what it differs by, over seeds that both have.
 
     Success: difference of rates, McNemar's test. Held-out loss: median difference, Wilcoxon's test, over pairs of which
-    neither diverged. Time to solve: log-rank test. Each column's p are Holm's, for so many arms.
+    neither diverged. Time to solve: log-rank test. Each column's p are Holm's, for the tests made in it.
 
     Raises:
       SettingError: no arm has the baseline's name.
@@ -61,20 +71,36 @@ def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
         tests.append([success.p, loss.p, logrank(*times) if all(_watched(t) for t in times) else math.nan])
         few = f" ({len(settled)} pairs)" if len(settled) < len(pairs) else ""
         rows.append([arm, str(len(pairs)), _signed(success.difference), format_interval(loss.median) + few])
-    corrected = [[_p(p) for p in holm(column)] for column in zip(*tests, strict=True)]
+    columns = list(zip(*tests, strict=True)) if tests else [(), (), ()]
+    made = [sum(not math.isnan(p) for p in column) for column in columns]
+    corrected = zip(*([_p(p) for p in holm(column)] for column in columns), strict=True)
     rows = [
         [arm, pairs, success, p_success, loss, p_loss, p_time]
-        for (arm, pairs, success, loss), p_success, p_loss, p_time in zip(rows, *corrected, strict=True)
-    ] if rows else []  # fmt: skip
-    columns = ["arm", "pairs", "learned, less the baseline's", "p (McNemar)", "held-out loss, less the baseline's",
-               "p (Wilcoxon)", "p (log-rank)"]  # fmt: skip
+        for (arm, pairs, success, loss), (p_success, p_loss, p_time) in zip(rows, corrected, strict=True)
+    ]
+    names = ["arm", "pairs", "learned, less the baseline's", "p (McNemar)", "held-out loss, less the baseline's",
+             "p (Wilcoxon)", "p (log-rank)"]  # fmt: skip
     caption = (
-        f"Differences from {baseline}, over trials of the same seed: share that learned, and median held-out loss "
-        "(negative is better) over pairs of which neither diverged; in brackets 95 % intervals. Log-rank: of the time "
-        "to solve. p are two-sided, exact for success and few pairs, and each column's are corrected for "
-        f"{len(others)} comparisons (Holm 1979)."
+        f"Differences from {baseline}, over trials of the same seed: share that learned, with Bonett & Price's "
+        "interval, and median held-out loss (negative is better) over pairs of which neither diverged, with the exact "
+        "one, of up to 5 pairs their range. Intervals are of 95 % each: they are not corrected, and do not invert the "
+        "tests. Log-rank: of the time to solve, by permutation (all splits, of many trials drawn ones; asymptotic "
+        f"where both arms have more than {MANY}). p are two-sided and corrected for the tests made in their column: "
+        f"{listed([str(n) for n in made])} (Holm 1979)."
     )
-    return Table(caption, columns, rows)
+    if stopped_early(trial for arm in (baseline, *others) for trial in arms[arm]):
+        caption += STOPPED
+    return Table(caption, names, rows)
+
+
+def stopped_early(trials: Iterable[Any]) -> bool:
+    """Whether a trial ended before its budget because it met its task's stop rule.
+
+    Where results hold no budget, it is taken to be that of the longest trial.
+    """
+    ended = [trial for trial in trials if trial["status"] == "learned" or trained(trial)]
+    longest = max((trial["sequences"] for trial in ended), default=0)
+    return any(t["status"] == "learned" and t["sequences"] < t.get("budget", longest) for t in ended)
 
 
 def format_time(time: Interval, longest: float) -> str:

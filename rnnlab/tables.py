@@ -18,6 +18,8 @@ from rich.markup import escape
 from rnnlab.stats import Interval
 
 PAPER = 105  # characters across both columns of a paper in footnote size
+PROSE = 32  # characters, above which a cell of several words is prose: it is broken into lines of so many
+EM = 0.5  # of footnote size, a character's width
 
 
 class Table(NamedTuple):
@@ -91,20 +93,24 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     """A `table*` for a paper of two columns (needs booktabs), in as many blocks below each other as its width needs."""
     parts = [r"\begin{table*}", r"\centering\footnotesize", rf"\caption{{{_tex(table.caption)}}}"]
-    for columns, rows in _blocks(table, PAPER):
+    for columns, rows in _blocks(table, PAPER, PROSE):
+        kinds = ["l" if n == 0 else "r" for n in range(len(columns))]
+        for place, cells in enumerate(zip(*rows, strict=True)):
+            if any(map(_prose, cells)):
+                kinds[place] = f"p{{{PROSE * EM:g}em}}"
         # A header of several lines is a small tabular of its own: no package beyond booktabs is needed.
         lines = [r" \\ ".join(_tex(line) for line in column.split("\n")) for column in columns]
         heads = [
-            rf"\begin{{tabular}}[b]{{@{{}}{'r' if n else 'l'}@{{}}}}{head}\end{{tabular}}"
-            for n, head in enumerate(lines)
+            rf"\begin{{tabular}}[b]{{@{{}}{'r' if kind == 'r' else 'l'}@{{}}}}{head}\end{{tabular}}"
+            for kind, head in zip(kinds, lines, strict=True)
         ]
         parts += [
-            rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
+            rf"\begin{{tabular}}{{{''.join(kinds)}}}",
             r"\toprule",
             " & ".join(heads) + r" \\",
             r"\midrule",
         ]
-        parts += [" & ".join(map(_tex, row)) + r" \\" for row in rows]
+        parts += [" & ".join(map(_tex_cell, row, kinds)) + r" \\" for row in rows]
         parts += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
     return "\n".join([*parts[:-1], r"\end{table*}"]) + "\n"
 
@@ -126,10 +132,20 @@ def _like(value: float, scale: float, digits: int) -> str:
     return f"{value:z.{max(digits - 1 - math.floor(math.log10(size)), 0)}f}"
 
 
-def _blocks(table: Table, width: int) -> list[tuple[list[str], list[list[str]]]]:
-    """(columns, rows) of as many columns as fit in `width`, headers folded to their cells; the first always leads."""
+def _prose(cell: str) -> bool:
+    """Words: an interval with its p, or an arm's name, is a number or a name, however long."""
+    return len(cell) > PROSE and len(re.findall(r"[a-zA-Z]{2,}", cell)) > 4
+
+
+def _blocks(table: Table, width: int, prose: int | None = None) -> list[tuple[list[str], list[list[str]]]]:
+    """(columns, rows) of as many columns as fit in `width`, headers folded to their cells; the first always leads.
+
+    A column with cells of prose is `prose` characters wide, as its lines are to be broken.
+    """
     cells = [[row[place] for row in table.rows] for place in range(len(table.columns))]
     longest = [max(map(len, column), default=0) for column in cells]
+    if prose is not None:
+        longest = [prose if any(map(_prose, column)) else size for column, size in zip(cells, longest, strict=True)]
     heads = [textwrap.fill(head, max(size, 14)) for head, size in zip(table.columns, longest, strict=True)]
     sizes = [max(size, *map(len, head.split("\n"))) + 3 for head, size in zip(heads, longest, strict=True)]
     groups: list[list[int]] = [[0]]
@@ -153,6 +169,11 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
 }
 _TEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "|": r"\textbar{}", '"': "''"}
+
+
+def _tex_cell(cell: str, kind: str) -> str:
+    """In braces, or \\raggedright takes the row's end for a line's."""
+    return rf"{{\raggedright {_tex(cell)}\par}}" if kind.startswith("p") else _tex(cell)
 
 
 def _tex(text: str) -> str:

@@ -109,6 +109,13 @@ def test_an_axis_with_one_value_has_no_share():
     np.testing.assert_allclose([got["x",], got["same",], got["word",], got["x", "same"]], [1, 0, 0, 0], atol=1e-12)
 
 
+def test_a_loss_of_zero_is_the_best_there_is():
+    assert fanova.logs([0.0, 1.0, math.e]) == [0, 0, 1] and fanova.logs([0.0, 0.0]) == [0, 0]
+    for wrong in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"losses hold {wrong}"):
+            fanova.logs([1.0, wrong])
+
+
 @pytest.mark.parametrize(
     "design, outcome, scales, words",
     [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnnlab import figures, report, stats
+from rnnlab.claims import published_table
 from rnnlab.page import html_page
 from rnnlab.reach import reach_table
 
@@ -197,6 +198,14 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     pictures = {name: (png, drawn.figures[name].get_label()) for name, png in pngs.items()}
     assert html_page(made(), drawn.sentence, drawn.tables, pictures) == (written / "report.html").read_text("utf-8")
     assert matplotlib.image.imread(written / "figures/flow.png").shape[1] == round(6.75 * 200)
+
+
+def test_a_table_without_rows_is_left_out(tmp_path):
+    empty = published_table([])
+    found = report.Verdict("So.", [empty, reach_table(made()), empty], {})
+    report.write(made(), found, tmp_path)
+    assert not (tmp_path / "table_2.md").exists() and "Reach by arm" in (tmp_path / "table.md").read_text()
+    assert empty.caption not in (tmp_path / "report.html").read_text()
 
 
 def test_a_failed_write_keeps_the_old_page(written, monkeypatch):

@@ -85,6 +85,65 @@ def test_a_diverged_trial_is_watched_to_the_end():
     assert survival.sequences_to_solve([{"steps": 0, "status": "not learned", "sequences": 0}]) == ([], [])
 
 
+def test_an_arm_that_always_diverges_is_slower_than_one_that_learns():
+    """It is watched to its budget, not to the longest of its own arm: five that died at once against five that took
+    half of the budget are 2 of the 252 splits."""
+    good = [{"status": "learned", "learned_at": 50 + n, "steps": 50 + n, "sequences": 32 * (50 + n), "budget": 3200}
+            for n in range(5)]  # fmt: skip
+    dead = [{"status": "diverged", "learned_at": -1, "steps": n, "sequences": 32 * n, "budget": 3200} for n in range(5)]
+    times = [survival.sequences_to_solve(trials) for trials in (good, dead)]
+    assert times[1] == ([], [3200] * 5)
+    assert survival.logrank(*times) == pytest.approx(2 / 252)
+
+
+@pytest.mark.parametrize(
+    "trial, whether",
+    [
+        ({"steps": 0, "status": "diverged", "budget": 3200}, True),
+        ({"steps": 0, "status": "diverged"}, True),
+        ({"steps": 7, "status": "not learned"}, True),
+        ({"steps": 0, "status": "not learned"}, False),
+        ({"steps": 0, "status": "not learned", "budget": 0}, False),
+        ({"steps": 0, "status": "diverged", "budget": 0}, False),
+    ],
+)
+def test_a_trial_that_diverged_at_its_first_update_was_trained(trial, whether):
+    assert survival.trained(trial) == whether
+
+
+def test_the_scores_sum_to_the_textbooks_observed_less_expected():
+    """Freireich's arms: 9 relapses where 19.25 are expected, 21 where 10.75 are (Klein & Moeschberger 2003, 7.3)."""
+    scores = survival._scores(MERCAPTOPURINE, PLACEBO)
+    np.testing.assert_allclose([scores[:21].sum(), scores[21:].sum()], [9 - 19.25, 21 - 10.75], atol=5e-3)
+
+
+def test_of_few_trials_p_is_counted_out():
+    """Three against three, one arm wholly first: 2 of the 20 splits, where the asymptotic test says .025."""
+    assert survival.logrank_test(Times([1, 2, 3], []), Times([4, 5, 6], [])) == pytest.approx((0.1, 0.1))
+    assert scipy.stats.logrank([1, 2, 3], [4, 5, 6]).pvalue < 0.03
+    assert survival.logrank_test(Times([1], []), Times([2, 3], [9])).least == 0.25
+    p = survival.logrank(Times([9, 12], [20]), Times([3, 5, 7, 8], []))
+    assert p == survival.logrank(Times([3, 5, 7, 8], []), Times([9, 12], [20]))
+
+
+def test_few_trials_give_no_more_false_alarms_than_they_may():
+    """Two arms of 5 with the same exponential times and a budget: p < .05 in 1 of 20 at most."""
+    rng, ps = np.random.default_rng(3), []
+    for _ in range(400):
+        arms = rng.exponential(size=(2, 5))
+        ps.append(survival.logrank(*(Times(arm[arm < 1.5].tolist(), [1.5] * int((arm >= 1.5).sum())) for arm in arms)))
+    assert 0.02 < np.mean(np.array(ps) < 0.05) <= 0.06
+
+
+def test_drawn_splits_agree_with_the_asymptotic_test():
+    """Fifteen against fifteen have too many splits to count, and are enough for the normal distribution."""
+    rng = np.random.default_rng(1)
+    a, b = (Times(rng.exponential(scale, size=15).tolist(), []) for scale in (1, 1.8))
+    found = survival.logrank_test(a, b)
+    assert found.p == pytest.approx(scipy.stats.logrank(a.solved, b.solved).pvalue, abs=0.01)
+    assert found.least < 1e-3 and found == survival.logrank_test(a, b)
+
+
 @pytest.mark.parametrize(
     "times, words", [(Times([], []), "no trial"), (Times([1, math.nan], []), "nan"), (Times([2], [-1]), "-1")]
 )

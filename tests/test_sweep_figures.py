@@ -41,21 +41,39 @@ RESULTS = sweep()
 
 
 def test_success_stands_beside_its_length():
-    """Points are k/n with Wilson's bars, of all learning rates at one length, no further from it than the dodge."""
-    figure = sweep_figures.success_figure(RESULTS)
+    """Points are k/n with Wilson's bars, of one learning rate at one length, no further from it than the dodge."""
+    results = RESULTS | {"trials": [t for t in RESULTS["trials"] if t["arm"].endswith(" 0.01")]}
+    figure = sweep_figures.success_figure(results)
     (panel,) = figure.axes
     for cell, container in zip(CELLS, panel.containers, strict=True):
         line, _, (bars,) = container
         for x, y, bar, length in zip(*line.get_data(), bars.get_segments(), LENGTHS, strict=True):
-            trials = [t for t in RESULTS["trials"] if t["arm"].startswith(f"Adding {length}/{cell} ")]
-            wanted = stats.proportion(sum(t["status"] == "learned" for t in trials), 10)
+            trials = [t for t in results["trials"] if t["arm"].startswith(f"Adding {length}/{cell} ")]
+            wanted = stats.proportion(sum(t["status"] == "learned" for t in trials), 5)
             np.testing.assert_allclose((y, *bar[:, 1]), wanted[:3], atol=1e-12)
             assert abs(math.log(x / length)) < 0.1
     assert [t.get_text() for t in panel.get_xticklabels()] == [
         "50",
         "200",
         "1000",
-    ] and "10 trials" in figure.get_label()
+    ] and "5 trials" in figure.get_label()
+    assert "pooled" not in figure.get_label()
+
+
+def test_trials_of_several_settings_have_no_one_rate():
+    """Two learning rates at each point: the share stands there with no bar, and the caption names what is pooled."""
+    figure = sweep_figures.success_figure(RESULTS)
+    for container in figure.axes[0].containers:
+        line, _, (bars,) = container
+        assert np.isfinite(line.get_ydata()).all()
+        assert not any(np.isfinite(bar).any() for bar in bars.get_segments() if len(bar))
+    assert "differ in learning rate too" in figure.get_label()
+    share = lambda trials: float(np.mean([t["status"] == "learned" for t in trials]))  # noqa: E731
+    assert "learning rate too" in sweep_figures.heat_figure(RESULTS, "cell", "task.length", share, "s").get_label()
+    assert "pooled" not in sweep_figures.heat_figure(
+        RESULTS | {"trials": [t for t in RESULTS["trials"] if t["arm"].endswith(" 0.01")]},
+        "cell", "task.length", share, "share",
+    ).get_label()  # fmt: skip
 
 
 def test_categories_are_not_joined():
@@ -123,6 +141,18 @@ def test_figures_fit_their_frame(tmp_path):
         sweep_figures.heat_figure(results, "cell", "task.length", share, "trials"),
     ]):  # fmt: skip
         assert save(figure, tmp_path, str(number)).startswith(b"\x89PNG") and "nan" not in figure.get_label()
+
+
+def test_a_grid_is_of_levels_and_draws_are_of_a_measure():
+    rng = np.random.default_rng(0)
+    rates, biases = 10 ** rng.uniform(-4, -1, 40), rng.uniform(1, 5, 40)
+    design = {"rate": rates.tolist(), "bias": biases.tolist(), "width": [8, 128] * 20, "cell": ["a", "b"] * 20}
+    assert axes.scales(design) == {"rate": "log", "width": "levels"}
+    assert axes.apart({"rate": design["rate"], "bias": design["bias"]})[1] == {}  # draws: all values differ
+    zipped = design | {"twice": (2 * rates).tolist()}
+    assert axes.apart(zipped)[1] == {"twice": "rate", "cell": "width"}
+    crossed = {"a": [1, 1, 2, 2, 3, 3], "b": [1, 2] * 3, "c": [5, 5, 5, 5, 6, 6]}
+    assert axes.apart(crossed) == ({"a": crossed["a"], "b": crossed["b"]}, {"c": "a"})  # a leaves c no choice
 
 
 def test_settings_are_read_back_as_values():

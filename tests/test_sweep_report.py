@@ -47,7 +47,11 @@ def test_a_small_sweep_counts_who_learned_at_each_length():
     )
     verdict = sweep_report.report(found)
     assert verdict.sentence == "Adding 50: learned by LSTM 3/3, GRU 3/3. Adding 100: learned by LSTM 0/3, GRU 3/3."
-    assert set(verdict.figures) == {"flow", "learning", "solving", "reach", "success", "success_map"}
+    assert set(verdict.figures) == {"flow", "learning", "solving", "reach", "success", "success_map", "profile"}
+    [means] = [table for table in verdict.tables if "tasks" in table.columns]
+    assert means.rows[1] == ["GRU", "2", "6", "0.500 [0.500, 0.500]"]
+    assert means.rows[0][3].startswith("0.500 [")  # of 0, .5, .5, .5, .5, .5: one of each end is left out
+    assert sum("p (log-rank)" in table.columns for table in verdict.tables) == 2
 
 
 def test_of_many_arms_the_soonest_is_named_and_the_setting_that_decides_the_loss_has_most_of_its_variance():
@@ -67,8 +71,57 @@ def test_of_many_arms_the_soonest_is_named_and_the_setting_that_decides_the_loss
         f"({sequences} sequences)."
     )
     assert set(verdict.figures) == {"importance"}
-    first = sweep_report.importances(found).effects[0]
+    assert not any("p (log-rank)" in table.columns for table in verdict.tables)  # the first draw is no baseline
+    first = sweep_report.importances(found).found.effects[0]
     assert first.axes == ("train.learning_rate",) and first.share > 0.9
+
+
+def test_what_diverged_at_once_was_trained():
+    found = results("cell=LSTM,GRU seed=0:2")
+    for trial in found["trials"]:
+        trial |= {"steps": 0, "sequences": 0, "status": "diverged", "eval": {}, "budget": 3200}
+        trial |= {"curve": {"step": [], "eval/loss": []}}
+        trial["reach"].pop("trained")
+    assert sweep_report.report(found).sentence == "Adding 50: learned by LSTM 0/2, GRU 0/2."
+
+
+def test_one_seed_is_no_pair_to_test():
+    tables = sweep_report.report(results("cell=LSTM,GRU seed=0:1")).tables
+    assert not any("p (log-rank)" in table.columns for table in tables)
+
+
+def test_where_trials_stop_when_solved_the_outcome_is_how_soon():
+    """Losses at the stop rule are all alike; the sequences until it fall with the rate, over the whole budget."""
+    text = "train.learning_rate=1e-3,1e-2,1e-1 cell.forget_bias=0,1 seed=0:5"
+    soon = lambda spec: round(0.05 / spec.train.learning_rate)  # noqa: E731
+    found = sweep_report.importances(results(text, learned_at=soon))
+    assert found.outcome.startswith("log sequences to solve")
+    assert found.found.effects[0].axes == ("train.learning_rate",) and found.found.effects[0].share > 0.99
+    whole = sweep_report.importances(results(text, loss=lambda spec: spec.train.learning_rate))
+    assert whole.outcome == "log held-out loss"
+
+
+def test_a_loss_of_zero_is_no_chance():
+    """A setting that reaches exactly 0 is the best: it makes the variance, though a hundred times chance does not."""
+    text = "train.learning_rate=1e-3,1e-2,1e-1 cell.forget_bias=0,1 seed=0:5"
+    found = results(text, loss=lambda spec: {1e-3: 0.0, 1e-2: 1e-6, 1e-1: 1 / 6}[spec.train.learning_rate])
+    trials = found["trials"]
+    values = dict(zip((t["arm"] for t in trials), sweep_report._outcome(found, trials)[1], strict=True))
+    by_loss = sorted(values, key=values.__getitem__)
+    assert {found["settings"][arm]["train.learning_rate"] for arm in by_loss[:2]} == {"0.001"}
+
+
+def test_settings_that_vary_together_are_one_axis_and_the_caption_says_so():
+    found = results("cell.features=4,8,16 cell.forget_bias=0,1 seed=0:5", loss=lambda spec: 1 / spec.cell.features)
+    for values in found["settings"].values():  # as zipped
+        values["train.steps"] = str({"4": 100, "8": 300, "16": 200}[values["cell.features"]])
+    shares = sweep_report.importances(found)
+    assert shares.tied == {"train.steps": "cell.features"}
+    assert {effect.axes for effect in shares.found.effects} == {
+        ("cell.features",), ("cell.forget_bias",), ("cell.features", "cell.forget_bias")
+    }  # fmt: skip
+    caption = sweep_report.report(found).figures["importance"].get_label()
+    assert caption.endswith("left out: steps with hidden units H.")
 
 
 def test_importances_are_of_one_task_and_two_settings_at_least():

@@ -62,7 +62,8 @@ def test_arms_are_paired_by_seed_within_a_task():
     assert worse["held-out loss, less the baseline's"].endswith("(5 pairs)") and worse["p (Wilcoxon)"] == "0.062"
     assert better["p (McNemar)"] == "0.500"  # two seeds to none: 2 / 2^2
     assert worse["p (McNemar)"] == "0.250"  # none to four: 2 / 2^4, of two arms
-    assert float(worse["p (log-rank)"]) < 0.05
+    assert float(worse["p (log-rank)"]) == pytest.approx(56 / 924, abs=5e-4)  # all four that solved in one half
+    assert "corrected for the tests made in their column: 2, 2 and 2" in table.caption
     with pytest.raises(SettingError, match="nearest is long/base"):
         sweep_tables.paired_table(made(), "long/bas")
 
@@ -79,6 +80,45 @@ def test_what_was_not_trained_has_no_time():
     row = sweep_tables.sweep_table(results).rows[0]
     assert row[2:5] == ["not trained", "not trained", "n/a"]
     assert sweep_tables.paired_table(results, "long/base").rows[0][-1] == "n/a"
+
+
+def test_a_test_that_was_not_made_is_not_counted():
+    """Every pair of one arm diverged: two success tests, one of losses, two of times."""
+    results = made()
+    for t in results["trials"]:
+        if t["arm"] == "long/worse":
+            t |= {"status": "diverged", "eval": {"loss": math.nan}}
+    assert "column: 2, 1 and 2 (Holm" in sweep_tables.paired_table(results, "long/base").caption
+
+
+def test_a_loss_at_the_stop_rule_is_said_to_be_one():
+    """The shortest of the trials that learned ended before the longest; where all have one length none did."""
+    results = made()
+    for table in (sweep_tables.sweep_table(results), sweep_tables.paired_table(results, "long/base")):
+        assert "of unequal training" in table.caption
+    whole = results | {"trials": [t | {"steps": 100, "sequences": 1000, "budget": 1000} for t in results["trials"]]}
+    for table in (sweep_tables.sweep_table(whole), sweep_tables.paired_table(whole, "long/base")):
+        assert "of unequal training" not in table.caption
+
+
+def test_a_trial_that_diverged_at_its_first_update_did_not_learn():
+    """It counts with the others, and is watched to its budget."""
+    results = made()
+    results["trials"] = [t for t in results["trials"] if t["arm"] != "long/worse"] + [
+        trial("long/worse", seed, math.nan, math.nan) | {"steps": 0, "sequences": 0, "eval": {}, "budget": 1000}
+        for seed in range(5)
+    ]
+    row = next(row for row in sweep_tables.sweep_table(results).rows if row[0] == "long/worse")
+    assert row[2].startswith("0/5 [") and row[3] == ">= 1,000"
+
+
+def test_guessed_weights_have_wilsons_interval():
+    """None of 64: the upper end is z^2 / (n + z^2) = .0566."""
+    results = made()
+    results["trials"] = [t | {"guessing": {"guesses": 32, "solved": 0}} for t in results["trials"] if t["seed"] < 2]
+    table = sweep_tables.sweep_table(results)
+    assert table.rows[0][-1] == "0/64 [0, 0.057]"
+    assert "of 32 networks drawn beside each trial" in table.caption
 
 
 def test_published_beside_measured():

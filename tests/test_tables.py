@@ -45,6 +45,16 @@ def test_latex_balances_and_escapes():
     assert 1 < blocks == tables.latex(WIDE).count("Adding 200/VanillaRNN")
 
 
+def test_prose_is_broken_into_lines_of_a_column_and_numbers_are_not():
+    r"""A claim runs to the right edge of a paper otherwise: such columns are p{...}, ragged right, and all fit."""
+    says = "Adding 50: of the three gates the output gate is the least missed, said with p < 0.05"
+    told = tables.Table("Claims.", ["claim", "n", "verdict"], [[says, "12", "met"], ["short", "3", "not comparable"]])
+    text = tables.latex(told)
+    assert r"\begin{tabular}{p{16em}rr}" in text and text.count(r"\toprule") == 1
+    assert text.count(r"{\raggedright ") == 2 and r"0.05\par} & 12 & met \\" in text
+    assert "p{" not in tables.latex(WIDE) and "raggedright" not in tables.latex(WIDE)
+
+
 def test_csv_and_markdown_hold_every_cell():
     assert list(csv.reader(io.StringIO(tables.csv(WIDE)))) == [list(WIDE.columns), *map(list, WIDE.rows)]
     lines = tables.markdown(tables.Table("c", ["a", "b"], [["x|y", "1_2"]])).splitlines()
