@@ -80,10 +80,12 @@ def _accuracy(trial: Any) -> float:
 
 
 def _means(scores: Mapping[str, Sequence[Sequence[float]]]) -> Table:
-    rows = [
-        [name, str(len(groups)), str(sum(map(len, groups))), format_interval(interquartile_mean(groups))]
-        for name, groups in scores.items()
-    ]
+    rows = []
+    for name, groups in scores.items():
+        found = interquartile_mean(groups)
+        if not math.isnan(found.low):  # few trials have a wide interval, and an accuracy its bounds
+            found = found._replace(low=max(found.low, 0.0), high=min(found.high, 1.0))
+        rows.append([name, str(len(groups)), str(found.n), format_interval(found)])
     caption = (
         "Held-out accuracy over tasks: the mean of the middle half of all trials (Agarwal et al. 2021), in brackets "
         "the 95 % interval of a bootstrap within tasks, which are the ones chosen. A diverged trial counts as 0."

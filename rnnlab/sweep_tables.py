@@ -98,7 +98,7 @@ def stopped_early(trials: Iterable[Any]) -> bool:
 
     Where results hold no budget, it is taken to be that of the longest trial.
     """
-    ended = [trial for trial in trials if trial["status"] == "learned" or trained(trial)]
+    ended = [trial for trial in trials if trained(trial)]
     longest = max((trial["sequences"] for trial in ended), default=0)
     return any(t["status"] == "learned" and t["sequences"] < t.get("budget", longest) for t in ended)
 

@@ -85,6 +85,11 @@ def test_what_diverged_at_once_was_trained():
     assert sweep_report.report(found).sentence == "Adding 50: learned by LSTM 0/2, GRU 0/2."
 
 
+def test_an_accuracy_has_no_interval_beyond_its_bounds():
+    table = sweep_report._means({"good": [[1.0, 0.2], [1.0, 0.9]], "one": [[0.5], [0.7]]})
+    assert table.rows == [["good", "2", "4", "0.950 [0.000, 1.000]"], ["one", "2", "2", "0.600"]]
+
+
 def test_one_seed_is_no_pair_to_test():
     tables = sweep_report.report(results("cell=LSTM,GRU seed=0:1")).tables
     assert not any("p (log-rank)" in table.columns for table in tables)
