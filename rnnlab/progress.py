@@ -12,6 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from rnnlab.survival import trained
+
 LINE_SECONDS = 10.0  # between two plain lines
 
 
@@ -82,8 +84,8 @@ class Progress:
         if len(arm) < self._trials[trial["arm"]]:
             return
         learned = sum(t["status"] == "learned" for t in arm)
-        trained = any(t["steps"] for t in arm)
-        said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if trained else f"{trial['arm']}: measured"
+        tried = any(map(trained, arm))
+        said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if tried else f"{trial['arm']}: measured"
         for t in arm:
             if t["reason"]:
                 said += f"; seed {t['seed']} {t['status']}: {t['reason']}"

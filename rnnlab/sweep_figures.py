@@ -136,7 +136,12 @@ def importance_figure(found: Importance, outcome: str, top: int = 10) -> Figure:
 
 @styled
 def heat_figure(
-    results: Mapping[str, Any], across: str, up: str, outcome: Callable[[Sequence[Any]], float], name: str
+    results: Mapping[str, Any],
+    across: str,
+    up: str,
+    outcome: Callable[[Sequence[Any]], float],
+    name: str,
+    between: tuple[float, float] | None = None,
 ) -> Figure:
     """An outcome over two settings, a box with its number for each pair of values.
 
@@ -146,6 +151,7 @@ def heat_figure(
       up: path of the setting along the vertical one.
       outcome: a number from the trials of one box; nan leaves it grey.
       name: the outcome's, with its unit.
+      between: the ends of the colours; left out, the least and the greatest.
 
     Raises:
       SettingError: no arm has such a setting.
@@ -155,7 +161,8 @@ def heat_figure(
     values = np.array([[found.get((row, column), math.nan) for column in columns] for row in rows], np.float64)
     figure = Figure((max(1.7 + 0.55 * len(columns), NARROW), 1.0 + 0.4 * len(rows)), layout="constrained")
     panel = figure.subplots()
-    mesh = panel.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", ec="white", lw=1)
+    low, high = between or (None, None)
+    mesh = panel.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", ec="white", lw=1, vmin=low, vmax=high)
     panel.set_facecolor("0.85")
     for (row, column), value in np.ndenumerate(values):
         dark = np.isfinite(value) and mesh.norm(value) < 0.5

@@ -46,7 +46,9 @@ def report(results: Mapping[str, Any]) -> Verdict:
     if "task.length" in varied(results["settings"]):
         drawn["success"] = sweep_figures.success_figure(results)
     if grid := _grid(results):
-        drawn["success_map"] = sweep_figures.heat_figure(results, *grid, _share, "share of trials that learned")
+        drawn["success_map"] = sweep_figures.heat_figure(
+            results, *grid, _share, "share of trials that learned", (0.0, 1.0)
+        )
     if shares := importances(results):
         drawn["importance"] = _drawn(shares)
     scores = _accuracies(tasks) if few and len(tasks) > 1 else {}
