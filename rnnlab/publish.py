@@ -6,6 +6,7 @@ tables that the report makes from it. What a figure alone needs is left out.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,20 +17,24 @@ from rnnlab.settings import SettingError
 from rnnlab.tables import markdown
 from rnnlab.writers import Damaged, as_read, read_json, write_line, write_whole
 
-SPACING = 1.02  # between two steps of a curve that are kept, as a ratio
+SPACING = 1.05  # between two steps of a curve that are kept, as a ratio
 DROPPED = ("profiles", "map")  # of a trial
-DIGITS = 5
+DIGITS = 4
 
 
 def small(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The results with thinned curves and rounded numbers, without profiles, maps and fits."""
+    """The results with thinned curves of held-out measures and rounded numbers, without profiles, maps and fits.
+
+    Where on which machine they lay is left out too.
+    """
     trials = []
     for trial in results["trials"]:
         kept = {name: value for name, value in trial.items() if name not in DROPPED}
         trials.append(kept | {"curve": _thin(trial["curve"]), "probes": trial["probes"][:1] + trial["probes"][1:][-1:]})
-    return _rounded({name: value for name, value in results.items() if name not in ("fits", "verdict")}) | {
-        "trials": _rounded(trials)
-    }
+    kept = {name: value for name, value in results.items() if name not in ("fits", "verdict")}
+    where = {name: value for name, value in results["environment"].items() if name not in ("platform", "command")}
+    words = [word for word in shlex.split(results["command"]) if not word.startswith("--workdir")]
+    return _rounded(kept | {"trials": trials, "environment": where, "command": shlex.join(words)})
 
 
 def _thin(curve: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -39,7 +44,8 @@ def _thin(curve: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
             kept.append(place)
     if curve["step"] and kept[-1] != len(curve["step"]) - 1:
         kept.append(len(curve["step"]) - 1)
-    return {name: [values[place] for place in kept] for name, values in curve.items()}
+    held_out = {name: values for name, values in curve.items() if name == "step" or name.startswith("eval/")}
+    return {name: [values[place] for place in kept] for name, values in held_out.items()}
 
 
 def _rounded(value: Any) -> Any:

@@ -15,15 +15,16 @@ def test_the_tables_follow_from_the_results(file):
     results = read_json(file)
     assert publish.tables(results) == file.with_suffix(".md").read_text()
     assert results["environment"]["revision"] and "dirty" not in results["environment"]["revision"]
-    assert file.stat().st_size < 2**20
+    assert file.stat().st_size < 2**18
+    assert "/" not in results["command"].replace("*/", "").replace("/*", "")  # no place of one machine
 
 
-def test_a_thinned_curve_keeps_its_ends_and_two_per_cent():
+def test_a_thinned_curve_keeps_its_ends_and_five_per_cent():
     curve = {"step": list(range(10, 1001, 10)), "eval/loss": [1 / n for n in range(1, 101)]}
     found = publish._thin(curve)
     assert found["step"][0] == 10 and found["step"][-1] == 1000 and len(found["step"]) == len(found["eval/loss"]) < 100
     gaps = [b / a for a, b in zip(found["step"][:-2], found["step"][1:-1], strict=True)]
-    assert min(gaps) >= 1.02
+    assert min(gaps) >= publish.SPACING
 
 
 def test_a_folder_without_a_result_is_one_clear_line(tmp_path, capsys):
