@@ -19,6 +19,19 @@ def test_the_tables_follow_from_the_results(file):
     assert "/" not in results["command"].replace("*/", "").replace("/*", "")  # no place of one machine
 
 
+def test_the_readme_shows_what_was_published():
+    """Every cell of its adding table stands in the tables of the results, in the same row."""
+    shown = [
+        line for line in (RESULTS.parents[1] / "README.md").read_text().splitlines() if line.startswith("| Adding")
+    ]
+    made = [line for file in RESULTS.glob("hochreiter1997_adding_*.md") for line in file.read_text().splitlines()]
+    rows = {line.split("|")[1]: line for line in made}
+    ours = [line for line in shown if "| " in line and line.split("|")[1] in rows]
+    assert len(ours) >= len([line for line in made if line.startswith("| Adding") and "/" in line.split("|")[1]])
+    for line in ours:
+        assert all(cell in rows[line.split("|")[1]].split("|") for cell in line.split("|"))
+
+
 def test_a_thinned_curve_keeps_its_ends_and_five_per_cent():
     curve = {"step": list(range(10, 1001, 10)), "eval/loss": [1 / n for n in range(1, 101)]}
     found = publish._thin(curve)
