@@ -93,7 +93,7 @@ def _main(words: list[str], console: Console) -> int:
         raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
     module = notes.load_experiment(FLAGS.exp)
     overrides = settings.parse_overrides(words)
-    swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep else None
+    swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep is not None else None
     arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
         jax.config.update("jax_enable_x64", True)

@@ -95,7 +95,7 @@ def resolve(
         if varying:
             raise SettingError(
                 f"{path}={overrides[path]}: the arms of this experiment set it ({', '.join(varying)}); "
-                "choose among them with --arms, or copy the experiment to ./experiments and change its arms"
+                f"choose among them with --arms, or put others in their place: --sweep='{path}={overrides[path]}'"
             )
     return {name: _make(module, tier, overrides, name, arm) for name, arm in arms.items()}
 
