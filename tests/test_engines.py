@@ -65,7 +65,7 @@ def written(folder):
     return {path.parent.name: path.stat().st_size for path in folder.glob("trials/**/metrics.jsonl")}
 
 
-def until(condition, seconds=90):
+def until(condition, seconds=300):
     patience = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < patience
