@@ -61,9 +61,8 @@ def tables(results: Mapping[str, Any]) -> str:
     verdict = load_experiment(results["experiment"]).report(results)
     where = results["environment"]
     ran = f"`{results['command']}`; " + ", ".join(f"{name} {where[name]}" for name in ("jax", "python", "devices"))
-    return "\n".join(
-        [f"{ran}; {where.get('processor', '')}.", "", *map(markdown, verdict.tables), verdict.sentence, ""]
-    )
+    ran += f"; {where['processor']}; curves thinned to {SPACING - 1:.0%} of the step."
+    return "\n".join([ran, "", *map(markdown, verdict.tables), verdict.sentence, ""])
 
 
 def main(argv: list[str]) -> int:
