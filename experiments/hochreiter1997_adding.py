@@ -77,8 +77,10 @@ def arms(tier):
     found = product(tasks, {name: CELL | ONLINE | reading for name, reading in READINGS.items()})
     found.pop("Adding 500/linear", None)  # not bridged by 300,000 in a trial run
     for name in READINGS:
-        if name != FITTED:  # at T = 500 they have shown what they do
+        if name not in (TEXT, FITTED):  # at T = 500 they have shown what they do
             found.pop(f"Adding 1000/{name}", None)
+    if tier == "paper":  # it did not bridge 500 steps by then
+        found[f"Adding 1000/{TEXT}"]["train.steps"] = BUDGET[tier][500]
     first = {"Adding 100": tasks["Adding 100"] | {"train.steps": SLOW[tier]}}
     text = READINGS[TEXT]
     found |= product(first, {

@@ -92,7 +92,12 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """A `table*` for a paper of two columns (needs booktabs), in as many blocks below each other as its width needs."""
-    parts = [r"\begin{table*}", r"\centering\footnotesize", rf"\caption{{{_tex(table.caption)}}}"]
+    parts = [
+        "% \\usepackage{booktabs}",
+        r"\begin{table*}",
+        r"\centering\footnotesize",
+        rf"\caption{{{_tex(table.caption)}}}",
+    ]
     for columns, rows in _blocks(table, PAPER, PROSE):
         kinds = ["l" if n == 0 else "r" for n in range(len(columns))]
         for place, cells in enumerate(zip(*rows, strict=True)):
