@@ -17,8 +17,8 @@ from absl import app, flags
 from rnnlab.paired import differences, success_difference
 from rnnlab.settings import SettingError
 from rnnlab.sweep_tables import STOPPED, stopped_early
-from rnnlab.tables import Table, csv, format_interval, format_number, latex, markdown, terminal
-from rnnlab.writers import Damaged, read_json, write_whole
+from rnnlab.tables import Table, format_interval, format_number, terminal, write_forms
+from rnnlab.writers import Damaged, read_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "a folder for the tables as Markdown, CSV and LaTeX")
@@ -201,8 +201,7 @@ def write(comparison: Comparison, folder: Path) -> None:
     """Each table as Markdown, CSV and LaTeX. Raises SettingError where the folder cannot be written."""
     try:
         for name, table in comparison.tables.items():
-            for ending, form in {"md": markdown, "csv": csv, "tex": latex}.items():
-                write_whole(folder / f"{name}.{ending}", form(table).encode())
+            write_forms(table, folder, name)
     except OSError as error:
         raise SettingError(f"--out={folder}: {error.strerror}; name a folder of your own") from error
 

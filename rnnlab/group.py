@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import chz
 import jax
 import numpy as np
 
@@ -16,9 +15,10 @@ from rnnlab.checkpoint import Checkpoints
 from rnnlab.ledger import Ledger, Trial
 from rnnlab.measure import Measured, Probe, guessing, measure, own_measurements, own_probes, plain, thin
 from rnnlab.progress import Progress
-from rnnlab.recorder import Recorder, map_lags
-from rnnlab.train import TrainState, compile_windows, fit, initial_state, kind, outcome
-from rnnlab.trial import DIVERGED, SOLVED, going
+from rnnlab.recorder import Recorder
+from rnnlab.result import trial_result
+from rnnlab.train import TrainState, blank_state, compile_windows, fit, initial_state, kind
+from rnnlab.trial import SOLVED, going
 from rnnlab.trials import Layout, replace, stack, unstack
 
 
@@ -98,8 +98,7 @@ class Group:
 
     def _restored(self) -> TrainState:
         """The slots as a checkpoint has them, but for trials that others have or that have ended; else empty ones."""
-        state = chz.replace(self.spec, train=chz.replace(self.spec.train, floss=0))
-        empty = stack([jax.device_get(initial_state(state, 0))] * self._where.slots)
+        empty = stack([jax.device_get(blank_state(self.spec))] * self._where.slots)
         found = self._checkpoints.restore(empty, self._progress.warn)
         state, host = found or (empty, {"updates": 0, "slots": [None] * self._where.slots})
         self._updates = host["updates"]
@@ -195,7 +194,7 @@ class Group:
             return
         state = jax.device_get(state)
         trained = self._measure(state, ended) if self.spec.train.steps else [None] * len(ended)
-        known = {slot: {r["step"] for r in self._lines(slot, "probes")} for slot in ended}
+        known = {slot: {r["step"] for r in self._lines(slot, "probes")["probes"]} for slot in ended}
         self._probe(state, [slot for slot in ended if int(state.step[slot]) not in known[slot]])
         for slot, last in zip(ended, trained, strict=True):
             trial, recorder, first, _ = self._slots[slot]
@@ -203,9 +202,9 @@ class Group:
             if last:
                 self._ledger.keep_flow(trial, "trained", last.logs)
                 recorder.flow("trained", step, last.profiles(), last.gates)
-            records = self._lines(slot, "metrics")
-            own = unstack(state, slot)
-            result = _result(trial, own, records, self._lines(slot, "probes"), first, last)
+            own, lines = unstack(state, slot), self._lines(slot, "metrics", "probes")
+            records = lines["metrics"]
+            result = trial_result(trial, own, records, lines["probes"], first, last)
             recorder.end(records, status, result["reach"]["trained"]["h"]["horizon"])
             recorder.close()
             self._ledger.last_state(trial).save(step, own, {})
@@ -214,50 +213,7 @@ class Group:
             self._slots[slot] = None
             self._progress.finished(result, trial.spec.train.steps - step)
 
-    def _lines(self, slot, kind):
+    def _lines(self, slot, *kinds):
+        """A trial's records so far, brought to the disk once for all kinds."""
         self._slots[slot].recorder.sizes()
-        return self._ledger.lines(self._slots[slot].trial, kind)
-
-
-def _result(trial, state, records, probed, first, last):
-    spec, step, status = trial.spec, int(state.step), int(state.status)
-    keys = [key for key in (records[-1] if records else ()) if key.startswith("eval/")] + ["train/loss", "grad/norm"]
-    final = {"loss": records[-1]["eval/loss"], "accuracy": records[-1]["eval/accuracy"]} if records else {}
-    reason = f"{_what_diverged(spec, records[-1])} at update {step + 1}" if status == DIVERGED else None
-    reached = last.reach(spec.flow.fraction) if last else first["reach"]
-    return {
-        "arm": trial.arm,
-        "seed": trial.seed,
-        "status": outcome(status, int(state.learned)),
-        "learned_at": int(state.learned),
-        "reason": reason,
-        "steps": step,
-        "sequences": step * spec.train.batch_size,
-        "budget": spec.train.steps * spec.train.batch_size,
-        "eval": final,
-        "curve": {"step": [r["step"] for r in records]} | {key: [r[key] for r in records] for key in keys},
-        "guessing": first.get("guessing"),
-        "reach": {"init": first["reach"], "trained": reached},
-        "map": _map(records, spec.task.length) if trial.seed == spec.first_seed else None,
-        "probes": [{"step": r["step"]} | r["found"] for r in probed],
-        "profiles": {"init": first["thin"], "trained": thin(last.profiles()) if last else first["thin"]},
-    }
-
-
-def _what_diverged(spec, record) -> str:
-    """What the last update's loss, gradient or step was, as far as its window's record tells."""
-    if not np.isfinite(record["train/loss"]):
-        return "loss not finite"
-    if not np.isfinite(record["grad/norm_max"]):
-        return "gradient not finite"
-    if spec.train.bound is not None:
-        return f"loss or gradient above {spec.train.bound:g}"
-    return f"a step not finite (learning rate {spec.train.learning_rate:g})"
-
-
-def _map(records, length):
-    """The adjoint's log10 norm over training and lag, as the taps of training found it."""
-    if not records:
-        return None
-    log10 = [record["flow/log10_h"] for record in records]
-    return {"step": [r["step"] for r in records], "lag": map_lags(length).tolist(), "log10": log10}
+        return {kind: self._ledger.lines(self._slots[slot].trial, kind) for kind in kinds}

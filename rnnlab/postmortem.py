@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import chz
 import jax
 import numpy as np
 
@@ -17,7 +16,7 @@ from rnnlab.ledger import Ledger, all_trials
 from rnnlab.notes import load_experiment
 from rnnlab.probes.watchdog import Alarm, first_alarm
 from rnnlab.settings import ArmSpec, SettingError, from_flat
-from rnnlab.train import initial_state, training_loss
+from rnnlab.train import blank_state, training_loss
 from rnnlab.trial import BATCHES, stream
 from rnnlab.writers import Damaged, read_json
 
@@ -52,7 +51,7 @@ def postmortem(folder: Path) -> list[str]:
     for trial in all_trials(specs):
         if not (ledger.place(trial) / "result.json").exists() or ledger.result(trial)["status"] != "diverged":
             continue
-        like = jax.device_get(initial_state(chz.replace(trial.spec, train=chz.replace(trial.spec.train, floss=0)), 0))
+        like = jax.device_get(blank_state(trial.spec))
         restored = ledger.last_state(trial).restore(like, lines.append, put_aside=False)
         if restored is None:
             lines.append(f"{trial}: its last state is missing")

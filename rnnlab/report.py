@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rnnlab.page import html_page
 from rnnlab.reach import trials_table
 from rnnlab.style import save
-from rnnlab.tables import Table, csv, latex, markdown
+from rnnlab.tables import Table, csv, write_forms
 from rnnlab.writers import write_whole
 
 
@@ -30,12 +30,10 @@ def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[st
     """
     figures = {name: figure for name, figure in verdict.figures.items() if figure is not None}
     pngs = {name: save(figure, folder / "figures", name) for name, figure in figures.items()}
-    forms: dict[str, Callable[[Table], str]] = {"md": markdown, "tex": latex, "csv": csv}
     tables = [table for table in verdict.tables if table.rows]  # a choice of arms may leave one nothing to say
     for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
-        for ending, form in forms.items():
-            write_whole(folder / f"{name}.{ending}", form(table).encode())
+        write_forms(table, folder, name)
     write_whole(folder / "trials.csv", csv(trials_table(results)).encode())
     pictures = {name: (png, figures[name].get_label()) for name, png in pngs.items()}
     write_whole(folder / "report.html", html_page(results, verdict.sentence, tables, pictures).encode())

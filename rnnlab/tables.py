@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 from csv import writer
+from pathlib import Path
 from typing import NamedTuple
 
 import rich.box
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from rnnlab.stats import Interval
+from rnnlab.writers import write_whole
 
 PAPER = 105  # characters across both columns of a paper in footnote size
 PROSE = 32  # characters, above which a cell of several words is prose: it is broken into lines of so many
@@ -125,6 +127,12 @@ def csv(table: Table) -> str:
     file = io.StringIO()
     writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
     return file.getvalue()
+
+
+def write_forms(table: Table, folder: Path, name: str) -> None:
+    """NAME.md, NAME.tex and NAME.csv, each replaced whole."""
+    for ending, form in {"md": markdown, "tex": latex, "csv": csv}.items():
+        write_whole(folder / f"{name}.{ending}", form(table).encode())
 
 
 def _like(value: float, scale: float, digits: int) -> str:

@@ -61,6 +61,11 @@ def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     )
 
 
+def blank_state(spec: TrialSpec) -> TrainState:
+    """A state of this trial's shapes, drawn without flossing: what a checkpoint is read into."""
+    return initial_state(chz.replace(spec, train=chz.replace(spec.train, floss=0)), 0)
+
+
 def training_loss(
     spec: TrialSpec,
     batch: Batch,
@@ -190,7 +195,7 @@ def kind(spec: TrialSpec) -> Hashable:
     differ in their seed, in `TrainSpec.numbers`, and in what their weights are drawn from.
     """
     plain = chz.replace(spec, train=chz.replace(spec.train.without_numbers(), floss=0))
-    state = jax.eval_shape(lambda: initial_state(plain, 0))
+    state = jax.eval_shape(lambda: blank_state(plain))
     leaves, treedef = jax.tree.flatten(state)
     return plain.task, plain.train, treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
