@@ -12,10 +12,11 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -23,6 +24,8 @@ from jax.experimental import multihost_utils
 
 from rnnlab.folder import RunFolder
 from rnnlab.settings import ArmSpec, SettingError, parse_shard
+
+PATIENCE = 30  # seconds that a host which has failed waits for the others to fail as well
 
 
 def join(host: str, coordinator: str | None) -> None:
@@ -93,17 +96,27 @@ def begin(workdir: Path, config: Mapping[str, Any], shard: tuple[int, int] | Non
 
 
 def end(status: int) -> int:
-    """This process's exit status; one that failed goes at once, since JAX would wait for the other hosts first."""
+    """This process's exit status; one that failed goes soon, where JAX would wait five minutes for the others."""
     if status and jax.distributed.is_initialized():
-        sys.stderr.flush()
-        os._exit(status)
+        leave(status)
     return status
 
 
-def leave(folder: RunFolder) -> None:
-    """Before an exit that does not tidy up."""
-    if not first():
-        shutil.rmtree(folder.path, ignore_errors=True)
+def leave(status: int, folder: RunFolder | None = None) -> NoReturn:
+    """An exit that tidies up nothing else, once the others have come as far or patience has ended.
+
+    The first host must not go while another still starts: JAX aborts a process whose coordinator is gone, and what
+    that process had to say of the same mistake would be lost.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if jax.distributed.is_initialized():
+        if folder and not first():
+            shutil.rmtree(folder.path, ignore_errors=True)
+        leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+        leaving.start()
+        leaving.join(PATIENCE)
+    os._exit(status)
 
 
 def _broadcast(data: bytes) -> bytes:

@@ -141,11 +141,9 @@ def _main(words: list[str], console: Console) -> int:
             progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
             return 0
     except Interrupted:
-        hosts.leave(folder)
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
-        sys.stdout.flush()
-        os._exit(128 + stop[0])  # an ordinary exit would wait for the window that is being computed
+        hosts.leave(128 + stop[0], folder)  # an ordinary exit would wait for the window that is being computed
     finally:
         progress.stop()
     reporting = reporting or (hosts.first() and locked(workdir / ".lock-report"))
