@@ -19,6 +19,7 @@ from rnnlab.trials import Layout, layout, stack
 
 BYTES_A_TRIAL = 120_000  # its results, events, figures' share and last state, in a small run
 HOST = 0.3  # seconds that a trial's files and pictures take
+RESOLVED = 0.1  # seconds that updates must take to be told from an evaluation's own noise
 LINE = 4_000  # bytes that a window writes, in metrics and TensorBoard
 
 
@@ -88,9 +89,12 @@ def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...], where: Layout) -
             near = state._replace(step=np.full(where.slots, steps - left, np.int32))
             return min(_timed(lambda: jax.block_until_ready(run(near)))[0] for _ in range(2))
 
-        several = min(4, spec.train.window, steps)
-        one = seconds(1)
-        update = max(seconds(several) - one, 1e-6) / (several - 1) if several > 1 else one
+        several, limit = 1, min(spec.train.window, steps)
+        one = longer = seconds(1)
+        while several < limit and longer - one < RESOLVED:
+            several = min(4 * several, limit)
+            longer = seconds(several)
+        update = max(longer - one, 1e-6) / (several - 1) if several > 1 else one
         evaluation = max(one - update, 0.0)
     first, later = (_timed(lambda: measure(spec, where, state, [0]))[0] for _ in range(2))
     if own:
