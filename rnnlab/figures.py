@@ -21,11 +21,12 @@ from rnnlab.style import GREY, WIDE, lags_across, legend, losses_up, marks, pane
 
 POINTS = 1000
 FLOOR = -45  # log10: lower adjoints leave the frame, or they would squeeze the lags that matter
-UNDERFLOW = math.log10(1.17549435e-38)  # the smallest normal float32
+UNDERFLOW = math.log10(1.17549435e-38)  # the smallest normal float32, as seen from a norm of 1 at lag 0
 BEYOND = 1e3  # times chance: higher losses leave the frame, or they would squeeze those that matter
 WHEN = {"init": "at initialisation", "trained": "after training"}
 THRESHOLD = {"color": GREY, "lw": 0.8}
 NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "least lag that the task needs"}
+LOST = {"color": GREY, "lw": 1, "ls": ":", "label": "float32 underflow, if 1 at lag 0"}
 PATH = {"ls": (0, (4, 1.5)), "mfc": "white"}
 CHANCE = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "label": "chance (no memory)"}
 CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
@@ -72,8 +73,7 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
         panel.set_ylim(max(FLOOR, min(seen) - 1), min(-FLOOR, max(seen) + 1))
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         if panel.get_ylim()[0] < UNDERFLOW:
-            panel.axhline(UNDERFLOW, color=GREY, lw=1, ls=":")
-            panel.text(0.05, UNDERFLOW + 0.7, "float32 underflow", size=7, color=GREY)
+            panel.axhline(UNDERFLOW, **LOST)
     for top, bottom, task in zip(grid[0], grid[-1], tasks, strict=True):
         top.set_title(task)
         bottom.set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
@@ -81,7 +81,9 @@ def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
     paths = any("c cell path" in profile for t in results["trials"] for profile in t["profiles"].values())
     lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
     lines += [Line2D([], [], label=f"{results['fraction']:g}: the horizon's threshold", **THRESHOLD)]
-    taken = legend(figure, solid, lines + [Line2D([], [], **NEEDED)] * bool(needed))
+    lines += [Line2D([], [], **NEEDED)] * bool(needed)
+    lines += [Line2D([], [], **LOST)] * any(panel.get_ylim()[0] < UNDERFLOW for panel in grid.flat)
+    taken = legend(figure, solid, lines)
     figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ma="center")
     figure.set_label(
         f"Gradient flow by lag. Solid: norm of dL/d{full}_t; dashed: norm of dL/dc_t along the cell path alone. Each "

@@ -248,6 +248,16 @@ def test_the_curves_are_those_of_the_results():
     assert last.get_linewidth() < 1 and last.get_xdata().tolist()[0] == 1000 and last.get_xdata()[-1] == 2000
 
 
+def test_the_underflow_line_says_for_which_norm_it_stands():
+    """What float32 loses depends on the norm itself, and the axis is relative to lag 0; drawn where curves go low."""
+    high = made() | {"trials": [trial for trial in made()["trials"] if trial["arm"].endswith("chrono")]}
+    for results, drawn in ((made(), True), (high, False)):
+        figure = figures.flow_figure(results)
+        said = "float32 underflow, if 1 at lag 0" in [text.get_text() for text in figure.legends[0].get_texts()]
+        ends = [line.get_ydata()[0] for line in figure.axes[0].get_lines() if line.get_linestyle() == ":"]
+        assert said == drawn and ends == [math.log10(1.17549435e-38)] * drawn
+
+
 def test_a_lone_arm_that_diverged_at_once_is_still_drawn(tmp_path):
     """No curve, no state after training, no task in its name: the report is thin but whole."""
     results = made(seeds=1)
