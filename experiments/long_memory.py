@@ -69,9 +69,8 @@ def arms(tier, cells=cells):
 def report(results):
     """The verdict follows from the numbers, also where they contradict the expectation."""
     by_task = figures.by_task(results)
-    sentences = [
-        _gradient(arms, results["fraction"]) for task, arms in by_task.items() if task == max(by_task, key=_length)
-    ]
+    longest = max(by_task, key=_length)
+    sentences = [_gradient(longest, by_task[longest], results["fraction"])]
     sentences += [_use(results, task, arms) for task, arms in by_task.items()]
     drawn = {
         "flow": figures.flow_figure(results),
@@ -90,7 +89,7 @@ def _median(trials, when, name, quantity):
     return stats.median(found).estimate if found else None
 
 
-def _gradient(arms, fraction):
+def _gradient(task, arms, fraction):
     """What an initialised network lets through, on the longest sequences."""
     said, horizons = [], {}
     for cell, trials in arms.items():
@@ -105,7 +104,7 @@ def _gradient(arms, fraction):
             said[-1] += ", so at its usual initialisation the LSTM's gradient does vanish"
     furthest = [cell for cell in horizons if horizons[cell] == max(horizons.values())]
     last = f" {listed(furthest)} reaches furthest back." if len(furthest) < len(horizons) else ""
-    return f"At initialisation the gradient norm: {'; '.join(said)}.{last}"
+    return f"At initialisation, on {task}, the gradient norm: {'; '.join(said)}.{last}"
 
 
 def _use(results, task, arms):

@@ -138,3 +138,6 @@ def test_an_experiments_own_numbers_obey_their_law(ran):
             [plain, *_, chrono] = results["trials"]
             fall = [trial["reach"]["init"]["c cell path"]["decay_rate"] for trial in (plain, chrono)]
             assert fall[0] < fall[1] < 0 and plain["arm"].endswith("LSTM")
+            both = [t | {"arm": t["arm"].replace("30", length)} for length in ("30", "50") for t in results["trials"]]
+            verdict = module.report(results | {"trials": both, "chance": {t["arm"]: 1 / 6 for t in both}})
+            assert verdict.sentence.startswith("At initialisation, on Adding 50, the gradient norm: ")
