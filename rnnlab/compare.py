@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from absl import app, flags
 
 from rnnlab.paired import differences, success_difference
@@ -73,8 +74,10 @@ def compare(a: Run, b: Run) -> Comparison:
     pairs = {arm: [(t, b.trials[key]) for key, t in a.trials.items() if key[0] == arm and key in b.trials]
              for arm in common}  # fmt: skip
     pairs = {arm: both for arm, both in pairs.items() if both}
+    apart = {} if common else {"nearest": _nearest(a, b)}
     tables = {
-        "settings": _settings(a, b, common),
+        "settings": _settings(a, b, common) if common else _all_settings(a, b),
+        **apart,
         "environment": _table("Environment that differs.", a, b, _different(a.environment, b.environment)),
         "outcomes": _outcomes(a, b, pairs),
     }
@@ -89,7 +92,8 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
             said.append(f"only in {run.name}: {', '.join(alone)}")
     number = sum(map(len, pairs.values()))
     if not number:
-        return f"No trial is in both {a.name} and {b.name}, so nothing is paired; {'; '.join(said)}."
+        kind = "trial" if common else "arm"
+        return f"No {kind} is in both {a.name} and {b.name}, so nothing is paired; {'; '.join(said)}."
     said.insert(0, f"in both {a.name} and {b.name}: {_count(number, 'trial')} of {_count(len(pairs), 'arm')}")
     paths = {path for arm in common for path, *_ in _different(a.arms[arm], b.arms[arm])}
     said.append(f"settings that differ: {', '.join(sorted(paths)) or 'none'}")
@@ -119,6 +123,31 @@ def _settings(a: Run, b: Run, common: Sequence[str]) -> Table:
     rows = [[*row, "all" if len(names) == len(common) else ", ".join(names)] for row, names in arms.items()]
     rows = [[*row, ""] for row in _different(a.about, b.about)] + rows
     return Table("Settings that differ, over the arms of both.", ["setting", a.name, b.name, "arms"], rows)
+
+
+def _all_settings(a: Run, b: Run) -> Table:
+    """A row for each path whose values differ between the runs, with all that it has in either."""
+    rows = [*_different(a.about, b.about), *_different(_values(a), _values(b))]
+    caption = "No arm is in both. Settings whose values differ, with those of all arms."
+    return Table(caption, ["setting", a.name, b.name], rows)
+
+
+def _values(run: Run) -> dict[str, str]:
+    arms = run.arms.values()
+    paths = dict.fromkeys(path for arm in arms for path in arm)
+    return {path: " | ".join(dict.fromkeys(arm[path] for arm in arms if path in arm)) for path in paths}
+
+
+def _nearest(a: Run, b: Run) -> Table:
+    """A row for two arms that are each other's nearest, by how many settings differ, where none is as near."""
+    far = np.array([[len(_different(x, y)) for y in b.arms.values()] for x in a.arms.values()])
+    rows = []
+    for i, j in np.argwhere((far == far.min(axis=1, keepdims=True)) & (far == far.min(axis=0))):
+        if (far[i] == far[i, j]).sum() == (far[:, j] == far[i, j]).sum() == 1:
+            x, y = list(a.arms)[i], list(b.arms)[j]
+            rows.append([x, y, ", ".join(path for path, *_ in _different(a.arms[x], b.arms[y]))])
+    caption = "Arms that are nearest to each other, by the number of settings that differ; they are not paired."
+    return Table(caption, [f"arm of {a.name}", f"arm of {b.name}", "settings that differ"], rows)
 
 
 def _table(caption: str, a: Run, b: Run, rows: Sequence[tuple[str, str, str]]) -> Table:

@@ -104,8 +104,31 @@ def test_arms_of_one_run_alone_are_named_and_equal_pairs_are_said_to_be_equal(tm
     assert f"only in {a}: A/RNN" in result.sentence and f"only in {b}: A/GRU" in result.sentence
     assert result.sentence.startswith(f"In both {a} and {b}: 1 trial of 1 arm; ") and "to the bit" in result.sentence
     assert cells(result.tables["outcomes"])["A/LSTM"]["held-out loss"] == "equal"
-    nothing = found(a, run(tmp_path / "c", [trial("A/GRU", 0, 0.1)]))
+    nothing = found(a, run(tmp_path / "c", [trial("A/LSTM", 7, 0.1)]))
     assert nothing.sentence.startswith("No trial is in both") and "outcomes" not in nothing.tables
+
+
+def test_runs_without_a_common_arm_show_their_settings_and_the_arms_that_are_nearest(tmp_path):
+    """Names tell of a task's length, so of another length no arm is the same; two that are as near have no pair."""
+
+    def made(folder, lengths, cells, **settings):
+        arms = {f"B {t}/{c}": {"cell": c, "task.length": str(t)} | settings for t in lengths for c in cells}
+        write_json(folder / "config.json", {"experiment": "long_memory", "tier": "quick", "arms": arms})
+        write_json(folder / "environment.json", {"jax": "0.10.1"})
+        write_json(folder / "results.json", {"trials": [trial(arm, 0, 0.1) for arm in arms]})
+        return folder
+
+    a, b = made(tmp_path / "a", [50, 60], ["LSTM", "RNN"]), made(tmp_path / "b", [70], ["LSTM"], seeds="3")
+    result = found(a, b)
+    assert result.sentence.startswith(f"No arm is in both {a} and {b}, so nothing is paired; only in {a}: B 50/LSTM")
+    assert set(result.tables) == {"settings"}
+    assert cells(result.tables["settings"]) == {
+        "cell": {str(a): "LSTM | RNN", str(b): "LSTM"},
+        "task.length": {str(a): "50 | 60", str(b): "70"},
+        "seeds": {str(a): "absent", str(b): "3"},
+    }
+    nearest = found(made(tmp_path / "c", [50], ["LSTM", "RNN"]), b).tables["nearest"]
+    assert nearest.rows == [["B 50/LSTM", "B 70/LSTM", "task.length, seeds"]]
 
 
 def test_a_diverged_trial_has_not_learned_and_no_other_outcome(tmp_path):
