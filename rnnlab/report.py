@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from rnnlab.notes import own_error
 from rnnlab.page import html_page
 from rnnlab.reach import trials_table
+from rnnlab.settings import SettingError
 from rnnlab.style import save
 from rnnlab.tables import Table, csv, write_forms
 from rnnlab.writers import write_whole
@@ -21,6 +24,22 @@ class Verdict(NamedTuple):
     sentence: str  # it follows from the numbers, also where they contradict the textbook
     tables: Sequence[Table]
     figures: Mapping[str, Figure | None]  # by file name, without an ending; None: there is nothing to draw
+
+
+def asked(module: ModuleType, results: Mapping[str, Any], folder: Path) -> Verdict:
+    """What a module's report function says. Raises SettingError where it fails: `folder` holds the results by then."""
+    again = f"the results are saved in {folder}, and the same command makes the report again"
+    try:
+        verdict = module.report(results)
+    except Exception as error:
+        if said := own_error(error):
+            raise SettingError(f"{said}; {again}") from error
+        error.add_note(again)
+        raise
+    if not isinstance(verdict, Verdict):
+        gave = f"report gave {type(verdict).__name__}, where a rnnlab.report.Verdict is needed"
+        raise SettingError(f"{module.__file__}: {gave}; {again}")
+    return verdict
 
 
 def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[str, bytes]:

@@ -14,7 +14,9 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from rich.console import Console
@@ -70,17 +72,24 @@ class Screen(Console):
 
 def main(argv: list[str]) -> int:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
-    console = Screen()
+    return _in_one_line(_main, argv[1:], Screen())
+
+
+def _in_one_line(work: Callable[..., int], *args: Any) -> int:
+    """The exit status of `work`; what a user can mend is one line on stderr."""
     try:
-        return _main(argv[1:], console)
-    except (settings.SettingError, engines.EngineError, Damaged) as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"rnnlab: {where}{os.strerror(error.errno or 5)}; what was saved is whole, "
-              "and the same command goes on from there", file=sys.stderr)  # fmt: skip
-        return 2
+        return work(*args)
+    except (engines.EngineError, Damaged) as error:
+        said = str(error)
+    except Exception as error:
+        said = notes.own_error(error)
+        if not said and isinstance(error, OSError):
+            said = f"{error.filename}: " if error.filename else ""
+            said += f"{os.strerror(error.errno or 5)}; what was saved is whole, and the same command goes on from there"
+        if not said:
+            raise
+    print(f"rnnlab: {said}", file=sys.stderr)
+    return 2
 
 
 def _main(words: list[str], console: Console) -> int:
@@ -175,7 +184,7 @@ def _report(module, arms, ledger, console) -> None:
     place = ledger.folder.path
     results = gather(module, FLAGS.exp, FLAGS.tier, arms, ledger)
     write_json(place / "results.json", results)  # first: a report that fails loses nothing
-    verdict = (sweep_report if FLAGS.sweep else module).report(results)
+    verdict = report.asked(sweep_report if FLAGS.sweep else module, results, place)
     write_json(place / "results.json", results | {"verdict": verdict.sentence})
     write_pictures(ledger.folder, report.write(results, verdict, place))
     for table in verdict.tables:
@@ -208,8 +217,7 @@ def _say_how_long(arms, folder, progress, stopping, how) -> None:
 def parse(argv: list[str]) -> list[str]:
     """absl's flags; an unknown one is an error of one line that names the nearest of ours."""
     if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
-        _print_help(argv)
-        sys.exit(0)
+        sys.exit(_in_one_line(_print_help, argv))
     try:
         return FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -221,7 +229,7 @@ def parse(argv: list[str]) -> list[str]:
     sys.exit(2)
 
 
-def _print_help(argv: list[str]) -> None:
+def _print_help(argv: list[str]) -> int:
     words = [word for word in argv if word.lstrip("-") not in ("help", "h", "helpfull")]
     rest = FLAGS(words, known_only=True)
     print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]")
@@ -231,6 +239,7 @@ def _print_help(argv: list[str]) -> None:
     name = FLAGS.exp or "long_memory"
     overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
     print("\n" + settings.help_text(notes.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))
+    return 0
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import types
 from html.parser import HTMLParser
 
 import matplotlib.image
@@ -12,6 +13,7 @@ from rnnlab import figures, report, stats
 from rnnlab.claims import published_table
 from rnnlab.page import html_page
 from rnnlab.reach import reach_table
+from rnnlab.settings import SettingError
 
 CELLS = {"VanillaRNN": (-0.35, None), "LSTM forget bias 1": (-0.12, -0.33), "LSTM chrono": (0.002, -0.012)}
 TASKS = {"Adding 200": 200, "PaddedDigits 500": 500}
@@ -198,6 +200,18 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     pictures = {name: (png, drawn.figures[name].get_label()) for name, png in pngs.items()}
     assert html_page(made(), drawn.sentence, drawn.tables, pictures) == (written / "report.html").read_text("utf-8")
     assert matplotlib.image.imread(written / "figures/flow.png").shape[1] == round(6.75 * 200)
+
+
+def test_what_fails_while_a_report_is_made_says_that_the_results_are_saved(tmp_path):
+    """A forgotten return in one line; what is no experiment's own error keeps its traceback, with a note."""
+    module = types.ModuleType("mine")
+    module.__file__, module.report = "mine.py", lambda results: None
+    with pytest.raises(SettingError, match=r"^mine\.py: report gave NoneType, .*; the results are saved in"):
+        report.asked(module, {}, tmp_path)
+    module.report = lambda results: results["absent"]
+    with pytest.raises(KeyError) as caught:
+        report.asked(module, {}, tmp_path)
+    assert f"the results are saved in {tmp_path}, and the same command" in caught.value.__notes__[0]
 
 
 def test_a_table_without_rows_is_left_out(tmp_path):

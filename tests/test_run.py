@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -184,6 +185,16 @@ def snapshot(place):
     return sorted((str(p), p.stat().st_size) for p in place.rglob("*") if "__pycache__" not in str(p))
 
 
+MISTAKES = {
+    "old": ("report(results)", "report()"),
+    "unread": ("def config(tier):", "def config(tier:"),
+    "unnamed": ("import LSTM", "import LTSM"),
+    "wrong": ('"cell": LSTM', '"cell": lstm'),
+    "failing": ("    return {", "    open('absent.csv')\n    return {"),
+    "silent": ('    return {"Adding', '    found = {"Adding'),
+}
+
+
 def bad_folders(place):
     (place / "foreign").mkdir()
     (place / "foreign" / "thesis.txt").write_text("mine")
@@ -193,12 +204,26 @@ def bad_folders(place):
     (place / "other").mkdir()
     (place / "other" / "config.json").write_text('{"experiment": "tiny", "tier": "quick", "arms": {}}')
     (place / "experiments" / "broken.py").write_text('"""No arms here?"""\n')
+    for name, (right, wrong) in MISTAKES.items():
+        (place / "experiments" / f"{name}.py").write_text(TINY.replace(right, wrong, 1))
+    (place / "mine.py").write_text(TINY)
 
 
 BAD = [
     (["--exp=tinny"], "--exp=tinny: no such experiment; the nearest is tiny"),
     ([], "--exp is needed"),
-    (["--exp=broken"], "an experiment has a docstring, config, arms and report"),
+    (["--exp=experiments/tiny.py"], "--exp=experiments/tiny.py: an experiment goes by its name; write --exp=tiny"),
+    (["--exp=tiny.py"], "--exp=tiny.py: an experiment goes by its name; write --exp=tiny"),
+    (["--exp=./experiments/tinny.py"], "no such experiment; the nearest is tiny"),
+    (["--exp=mine.py"], "--exp=mine.py: experiments are found .* in ./experiments: move it there and write --exp=mine"),
+    (["--exp=broken"], r"docstring.*; here is no config\(tier\), no arms\(tier\), no report\(results\)$"),
+    (["--exp=old"], r"here is no report\(results\)$"),
+    (["--exp=unread"], r"experiments/unread.py, line 14: "),
+    (["--exp=unnamed"], r"experiments/unnamed.py, line 8: ImportError: cannot import name 'LTSM'"),
+    (["--exp=wrong"], r"experiments/wrong.py, line 21, in arms: NameError: name 'lstm' is not defined$"),
+    (["--exp=failing"], r"experiments/failing.py, line 15, in config: FileNotFoundError: .*absent.csv"),
+    (["--exp=silent"], "experiments/silent.py: arms gave NoneType, where a dict of settings is needed"),
+    (["--exp=wrong", "--help"], "in arms: NameError"),
     (["--exp=tiny", "--tier=quik"], "--tier=quik: no such tier; the nearest is quick"),
     (["--exp=tiny", "--workdri=x"], "--workdri: no such flag; the nearest is --workdir"),
     (["--exp=tiny", "train.steps"], "train.steps: settings are written path=value"),
@@ -239,9 +264,37 @@ def test_bad_input_is_one_clear_line_with_nothing_written(place, monkeypatch, ca
         sys.exit(command_line.main(command_line.parse(["run", *words])))
     out, err = capsys.readouterr()
     assert ended.value.code == 2
-    assert out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
+    assert (out == "" or "--help" in words) and err.count("\n") == 1 and err.startswith("rnnlab: ")
     pytest.importorskip("re").search(message, err) or pytest.fail(err)
     assert snapshot(place) == before
+
+
+def test_an_error_in_a_report_loses_nothing_and_the_same_command_makes_it_again(place, cache):
+    words = ("--exp=tiny", "--arms=*LSTM", "seeds=1", "train.steps=4")
+    file, folder = place / "experiments" / "tiny.py", place / "runs" / "tiny-quick-lstm"
+    file.write_text(TINY.replace('"Tiny."', 'results["nothing"]'))
+    code, _, err = run(place, cache, *words)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"{file}, line 33, in report: KeyError: 'nothing'; the results are saved in runs/tiny-quick-lstm" in err
+    kept = json.loads((folder / "results.json").read_text())
+    file.write_text(TINY)
+    code, out, err = run(place, cache, *words)
+    assert (code, err) == (0, "") and "Tiny." in out and (folder / "report.html").exists()
+    again = json.loads((folder / "results.json").read_text())
+    assert again == kept | {"verdict": "Tiny."}  # the time in it too: nothing was run
+
+
+def test_an_error_inside_a_traced_function_is_that_of_its_line(place, monkeypatch):
+    """JAX calls what an experiment defines, and JAX's own code raises; no line of it is none of the experiment's."""
+    file = place / "experiments" / "traced.py"
+    file.write_text(TINY.replace("model(inputs)[-1, :, 0]", "model(inputs) @ jnp.ones(3)"))
+    monkeypatch.chdir(place)
+    module = notes.load_experiment("traced")
+    with pytest.raises(TypeError) as caught:
+        jax.jit(lambda xs: module.state(lambda xs: xs, xs, None, None))(np.ones((4, 4)))
+    found = notes.own_error(caught.value)
+    assert found.startswith(f"{file}, line 29, in state: TypeError: ") and "(raised in " in found
+    assert notes.own_error(ValueError("another")) is None
 
 
 def test_list_and_help(place, cache):
