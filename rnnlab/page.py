@@ -15,6 +15,8 @@ from rnnlab.settings import varied
 from rnnlab.style import DPI, png_data_uri
 from rnnlab.tables import Table
 
+COLUMNS = ("dL/dh, dL/dc", "cell path", "decay", "half-life", "horizon", "chance")  # words that a terminal explains too
+
 
 def html_page(
     results: Mapping[str, Any],
@@ -53,7 +55,8 @@ def definitions(fraction: float) -> dict[str, str]:
         "cell path": "the part of dL/dc that flows from c to c alone (for an LSTM the product of its forget gates).",
         "decay": "least-squares slope of the log-norm over lags, nats per step: negative vanishes, positive explodes.",
         "half-life": "steps in which that slope halves the norm: ln 2 / -decay.",
-        "horizon": f"the largest lag whose norm is above {fraction:g} of lag 0's; >= where the sequence ends first.",
+        "horizon": f"how far back the loss reaches: the largest lag whose norm is above {fraction:g} of lag 0's; >= "
+        "where the sequence ends first.",
         "learned": "trials that met the stop rule that the caption states; a rule on held-out data is looked at in "
         "every evaluation, all on the same sequences, and the held-out figures are those of the last one, which ended "
         "a trial that learned; the interval is Wilson's.",
@@ -64,6 +67,14 @@ def definitions(fraction: float) -> dict[str, str]:
         "nothing is measured of its state after training.",
         "intervals": "95 % over trials: Student's t for decay, order statistics for medians (the range of up to 5).",
     }
+
+
+def glossary(tables: Sequence[Table], fraction: float) -> list[str]:
+    """For a terminal: a line for each word of COLUMNS that heads a column, below one that says where the others are."""
+    heads = " ".join(column for table in tables for column in table.columns)
+    found = {word: says for word, says in definitions(fraction).items() if word in COLUMNS}
+    lines = [f"  {word}: {says}" for word, says in found.items() if any(part in heads for part in word.split(", "))]
+    return ["Words (more in report.html):", *lines] if lines else []
 
 
 def _html_table(table: Table) -> str:

@@ -34,6 +34,7 @@ from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere 
 from rnnlab.experiment import check_names, gather, run_arms  # noqa: E402
 from rnnlab.folder import command, locked, slug  # noqa: E402
 from rnnlab.ledger import Ledger  # noqa: E402
+from rnnlab.page import glossary  # noqa: E402
 from rnnlab.predict import plan  # noqa: E402
 from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.recorder import write_pictures  # noqa: E402
@@ -189,7 +190,8 @@ def _report(module, arms, ledger, console) -> None:
     write_pictures(ledger.folder, report.write(results, verdict, place))
     for table in verdict.tables:
         terminal(table, console)
-    console.print(f"\n{verdict.sentence}", highlight=False, markup=False, soft_wrap=True)
+    for line in (*glossary(verdict.tables, results["fraction"]), f"\n{verdict.sentence}"):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_plan(arms, console, how) -> None:

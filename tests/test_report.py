@@ -11,9 +11,10 @@ import pytest
 
 from rnnlab import figures, report, stats
 from rnnlab.claims import published_table
-from rnnlab.page import html_page
+from rnnlab.page import glossary, html_page
 from rnnlab.reach import reach_table
 from rnnlab.settings import SettingError
+from rnnlab.tables import Table
 
 CELLS = {"VanillaRNN": (-0.35, None), "LSTM forget bias 1": (-0.12, -0.33), "LSTM chrono": (0.002, -0.012)}
 TASKS = {"Adding 200": 200, "PaddedDigits 500": 500}
@@ -200,6 +201,14 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     pictures = {name: (png, drawn.figures[name].get_label()) for name, png in pngs.items()}
     assert html_page(made(), drawn.sentence, drawn.tables, pictures) == (written / "report.html").read_text("utf-8")
     assert matplotlib.image.imread(written / "figures/flow.png").shape[1] == round(6.75 * 200)
+
+
+def test_a_terminal_explains_the_words_of_its_columns():
+    """In a line each, as the page does; no word of a column that is not there, nothing where there is none."""
+    first, *words = [line.partition(":")[0].strip() for line in glossary([reach_table(made())], 1e-3)]
+    assert words == ["dL/dh, dL/dc", "cell path", "decay", "half-life", "horizon", "chance"] and "report.html" in first
+    assert [line.split(":")[0] for line in glossary([Table("", ["arm", "horizon"], [])], 1e-3)][1:] == ["  horizon"]
+    assert glossary([Table("", ["arm", "trials"], [])], 1e-3) == []
 
 
 def test_what_fails_while_a_report_is_made_says_that_the_results_are_saved(tmp_path):

@@ -119,6 +119,7 @@ def test_a_run_is_a_folder_with_everything_in_it(place, cache):
                  "trials/adding-8/rnn/seed=0/state"):  # fmt: skip
         assert (folder / name).exists(), name
     assert "Tiny." in out and "Adding 8/LSTM" in out and "2 x cpu" in out
+    assert out.index("chance loss") < out.index("  half-life: steps in which that slope") < out.index("Tiny.")
     assert read_json(folder / "environment.json")["jax"]
     records = read_jsonl(folder / "metrics.jsonl")
     assert [(r["arm"], r["seed"], r["step"]) for r in records[:3]] == [
