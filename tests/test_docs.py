@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,10 @@ def test_the_example_runs(name, number, tmp_path):
 
 def test_contributing_is_short():
     assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 50
+
+
+def test_what_readme_installs_for_accelerators_is_an_extra_of_jax():
+    """pip only warns of an extra that does not exist, and JAX then runs on the CPU."""
+    start = (ROOT / "README.md").read_text().split("## Start")[1].split("\n## ")[0]
+    named = set(re.findall(r"jax\[(\w+)\]", start))
+    assert {"cuda13", "tpu"} <= named <= set(metadata("jax").get_all("Provides-Extra"))
