@@ -9,7 +9,6 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
 
 import difflib
 import functools
-import os
 import shlex
 import shutil
 import sys
@@ -17,7 +16,6 @@ import time
 from pathlib import Path
 
 from absl import app, flags, logging
-from rich.console import Console
 
 from rnnlab import trials
 
@@ -28,6 +26,7 @@ import jax  # noqa: E402
 from rnnlab import engines, hosts, notes, report, settings, sweep_report  # noqa: E402
 from rnnlab.background import Interrupted, start, stop_on_signals, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
+from rnnlab.cli import Screen, one_line  # noqa: E402
 from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere  # noqa: E402
 from rnnlab.experiment import check_names, gather, run_arms  # noqa: E402
 from rnnlab.folder import command, locked, slug  # noqa: E402
@@ -37,7 +36,7 @@ from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.recorder import write_pictures  # noqa: E402
 from rnnlab.sweep_language import parse_sweep  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
-from rnnlab.writers import Damaged, read_json, write_json  # noqa: E402
+from rnnlab.writers import read_json, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
@@ -61,34 +60,15 @@ flags.DEFINE_bool("list", False, "list the experiments with their questions, and
 OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", *DRIVERS, *HOSTS, "dry_run", "list")
 
 
-class Screen(Console):
-    """A console whose reader may go away (`| head`): the run goes on without it."""
-
-    def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main(argv: list[str]) -> int:
+@functools.partial(one_line, hint="; what was saved is whole, and the same command goes on from there")
+def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
-    console = Screen()
-    try:
-        return _main(argv[1:], console)
-    except (settings.SettingError, engines.EngineError, Damaged) as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"rnnlab: {where}{os.strerror(error.errno or 5)}; what was saved is whole, "
-              "and the same command goes on from there", file=sys.stderr)  # fmt: skip
-        return 2
-
-
-def _main(words: list[str], console: Console) -> int:
+    words, console = argv[1:], Screen()
     files = notes.experiment_files()
     if FLAGS.list:
         for name, path in files.items():
-            console.print(f"{name}: {notes.question(path)}", markup=False, highlight=False, soft_wrap=True)
-        return 0
+            console.say(f"{name}: {notes.question(path)}")
+        return
     if FLAGS.exp is None:
         raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
     module = notes.load_experiment(FLAGS.exp)
@@ -108,7 +88,7 @@ def _main(words: list[str], console: Console) -> int:
     own |= {"shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
         _say_plan(arms, console, own)
-        return 0
+        return
     config = {
         "experiment": FLAGS.exp,
         "tier": FLAGS.tier,
@@ -139,7 +119,7 @@ def _main(words: list[str], console: Console) -> int:
             run_elsewhere(engine, FLAGS.workers, passed_on(given, words), arms, ledger, progress, lambda: bool(stop))
         elif not run_arms(arms, ledger, progress, lambda: bool(stop), **own):
             progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
-            return 0
+            return
     except Interrupted:
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
@@ -149,13 +129,12 @@ def _main(words: list[str], console: Console) -> int:
     reporting = reporting or (hosts.first() and locked(workdir / ".lock-report"))
     if not reporting:
         progress.say(f"part {FLAGS.shard} is done; another process makes the report in {workdir}")
-        return 0
+        return
     _report(module, arms, ledger, console)
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     beside = Path(sys.executable).with_name("tensorboard")  # of an environment that need not be active
     program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
     progress.say(shlex.join([program, "--logdir", str(workdir / "tensorboard")]))
-    return 0
 
 
 def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | None]:
@@ -180,20 +159,19 @@ def _report(module, arms, ledger, console) -> None:
     write_pictures(ledger.folder, report.write(results, verdict, place))
     for table in verdict.tables:
         terminal(table, console)
-    console.print(f"\n{verdict.sentence}", highlight=False, markup=False, soft_wrap=True)
+    console.say(f"\n{verdict.sentence}")
 
 
 def _say_plan(arms, console, how) -> None:
     """What would run."""
     with console.status("") as status:
         found = plan(arms, status.update, **how)
-    console.print(
+    console.say(
         f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {trials.describe_devices()}: "
-        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB"
+    )
     for name, spec in arms.items():
-        console.print(f"  {name}: {spec.seeds} trials", highlight=False, markup=False, soft_wrap=True)
+        console.say(f"  {name}: {spec.seeds} trials")
 
 
 def _say_how_long(arms, folder, progress, stopping, how) -> None:
@@ -207,10 +185,9 @@ def _say_how_long(arms, folder, progress, stopping, how) -> None:
 
 def parse(argv: list[str]) -> list[str]:
     """absl's flags; an unknown one is an error of one line that names the nearest of ours."""
-    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
-        _print_help(argv)
-        sys.exit(0)
     try:
+        if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
+            sys.exit(print_help(argv))
         return FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, OURS, n=1, cutoff=0.5)
@@ -221,16 +198,20 @@ def parse(argv: list[str]) -> list[str]:
     sys.exit(2)
 
 
-def _print_help(argv: list[str]) -> None:
+@one_line
+def print_help(argv: list[str]) -> None:
     words = [word for word in argv if word.lstrip("-") not in ("help", "h", "helpfull")]
     rest = FLAGS(words, known_only=True)
-    print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]")
+    lines = [
+        "python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]"
+    ]
     for name in OURS:
         default = FLAGS[name].default
-        print(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
-    name = FLAGS.exp or "long_memory"
+        lines.append(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
+    module = notes.load_experiment(FLAGS.exp or "long_memory")
     overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
-    print("\n" + settings.help_text(notes.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))
+    lines += ["", settings.help_text(module, FLAGS.tier, overrides, FLAGS.arms)]
+    Screen().say("\n".join(lines))
 
 
 def run() -> None:

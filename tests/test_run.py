@@ -198,6 +198,8 @@ def bad_folders(place):
 BAD = [
     (["--exp=tinny"], "--exp=tinny: no such experiment; the nearest is tiny"),
     ([], "--exp is needed"),
+    (["--exp=tinny", "--help"], "--exp=tinny: no such experiment; the nearest is tiny"),
+    (["--exp=tiny", "--help", "--workers=many"], "flag --workers=many: "),
     (["--exp=broken"], "an experiment has a docstring, config, arms and report"),
     (["--exp=tiny", "--tier=quik"], "--tier=quik: no such tier; the nearest is quick"),
     (["--exp=tiny", "--workdri=x"], "--workdri: no such flag; the nearest is --workdir"),
