@@ -18,7 +18,7 @@ from rnnlab.notes import load_experiment
 from rnnlab.probes.watchdog import Alarm, first_alarm
 from rnnlab.settings import ArmSpec, SettingError, from_flat
 from rnnlab.train import blank_state, training_loss
-from rnnlab.trial import BATCHES, stream
+from rnnlab.trial import BATCHES, stream, use_float64
 from rnnlab.writers import Damaged, read_json
 
 
@@ -44,8 +44,7 @@ def postmortem(folder: Path) -> list[str]:
     if not (folder / "config.json").exists():
         raise SettingError(f"{folder}: no run of rnnlab (it has no config.json)")
     specs, lines = _arms(folder / "config.json"), []
-    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs.values()):
-        jax.config.update("jax_enable_x64", True)
+    use_float64(specs.values())
     ledger = Ledger(RunFolder.to_read(folder))
     for trial in all_trials(specs):
         if not (ledger.place(trial) / "result.json").exists() or ledger.result(trial)["status"] != "diverged":

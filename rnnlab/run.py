@@ -36,6 +36,7 @@ from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.recorder import write_pictures  # noqa: E402
 from rnnlab.sweep_language import parse_sweep  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
+from rnnlab.trial import use_float64  # noqa: E402
 from rnnlab.writers import read_json, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
@@ -75,8 +76,7 @@ def main(argv: list[str]) -> None:
     overrides = settings.parse_overrides(words)
     swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep is not None else None
     arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
-    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
-        jax.config.update("jax_enable_x64", True)
+    use_float64(arms.values())
     check_names(arms)
     given = {name: FLAGS[name].serialize() for name in OURS if FLAGS[name].present}
     shard, engine = _place(given)
