@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
+from rnnlab.explain import nearest
 from rnnlab.fanova import Scale
-from rnnlab.settings import SettingError, nearest, varied
+from rnnlab.settings import SettingError, varied
 from rnnlab.sweep import TRIALS
 
 LEVELS = 8  # values, up to which an axis is a grid's

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
+from rnnlab.cli import Screen, one_line
 from rnnlab.paired import differences, success_difference
 from rnnlab.settings import SettingError
 from rnnlab.sweep_tables import STOPPED, stopped_early
@@ -235,21 +236,17 @@ def write(comparison: Comparison, folder: Path) -> None:
         raise SettingError(f"--out={folder}: {error.strerror}; name a folder of your own") from error
 
 
-def main(argv: list[str]) -> int:
+@one_line
+def main(argv: list[str]) -> None:
     if len(argv) != 3:
-        print("rnnlab: python -m rnnlab.compare RUN_A RUN_B [--out=FOLDER], two runs' folders", file=sys.stderr)
-        return 2
-    try:
-        found = compare(*(read_run(Path(name)) for name in argv[1:]))
-        if FLAGS.out:
-            write(found, Path(FLAGS.out))
-    except (SettingError, Damaged) as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
-        return 2
+        raise SettingError("python -m rnnlab.compare RUN_A RUN_B [--out=FOLDER], two runs' folders")
+    found = compare(*(read_run(Path(name)) for name in argv[1:]))
+    if FLAGS.out:
+        write(found, Path(FLAGS.out))
+    screen = Screen()
     for table in found.tables.values():
-        terminal(table)
-    print(found.sentence)
-    return 0
+        terminal(table, screen)
+    screen.say(found.sentence)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rnnlab.background import Interrupted
 from rnnlab.engines import Engine, EngineError, Part, Process, carried
-from rnnlab.ledger import Ledger, Trial, all_trials
+from rnnlab.ledger import Ledger, Trial, all_trials, of_shard
 from rnnlab.progress import LINE_SECONDS, Progress
 from rnnlab.settings import ArmSpec, SettingError
 
@@ -66,7 +66,7 @@ def run_elsewhere(
     (place / "workers").mkdir(exist_ok=True)
     parts = {}
     for i in range(1, workers + 1):
-        if any(trial in watch.left for trial in trials[i - 1 :: workers]):
+        if any(trial in watch.left for trial in of_shard(trials, (i, workers))):
             log = str(place / "workers" / f"{i}-of-{workers}.log")
             mine = [f"--workdir={place}", *words, f"--shard={i}/{workers}"]
             parts[f"{i}/{workers}"] = Part(mine, log, str(Path.cwd()), carried())
@@ -145,9 +145,10 @@ class _Watch:
 
     def look(self) -> int:
         """How many trials have ended."""
-        for trial in [trial for trial in self.left if self._ledger.finished(trial)]:
-            del self.left[trial]
-            self._progress.finished(self._ledger.result(trial))
+        for trial in list(self.left):
+            if result := self._ledger.ended(trial):
+                del self.left[trial]
+                self._progress.finished(result)
         done = self._all - len(self.left)
         if time.monotonic() - self._said >= LINE_SECONDS:
             self._said = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnlab.folder import slug
 from rnnlab.group import Group
-from rnnlab.ledger import Ledger, Trial, all_trials
+from rnnlab.ledger import Ledger, Trial, all_trials, of_shard
 from rnnlab.measure import Probe, fits
 from rnnlab.progress import Progress
 from rnnlab.recorder import write_overview
@@ -41,24 +41,23 @@ def run_arms(
     domains = varied(settings) or {path: [next(iter(settings.values()))[path]] for path in SHOWN}
     if shard[0] == 1:
         write_overview(ledger.folder, domains)
-    mine = set(trials[shard[0] - 1 :: shard[1]])
-    for members in groups(trials, probes).values():
-        pending = []
+    left = set(trials)
+    for members, mine in by_program(trials, probes, shard):
         for trial in members:
-            if ledger.finished(trial):
-                progress.finished(ledger.result(trial))
-            elif trial in mine:
-                pending.append(trial)
-        if pending:
+            if result := ledger.ended(trial):
+                left.remove(trial)
+                progress.finished(result)
+        if pending := [trial for trial in mine if trial in left]:
             spec = pending[0].spec
             where = layout(len(members), spec.train.batch_size, inner)
             own = tuple(probes(spec).items())
             Group(group_name(members), pending, ledger, domains, where, own, progress, stopping).run()
-    return all(ledger.finished(trial) for trial in trials)
+    return all(map(ledger.ended, left))
 
 
-def groups(trials: list[Trial], probes: Probes) -> dict[Hashable, list[Trial]]:
-    """The trials by the program that they share, in the order of their first."""
+def by_program(trials: list[Trial], probes: Probes, shard: tuple[int, int]) -> list[tuple[list[Trial], list[Trial]]]:
+    """(The trials that share a program, the shard's own of them), in the order of their first."""
+    mine = set(of_shard(trials, shard))
     found: dict[Hashable, list[Trial]] = {}
     kinds: dict[ArmSpec, Hashable] = {}
     for trial in trials:
@@ -66,7 +65,7 @@ def groups(trials: list[Trial], probes: Probes) -> dict[Hashable, list[Trial]]:
         if spec not in kinds:
             kinds[spec] = (kind(spec), spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
         found.setdefault(kinds[spec], []).append(trial)
-    return found
+    return [(members, [trial for trial in members if trial in mine]) for members in found.values()]
 
 
 def group_name(members: list[Trial]) -> str:

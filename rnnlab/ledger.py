@@ -42,6 +42,11 @@ def all_trials(arms: Mapping[str, ArmSpec]) -> list[Trial]:
     return [Trial(arm, seed, spec) for arm, spec in arms.items() for seed in spec.trial_seeds()]
 
 
+def of_shard(trials: Sequence[Trial], shard: tuple[int, int]) -> Sequence[Trial]:
+    """The trials of shard (i, n): every n-th from the i-th."""
+    return trials[shard[0] - 1 :: shard[1]]
+
+
 class Ledger:
     """What stands in a run's folder of its trials."""
 
@@ -96,20 +101,18 @@ class Ledger:
         """Lets another process have the trial."""
         self._claims.pop((trial.arm, trial.seed)).close()
 
-    def finished(self, trial: Trial) -> bool:
-        """Whether the trial counts; not by an entry that is not what was written (see `claim`)."""
-        if not (self.place(trial) / "result.json").exists():
-            return False
+    def ended(self, trial: Trial) -> dict[str, Any] | None:
+        """The result of a trial that counts; None without an entry, or by one that is not what was written."""
         try:
-            self.result(trial)
-        except Damaged:
-            return False
-        return True
+            return self.result(trial)
+        except (FileNotFoundError, Damaged):  # see `claim`
+            return None
 
     def result(self, trial: Trial) -> dict[str, Any]:
         """What `finish` was given.
 
         Raises:
+          FileNotFoundError: it has not ended.
           Damaged: the entry is cut short, edited, or another trial's.
         """
         file = self.place(trial) / "result.json"

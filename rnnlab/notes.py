@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rnnlab.settings import SettingError, nearest
+from rnnlab.explain import nearest
+from rnnlab.settings import SettingError
 
 MODULE = "rnnlab_experiment_"
 PARTS = {"config": "tier", "arms": "tier", "report": "results"}  # functions, and what each is given

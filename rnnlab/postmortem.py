@@ -11,13 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from rnnlab.cli import Screen, one_line
 from rnnlab.folder import RunFolder
 from rnnlab.ledger import Ledger, all_trials
 from rnnlab.notes import load_experiment
 from rnnlab.probes.watchdog import Alarm, first_alarm
 from rnnlab.settings import ArmSpec, SettingError, from_flat
 from rnnlab.train import blank_state, training_loss
-from rnnlab.trial import BATCHES, stream
+from rnnlab.trial import BATCHES, stream, use_float64
 from rnnlab.writers import Damaged, read_json
 
 
@@ -37,16 +38,13 @@ def postmortem(folder: Path) -> list[str]:
     """A line for each diverged trial of a run: the update, what its loss and gradient were, what went wrong first.
 
     Raises:
-      SettingError: the folder holds no run.
+      SettingError: the folder holds no run, or one with settings that are none here.
+      Damaged: a file of it is not what was written.
     """
     if not (folder / "config.json").exists():
         raise SettingError(f"{folder}: no run of rnnlab (it has no config.json)")
-    config = read_json(folder / "config.json")
-    load_experiment(config["experiment"])  # it may define cells and tasks of its own
-    lines = []
-    specs = {arm: from_flat(settings) for arm, settings in config["arms"].items()}
-    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs.values()):
-        jax.config.update("jax_enable_x64", True)
+    specs, lines = _arms(folder / "config.json"), []
+    use_float64(specs.values())
     ledger = Ledger(RunFolder.to_read(folder))
     for trial in all_trials(specs):
         if not (ledger.place(trial) / "result.json").exists() or ledger.result(trial)["status"] != "diverged":
@@ -64,16 +62,25 @@ def postmortem(folder: Path) -> list[str]:
     return lines or [f"{folder}: no trial has diverged"]
 
 
-def main(argv: list[str]) -> int:
-    if len(argv) != 2:
-        print("rnnlab: python -m rnnlab.postmortem FOLDER, a run's folder", file=sys.stderr)
-        return 2
+def _arms(file: Path) -> dict[str, ArmSpec]:
+    """The arms that a configuration describes."""
+    config = read_json(file)
     try:
-        print("\n".join(postmortem(Path(argv[1]))))
-    except (SettingError, Damaged) as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
-        return 2
-    return 0
+        name, arms = str(config["experiment"]), {arm: dict(values) for arm, values in config["arms"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{file}: damaged (no configuration)") from error
+    load_experiment(name)  # it may define cells and tasks of its own
+    try:
+        return {arm: from_flat(values) for arm, values in arms.items()}
+    except SettingError as error:
+        raise SettingError(f"{file}: {error}") from error
+
+
+@one_line
+def main(argv: list[str]) -> None:
+    if len(argv) != 2:
+        raise SettingError("python -m rnnlab.postmortem FOLDER, a run's folder")
+    Screen().say("\n".join(postmortem(Path(argv[1]))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rnnlab.experiment import Probes, group_name, groups
+from rnnlab.experiment import Probes, by_program, group_name
 from rnnlab.ledger import all_trials
 from rnnlab.measure import Probe, measure, own_measurements, own_probes
 from rnnlab.settings import ArmSpec
@@ -44,26 +44,24 @@ def plan(
     Windows of one and of several updates are timed, so that updates and evaluations are told apart. `say` is told what
     is being timed.
     """
-    trials = all_trials(arms)
-    mine = set(trials[shard[0] - 1 :: shard[1]])
-    seconds, disk, programs = 0.0, 0, 0
-    for members in groups(trials, probes).values():
-        here = [trial for trial in members if trial in mine]
-        if not here:
+    trials, programs, seconds, disk = 0, 0, 0.0, 0
+    for members, mine in by_program(all_trials(arms), probes, shard):
+        if not mine:
             continue
-        spec = here[0].spec
+        spec = mine[0].spec
+        trials += len(mine)
         programs += 1
         say(f"  timing {group_name(members)}")
         where = layout(len(members), spec.train.batch_size, inner)
         cost = _seconds(spec, tuple(probes(spec).items()), where)
-        rounds = math.ceil(len(here) / where.slots)
+        rounds = math.ceil(len(mine) / where.slots)
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
         own = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
         probes_a_trial = (2 if spec.train.steps else 1) * cost.probe + own * cost.own_probes
-        seconds += cost.compilation + rounds * updates + len(here) * (cost.weights + probes_a_trial + HOST)
-        disk += len(here) * (BYTES_A_TRIAL + LINE * math.ceil(spec.train.steps / spec.train.window))
-        disk += 2 * len(here) * spec.flow.examples * spec.task.length * 8 * 4
-    return Plan(len(mine), programs, seconds, disk)
+        seconds += cost.compilation + rounds * updates + len(mine) * (cost.weights + probes_a_trial + HOST)
+        disk += len(mine) * (BYTES_A_TRIAL + LINE * math.ceil(spec.train.steps / spec.train.window))
+        disk += 2 * len(mine) * spec.flow.examples * spec.task.length * 8 * 4
+    return Plan(trials, programs, seconds, disk)
 
 
 class _Seconds(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rnnlab.cli import one_line
 from rnnlab.notes import load_experiment
 from rnnlab.settings import SettingError
 from rnnlab.tables import markdown
@@ -57,30 +58,36 @@ def _rounded(value: Any) -> Any:
 
 
 def tables(results: Mapping[str, Any]) -> str:
-    """What the experiment's report says of the results, as Markdown."""
-    verdict = load_experiment(results["experiment"]).report(results)
+    """What the experiment's report says of the results, as Markdown. Raises SettingError where it needs more."""
+    name = results["experiment"]
+    module = load_experiment(name)
+    try:
+        verdict = module.report(results)
+    except KeyError as error:
+        raise SettingError(f"{name}: its report needs {error}, and that is not published") from error
     where = results["environment"]
     ran = f"`{results['command']}`; " + ", ".join(f"{name} {where[name]}" for name in ("jax", "python", "devices"))
     ran += f"; {where['processor']}; curves thinned to {SPACING - 1:.0%} of the step."
     return "\n".join([ran, "", *map(markdown, verdict.tables), verdict.sentence, ""])
 
 
-def main(argv: list[str]) -> int:
+@one_line
+def main(argv: list[str]) -> None:
     if len(argv) != 3:
-        print("rnnlab: python -m rnnlab.publish FOLDER NAME, a finished run's folder and where to", file=sys.stderr)
-        return 2
-    folder, name = map(Path, argv[1:])
+        raise SettingError("python -m rnnlab.publish FOLDER NAME, a finished run's folder and where to")
+    file, name = Path(argv[1], "results.json"), Path(argv[2])
+    if not file.exists():
+        raise SettingError(f"{file.parent}: no finished run of rnnlab (it has no {file.name})")
+    if not name.name:
+        raise SettingError(f"{name}: names no file; the nearest that does is {name / file.parent.name}")
+    results = read_json(file)
     try:
-        if not (folder / "results.json").exists():
-            raise SettingError(f"{folder}: no finished run of rnnlab (it has no results.json)")
-        results = as_read(small(read_json(folder / "results.json")))
-        told = tables(results)
-        write_line(name.with_suffix(".json"), results)
-        write_whole(name.with_suffix(".md"), told.encode())
-    except (SettingError, Damaged) as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
-        return 2
-    return 0
+        results = as_read(small(results))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Damaged(f"{file}: damaged (no results of rnnlab)") from error
+    told = tables(results)
+    write_line(name.with_suffix(".json"), results)
+    write_whole(name.with_suffix(".md"), told.encode())
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rnnlab import dashboard
 from rnnlab.folder import RunFolder
 from rnnlab.ledger import LINES, Ledger, Trial
 from rnnlab.settings import flat
+from rnnlab.tags import description
 from rnnlab.train import outcome
 from rnnlab.trial import DIVERGED
 from rnnlab.writers import EventFile, JsonLines
@@ -39,7 +40,7 @@ def write_overview(folder: RunFolder, domains: Mapping[str, Sequence]) -> None:
 def write_pictures(folder: RunFolder, pngs: Mapping[str, bytes]) -> None:
     """The report's figures in TensorBoard."""
     place = folder.path / "tensorboard" / "report" / "events.out.tfevents.0"
-    events = EventFile(place, describe=dashboard.description)
+    events = EventFile(place, describe=description)
     for name, png in pngs.items():
         events.image(f"report/{name}", png, 0)
     events.flush()
@@ -64,7 +65,7 @@ class Recorder:
         known = sizes or {}
         place = ledger.place(trial)
         self._lines = {file: JsonLines(place / f"{file}.jsonl", known.get(file, 0)) for file in LINES}
-        self._events = EventFile(ledger.events(trial), known.get("events", 0), dashboard.description)
+        self._events = EventFile(ledger.events(trial), known.get("events", 0), description)
         if not known:
             self._begin(domains)
 

@@ -9,17 +9,13 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
 
 import difflib
 import functools
-import os
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from absl import app, flags, logging
-from rich.console import Console
 
 from rnnlab import trials
 
@@ -30,6 +26,7 @@ import jax  # noqa: E402
 from rnnlab import engines, hosts, notes, report, settings, sweep_report  # noqa: E402
 from rnnlab.background import Interrupted, start, stop_on_signals, wait  # noqa: E402
 from rnnlab.canary import check_jax  # noqa: E402
+from rnnlab.cli import Screen, one_line  # noqa: E402
 from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere  # noqa: E402
 from rnnlab.experiment import check_names, gather, run_arms  # noqa: E402
 from rnnlab.folder import command, locked, slug  # noqa: E402
@@ -40,7 +37,8 @@ from rnnlab.progress import Progress, clock  # noqa: E402
 from rnnlab.recorder import write_pictures  # noqa: E402
 from rnnlab.sweep_language import parse_sweep  # noqa: E402
 from rnnlab.tables import terminal  # noqa: E402
-from rnnlab.writers import Damaged, read_json, write_json  # noqa: E402
+from rnnlab.trial import use_float64  # noqa: E402
+from rnnlab.writers import read_json, write_json  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
@@ -64,49 +62,22 @@ flags.DEFINE_bool("list", False, "list the experiments with their questions, and
 OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", *DRIVERS, *HOSTS, "dry_run", "list")
 
 
-class Screen(Console):
-    """A console whose reader may go away (`| head`): the run goes on without it."""
-
-    def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main(argv: list[str]) -> int:
+@functools.partial(one_line, hint="; what was saved is whole, and the same command goes on from there")
+def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
-    return _in_one_line(_main, argv[1:], Screen())
-
-
-def _in_one_line(work: Callable[..., int], *args: Any) -> int:
-    """The exit status of `work`; what a user can mend is one line on stderr."""
-    try:
-        return work(*args)
-    except (engines.EngineError, Damaged) as error:
-        said = str(error)
-    except Exception as error:
-        said = notes.own_error(error)
-        if not said and isinstance(error, OSError):
-            said = f"{error.filename}: " if error.filename else ""
-            said += f"{os.strerror(error.errno or 5)}; what was saved is whole, and the same command goes on from there"
-        if not said:
-            raise
-    print(f"rnnlab: {said}", file=sys.stderr)
-    return 2
-
-
-def _main(words: list[str], console: Console) -> int:
+    words, console = argv[1:], Screen()
     files = notes.experiment_files()
     if FLAGS.list:
         for name, path in files.items():
-            console.print(f"{name}: {notes.question(path)}", markup=False, highlight=False, soft_wrap=True)
-        return 0
+            console.say(f"{name}: {notes.question(path)}")
+        return
     if FLAGS.exp is None:
         raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
     module = notes.load_experiment(FLAGS.exp)
     overrides = settings.parse_overrides(words)
     swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep is not None else None
     arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
-    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in arms.values()):
-        jax.config.update("jax_enable_x64", True)
+    use_float64(arms.values())
     check_names(arms)
     given = {name: FLAGS[name].serialize() for name in OURS if FLAGS[name].present}
     shard, engine = _place(given)
@@ -118,7 +89,7 @@ def _main(words: list[str], console: Console) -> int:
     own |= {"shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
         _say_plan(arms, console, own)
-        return 0
+        return
     config = {
         "experiment": FLAGS.exp,
         "tier": FLAGS.tier,
@@ -149,7 +120,7 @@ def _main(words: list[str], console: Console) -> int:
             run_elsewhere(engine, FLAGS.workers, passed_on(given, words), arms, ledger, progress, lambda: bool(stop))
         elif not run_arms(arms, ledger, progress, lambda: bool(stop), **own):
             progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
-            return 0
+            return
     except Interrupted:
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
@@ -159,13 +130,12 @@ def _main(words: list[str], console: Console) -> int:
     reporting = reporting or (hosts.first() and locked(workdir / ".lock-report"))
     if not reporting:
         progress.say(f"part {FLAGS.shard} is done; another process makes the report in {workdir}")
-        return 0
+        return
     _report(module, arms, ledger, console)
     progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     beside = Path(sys.executable).with_name("tensorboard")  # of an environment that need not be active
     program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
     progress.say(shlex.join([program, "--logdir", str(workdir / "tensorboard")]))
-    return 0
 
 
 def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | None]:
@@ -191,20 +161,19 @@ def _report(module, arms, ledger, console) -> None:
     for table in verdict.tables:
         terminal(table, console)
     for line in (*glossary(verdict.tables, results["fraction"]), f"\n{verdict.sentence}"):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.say(line)
 
 
 def _say_plan(arms, console, how) -> None:
     """What would run."""
     with console.status("") as status:
         found = plan(arms, status.update, **how)
-    console.print(
+    console.say(
         f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {trials.describe_devices()}: "
-        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB"
+    )
     for name, spec in arms.items():
-        console.print(f"  {name}: {spec.seeds} trials", highlight=False, markup=False, soft_wrap=True)
+        console.say(f"  {name}: {spec.seeds} trials")
 
 
 def _say_how_long(arms, folder, progress, stopping, how) -> None:
@@ -218,9 +187,9 @@ def _say_how_long(arms, folder, progress, stopping, how) -> None:
 
 def parse(argv: list[str]) -> list[str]:
     """absl's flags; an unknown one is an error of one line that names the nearest of ours."""
-    if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
-        sys.exit(_in_one_line(_print_help, argv))
     try:
+        if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
+            sys.exit(print_help(argv))
         return FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, OURS, n=1, cutoff=0.5)
@@ -231,17 +200,20 @@ def parse(argv: list[str]) -> list[str]:
     sys.exit(2)
 
 
-def _print_help(argv: list[str]) -> int:
+@one_line
+def print_help(argv: list[str]) -> None:
     words = [word for word in argv if word.lstrip("-") not in ("help", "h", "helpfull")]
     rest = FLAGS(words, known_only=True)
-    print("python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]")
+    lines = [
+        "python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]"
+    ]
     for name in OURS:
         default = FLAGS[name].default
-        print(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
-    name = FLAGS.exp or "long_memory"
+        lines.append(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
+    module = notes.load_experiment(FLAGS.exp or "long_memory")
     overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
-    print("\n" + settings.help_text(notes.load_experiment(name), FLAGS.tier, overrides, FLAGS.arms))
-    return 0
+    lines += ["", settings.help_text(module, FLAGS.tier, overrides, FLAGS.arms)]
+    Screen().say("\n".join(lines))
 
 
 def run() -> None:

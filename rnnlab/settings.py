@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
@@ -12,13 +11,11 @@ from typing import Any
 import chz
 from chz.blueprint import Castable
 
-from rnnlab.cells import CellSpec
-from rnnlab.discover import subclasses
+from rnnlab.explain import described, explain, nearest, shown
 from rnnlab.probes.flow import FlowSpec
 from rnnlab.spec import field
 from rnnlab.sweep import TRIALS
 from rnnlab.sweep import name as named
-from rnnlab.tasks import Task
 from rnnlab.trial import TrialSpec
 
 TIERS = ("smoke", "quick", "paper")
@@ -42,14 +39,6 @@ class ArmSpec(TrialSpec):
     def trial_seeds(self) -> range:
         """The seeds of this arm's trials."""
         return range(self.first_seed, self.first_seed + self.seeds)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; the nearest is X`, or the whole list where nothing is near."""
-    known = sorted(known)
-    lower = {k.lower(): k for k in reversed(known)}
-    found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    return f"; the nearest is {lower[found[0]]}" if found else f"; there is {', '.join(known) or 'none'}"
 
 
 def parse_overrides(words: Iterable[str]) -> dict[str, str]:
@@ -91,7 +80,7 @@ def resolve(
         return _swept(module, tier, overrides, pattern, sweep)
     arms = _chosen(module, tier, pattern)
     for path in overrides:
-        varying = sorted({str(_shown(arm[path])) for arm in arms.values() if path in arm})
+        varying = sorted({str(shown(arm[path])) for arm in arms.values() if path in arm})
         if varying:
             raise SettingError(
                 f"{path}={overrides[path]}: the arms of this experiment set it ({', '.join(varying)}); "
@@ -103,7 +92,7 @@ def resolve(
 def _swept(module, tier, overrides, pattern, sweep) -> dict[str, ArmSpec]:
     _check_tier(tier)
     for path in overrides:
-        if values := list(dict.fromkeys(str(_shown(arm[path])) for arm in sweep.values() if path in arm)):
+        if values := list(dict.fromkeys(str(shown(arm[path])) for arm in sweep.values() if path in arm)):
             raise SettingError(f"{path}={overrides[path]}: --sweep sets it too ({', '.join(values)}); keep one of them")
     found: dict[str, ArmSpec] = {}
     names: dict[ArmSpec, str] = {}
@@ -149,7 +138,7 @@ def _make(module, tier, overrides, name, arm) -> ArmSpec:
     try:
         return _blueprint(module, tier, overrides, name, arm).make()
     except Exception as error:  # chz and the specs' own checks raise TypeError, ValueError and chz's own kinds
-        raise SettingError(_one_line(error, module.config(tier) | overrides | arm)) from error
+        raise SettingError(explain(error, module.config(tier) | overrides | arm, ArmSpec)) from error
 
 
 def _blueprint(module, tier, overrides, name, arm) -> chz.Blueprint:
@@ -164,7 +153,7 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
     found: dict[str, tuple[str, dict[str, None], str]] = {}
     owners: dict[str, dict[str, None]] = {}  # which cells, or tasks, have a setting
     for name, arm in _chosen(module, tier, pattern).items():
-        rows = _described(_blueprint(module, tier, overrides, name, arm))
+        rows = described(_blueprint(module, tier, overrides, name, arm))
         chosen = {path: value.split()[0] for path, _, value, _ in rows if path in ("cell", "task")}
         for path, kind, value, doc in rows:
             values = found.setdefault(path, (kind, {}, doc))[1]
@@ -185,56 +174,6 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
     return "Settings: value (where it comes from), type, meaning.\n\n" + "\n".join(shown)
 
 
-def _described(blueprint: chz.Blueprint) -> list[list[str]]:
-    """[path, type, value and where it comes from, doc] of every setting."""
-    text = re.sub(r"rnnlab\.[\w.]+:", "", blueprint.get_help().split("Arguments:\n")[-1])
-    return [re.split(r"\s{2,}", line.strip(), maxsplit=3) for line in text.splitlines() if line.strip()]
-
-
-def _one_line(error: Exception, values: Mapping[str, Any]) -> str:
-    """chz's several lines, or a validator's one without its path, as one line with path, value and nearest answer."""
-    text = str(error)
-    if match := re.match(r"Extraneous argument '([^']*)'", text):
-        path = match[1]
-        part = path.split(".")[0]
-        owner = f" of {part}={_shown(values[part])}" if part in ("cell", "task") and part in values else ""
-        return f"{path}={_shown(values.get(path, ''))}: no such setting{owner}{nearest(path, _paths(values))}"
-    if match := re.match(r"Could not interpret argument '(.*)' provided for param '([^']*)'", text):
-        value, path = match[1], match[2]
-        options = {"cell": subclasses(CellSpec), "task": subclasses(Task)}.get(path)
-        if options is not None:
-            return f"{path}={value}: no such {path}{nearest(value, options)}"
-        if literal := re.search(r"to Literal\[(.*)\]", text):
-            choices = re.findall(r"'([^']*)'", literal[1])
-            return f"{path}={value}: no such choice{nearest(value, choices)}"
-        kind = re.search(r"cast '.*' to (\S.*)", text)
-        if path in ("train", "flow"):
-            return f"{path}={value}: a group of settings; write {path}.NAME=VALUE (--help lists them)"
-        return f"{path}={value}: not {_article(kind[1] if kind else 'a value')}"
-    if match := re.match(r"(?:X_)?(\w+)=", text):
-        paths = [path for path, value in values.items() if path.split(".")[-1] == match[1]]
-        prefix = paths[0].rpartition(".")[0] if paths else ""
-        return f"{prefix}.{text}" if prefix else text
-    return " ".join(text.split())
-
-
-def _article(kind: str) -> str:
-    names = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
-    return names.get(kind, kind)
-
-
-def _paths(values: Mapping[str, Any]) -> list[str]:
-    """Every path that exists with these cell and task."""
-    known = chz.Blueprint(ArmSpec).apply({path: values[path] for path in ("cell", "task") if path in values})
-    return [path for path, *_ in _described(known)]
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, Castable):
-        return value.value
-    return value.__name__ if isinstance(value, type) else value
-
-
 def flat(spec: ArmSpec) -> dict[str, str]:
     """A spec as {dotted path: value}, all text: what config.json holds and `resolve` could read back."""
     values = chz.beta_to_blueprint_values(spec)
@@ -243,12 +182,16 @@ def flat(spec: ArmSpec) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     """A value as one types it on the command line."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(_shown(value))
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(shown(value))
 
 
 def from_flat(values: Mapping[str, str]) -> ArmSpec:
-    """The spec that `flat` wrote down."""
-    return chz.Blueprint(ArmSpec).apply({path: Castable(value) for path, value in values.items()}).make()
+    """The spec that `flat` wrote down. Raises SettingError."""
+    typed = {path: Castable(value) for path, value in values.items()}
+    try:
+        return chz.Blueprint(ArmSpec).apply(typed).make()
+    except Exception as error:  # as above
+        raise SettingError(explain(error, typed, ArmSpec)) from error
 
 
 def varied(settings: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:

@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rnnlab import sweep
-from rnnlab.settings import SettingError, nearest
+from rnnlab.explain import nearest
+from rnnlab.settings import SettingError
 
 DISTRIBUTIONS: Mapping[str, Callable[..., sweep.Distribution]] = {
     "log": sweep.log_uniform,

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rnnlab.explain import nearest
 from rnnlab.paired import differences, holm, success_difference
 from rnnlab.reach import guesses_said, reach_table
-from rnnlab.settings import SettingError, nearest
+from rnnlab.settings import SettingError
 from rnnlab.stats import Interval
 from rnnlab.survival import MANY, Times, logrank, median_time, sequences_to_solve, trained
 from rnnlab.tables import Table, format_interval, listed

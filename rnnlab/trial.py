@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import chz
@@ -106,6 +107,12 @@ class TrialSpec:
 def _flosser(task: Task, train: TrainSpec):
     """Compiled once for all seeds."""
     return flosser(lambda key: task.sample(key, train.batch_size).inputs, steps=train.floss, k=train.floss_k)
+
+
+def use_float64(specs: Iterable[TrialSpec]) -> None:
+    """float64 in all of JAX where a cell asks for it: JAX would hand out float32 in its place."""
+    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs):
+        jax.config.update("jax_enable_x64", True)
 
 
 def going(spec: TrialSpec, status: Status, step: Status) -> Status:

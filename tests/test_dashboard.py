@@ -26,6 +26,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from rnnlab import dashboard
 from rnnlab.recorder import METRICS
+from rnnlab.tags import description
 from rnnlab.writers import EventFile
 
 EVENTS = "events.out.tfevents.rnnlab"
@@ -187,8 +188,8 @@ def test_every_charted_tag_is_described_and_an_own_probe_is_not_taken_for_a_gate
     charted = [
         tag.rstrip("$") for charts in dashboard.DEFAULT_CHARTS.values() for tags in charts.values() for tag in tags
     ]
-    assert all(map(dashboard.description, [*charted, *METRICS, "gates/f"]))
-    assert dashboard.description("gates/tau") == dashboard.description("lyapunov/top") == ""
+    assert all(map(description, [*charted, *METRICS, "gates/f"]))
+    assert description("gates/tau") == description("lyapunov/top") == ""
 
 
 def test_the_first_end_of_a_session_counts(tmp_path):
@@ -208,7 +209,7 @@ def write_runs(folder):
     root.summary(dashboard.hparams_experiment(DOMAINS, ["eval/loss"], at=NOW), 0)
     root.close()
     for cell, status in [("LSTM", "SUCCESS"), ("VanillaRNN", "FAILURE")]:
-        events = EventFile(folder / cell / EVENTS, describe=dashboard.description)
+        events = EventFile(folder / cell / EVENTS, describe=description)
         settings = {"cell": cell, "task.length": 50, "clip": float("inf")}
         events.summary(dashboard.default_layout(), 0)
         events.summary(dashboard.session_start(settings, DOMAINS, at=NOW, group=cell), 0)
@@ -281,7 +282,7 @@ def test_a_real_tensorboard_shows_everything(server):
         assert shown == {run: expected for run in trials}, page
     for page in ("scalars", "histograms"):
         for tag, info in server(f"{page}/tags")["LSTM"].items():
-            said = dashboard.description(tag).replace("**", "").replace("`", "")
+            said = description(tag).replace("**", "").replace("`", "")
             assert said and said in html.unescape(re.sub("<[^>]*>", "", info["description"])), tag
 
     curve = server("scalars/scalars", run="LSTM", tag="flow_init/log10_h")
@@ -312,4 +313,4 @@ def test_a_real_tensorboard_shows_everything(server):
     for group in groups:
         assert group["hparams"] == {"cell": group["name"], "task.length": 50.0, "clip": "inf"}
         assert group["metricValues"][0]["value"] == pytest.approx(0.3)
-    assert experiment["metricInfos"][0]["description"] == dashboard.description("eval/loss")
+    assert experiment["metricInfos"][0]["description"] == description("eval/loss")

@@ -314,6 +314,14 @@ def test_a_damaged_entry_is_put_aside_and_its_trial_runs_again(copy, arms, modul
     assert table(copy, arms, module) == wanted
 
 
+def test_a_trial_that_has_ended_is_read_once_a_start(copy, arms, module, monkeypatch):
+    """An entry holds whole curves, and a sweep may have thousands."""
+    read, real = [], Ledger.result
+    monkeypatch.setattr(Ledger, "result", lambda ledger, trial: read.append(str(trial)) or real(ledger, trial))
+    assert sweep(copy, arms, module)[0]
+    assert sorted(read) == sorted(map(str, all_trials(arms)))
+
+
 @pytest.mark.parametrize("call", [1, 4, 9, 15, 22])
 def test_a_disk_that_fills_up_at_any_write_loses_and_counts_nothing(tmp_path, arms, module, wanted, monkeypatch, call):
     """The n-th write that is to reach the disk fails; later there is room again."""

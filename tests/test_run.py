@@ -225,6 +225,8 @@ BAD = [
     (["--exp=failing"], r"experiments/failing.py, line 15, in config: FileNotFoundError: .*absent.csv"),
     (["--exp=silent"], "experiments/silent.py: arms gave NoneType, where a dict of settings is needed"),
     (["--exp=wrong", "--help"], "in arms: NameError"),
+    (["--exp=tinny", "--help"], "--exp=tinny: no such experiment; the nearest is tiny"),
+    (["--exp=tiny", "--help", "--workers=many"], "flag --workers=many: "),
     (["--exp=tiny", "--tier=quik"], "--tier=quik: no such tier; the nearest is quick"),
     (["--exp=tiny", "--workdri=x"], "--workdri: no such flag; the nearest is --workdir"),
     (["--exp=tiny", "train.steps"], "train.steps: settings are written path=value"),
