@@ -32,12 +32,20 @@ CHANCE = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "label": "chance (no memor
 CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
 
 
+def by_arm(results: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Trials by arm, in their order."""
+    arms: dict[str, list[Any]] = {}
+    for trial in results["trials"]:
+        arms.setdefault(trial["arm"], []).append(trial)
+    return arms
+
+
 def by_task(results: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
     """Trials by task and cell, in their order; an arm's name is split at its last "/"."""
     tasks: dict[str, dict[str, list[Any]]] = {}
-    for trial in results["trials"]:
-        task, _, cell = trial["arm"].rpartition("/")
-        tasks.setdefault(task, {}).setdefault(cell, []).append(trial)
+    for arm, trials in by_arm(results).items():
+        task, _, cell = arm.rpartition("/")
+        tasks.setdefault(task, {})[cell] = trials
     return tasks
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnlab import stats
-from rnnlab.figures import settled
+from rnnlab.figures import by_arm, settled
 from rnnlab.survival import trained
 from rnnlab.tables import Table, format_interval, format_number
 
@@ -32,9 +32,7 @@ def reach_table(results: Mapping[str, Any]) -> Table:
     }
     if any(trial.get("guessing") for trial in results["trials"]):
         columns["solved by guessing weights"] = lambda ts, arm: guessing(ts)
-    arms: dict[str, list[Any]] = {}
-    for trial in results["trials"]:
-        arms.setdefault(trial["arm"], []).append(trial)
+    arms = by_arm(results)
     rows = [[arm] + [cell(trials, arm) for cell in columns.values()] for arm, trials in arms.items()]
     caption = f"Reach by arm; a horizon is the largest lag whose dL/dh is above {results['fraction']:g} of lag 0."
     rules: dict[str, list[str]] = {}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rnnlab.explain import nearest
+from rnnlab.figures import by_arm
 from rnnlab.paired import differences, holm, success_difference
 from rnnlab.reach import guesses_said, reach_table
 from rnnlab.settings import SettingError
@@ -29,7 +30,7 @@ def sweep_table(results: Mapping[str, Any]) -> Table:
     after = ["held-out loss", "chance loss", "horizon after training (steps)"]
     after += [name for name in reach.columns if name.startswith("solved by guessing")]
     trials, learned, *last = (reach.columns.index(name) for name in ("trials", "learned", *after))
-    times = [_sequences(of_arm) for of_arm in _by_arm(results).values()]
+    times = [_sequences(of_arm) for of_arm in by_arm(results).values()]
     rows = [
         [row[0], row[trials], row[learned], time, *(row[place] for place in last)]
         for row, time in zip(reach.rows, times, strict=True)
@@ -57,7 +58,7 @@ def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
     Raises:
       SettingError: no arm has the baseline's name.
     """
-    arms = _by_arm(results)
+    arms = by_arm(results)
     if baseline not in arms:
         raise SettingError(f"baseline={baseline}: no such arm{nearest(baseline, arms)}")
     others = [arm for arm in arms if arm != baseline and _task(results, arm) == _task(results, baseline)]
@@ -129,13 +130,6 @@ def _has_loss(trial: Any) -> bool:
 
 def _watched(times: Times) -> bool:
     return bool(len(times.solved) + len(times.unsolved))
-
-
-def _by_arm(results: Mapping[str, Any]) -> dict[str, list[Any]]:
-    arms: dict[str, list[Any]] = {}
-    for trial in results["trials"]:
-        arms.setdefault(trial["arm"], []).append(trial)
-    return arms
 
 
 def _task(results: Mapping[str, Any], arm: str) -> dict[str, str]:

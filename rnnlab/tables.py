@@ -55,9 +55,8 @@ def listed(names: Sequence[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def terminal(table: Table, console: Console | None = None) -> None:
+def terminal(table: Table, console: Console) -> None:
     """Prints the table in as many blocks as the width needs; as plain text where there is no terminal."""
-    console = console or Console()
     if not console.is_terminal:
         console.print(plain(table), markup=False, highlight=False, soft_wrap=True)
         return
