@@ -44,7 +44,9 @@ def one_line(main: Callable[[list[str]], None], hint: str = "") -> Callable[[lis
                 if not isinstance(error, OSError):
                     raise
                 where = f"{error.filename}: " if error.filename else ""
-                said = f"{where}{os.strerror(error.errno or errno.EIO)}{hint}"
+                what = error.strerror or (not error.errno and " ".join(str(error).split()))
+                what = what or os.strerror(error.errno or errno.EIO)
+                said = f"{where}{what}{hint}"
         else:
             return 0
         print(f"rnnlab: {said}", file=sys.stderr)

@@ -64,8 +64,9 @@ def read_run(folder: Path) -> Run:
         about = {key: str(value) for key, value in config.items() if key != "arms"}
         trials = {(trial["arm"], trial["seed"]): trial for trial in results["trials"]}
         rest = {key: str(value) for key, value in environment.items() if key != "command"}
-        return Run(str(folder), about, config["arms"], rest, trials)
-    except (AttributeError, KeyError, TypeError) as error:
+        arms = {arm: dict(settings) for arm, settings in config["arms"].items()}
+        return Run(str(folder), about, arms, rest, trials)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Damaged(f"{folder}: damaged (config.json, environment.json or results.json lacks a part)") from error
 
 
@@ -75,7 +76,7 @@ def compare(a: Run, b: Run) -> Comparison:
     pairs = {arm: [(t, b.trials[key]) for key, t in a.trials.items() if key[0] == arm and key in b.trials]
              for arm in common}  # fmt: skip
     pairs = {arm: both for arm, both in pairs.items() if both}
-    apart = {} if common else {"nearest": _nearest(a, b)}
+    apart = {} if common or not (a.arms and b.arms) else {"nearest": _nearest(a, b)}
     tables = {
         "settings": _settings(a, b, common) if common else _all_settings(a, b),
         **apart,

@@ -8,12 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import chz
-from chz.blueprint import Castable
+from chz.blueprint import (
+    Castable,
+    ConstructionException,
+    ExtraneousBlueprintArg,
+    InvalidBlueprintArg,
+    MissingBlueprintArg,
+)
 
 from rnnlab.cells import CellSpec
 from rnnlab.discover import subclasses
 from rnnlab.tasks import Task
 
+WRONG = (TypeError, ValueError, ConstructionException, ExtraneousBlueprintArg, InvalidBlueprintArg, MissingBlueprintArg)
 KINDS = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
 
 
@@ -26,7 +33,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def explain(error: Exception, values: Mapping[str, Any], spec: type) -> str:
-    """chz's several lines, or a validator's one without its path, about {path: value} of a `spec`."""
+    """chz's several lines, or a validator's one without its path, about {path: value} of a `spec`.
+
+    `error` is one of WRONG: what chz and the specs' own checks raise of a setting.
+    """
     text = str(error)
     if match := re.match(r"Extraneous argument '([^']*)'", text):
         path = match[1]

@@ -13,8 +13,9 @@ import shutil
 import sys
 import tempfile
 import threading
+import traceback
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,8 @@ from jax.experimental import multihost_utils
 from rnnlab.folder import RunFolder
 from rnnlab.settings import ArmSpec, SettingError, parse_shard
 
-PATIENCE = 30  # seconds that a host which has failed waits for the others to fail as well
+PATIENCE = 30.0  # seconds that a host which has failed waits for the others to fail as well
+_COPIES: list[Path] = []  # of the run's folder, which go with this process
 
 
 def join(host: str, coordinator: str | None) -> None:
@@ -89,34 +91,50 @@ def begin(workdir: Path, config: Mapping[str, Any], shard: tuple[int, int] | Non
     if not packed:
         raise SettingError("the first host could not begin; its message says why")
     copy = Path(tempfile.mkdtemp(prefix="rnnlab-host-"))
+    _COPIES.append(copy)
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     with zipfile.ZipFile(io.BytesIO(packed)) as file:
         file.extractall(copy)
     return RunFolder(copy, config, shard)
 
 
-def end(status: int) -> int:
-    """This process's exit status; one that failed goes soon, where JAX would wait five minutes for the others."""
+def run(main: Callable[[list[str]], int], argv: list[str]) -> int:
+    """A program's exit status; of several hosts one that fails goes soon: JAX would wait minutes for the others."""
+    try:
+        status = main(argv)
+    except Exception:
+        if not jax.distributed.is_initialized():
+            raise
+        traceback.print_exc()
+        status = 1
     if status and jax.distributed.is_initialized():
-        leave(status)
+        leave(status, PATIENCE)
     return status
 
 
-def leave(status: int, folder: RunFolder | None = None) -> NoReturn:
-    """An exit that tidies up nothing else, once the others have come as far or patience has ended.
+def leave(status: int, patience: float) -> NoReturn:
+    """Ends the process at once; one of several hosts when the others have come as far, or patience has ended.
 
     The first host must not go while another still starts: JAX aborts a process whose coordinator is gone, and what
     that process had to say of the same mistake would be lost.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
     if jax.distributed.is_initialized():
-        if folder and not first():
-            shutil.rmtree(folder.path, ignore_errors=True)
+        for copy in _COPIES:
+            shutil.rmtree(copy, ignore_errors=True)
         leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
         leaving.start()
-        leaving.join(PATIENCE)
+        leaving.join(1)
+        if leaving.is_alive():
+            print(f"waiting up to {patience:.0f} s for the other hosts", file=sys.stderr, flush=True)
+            leaving.join(patience)
+    sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(status)
+
+
+def agreed(value: float) -> float:
+    """The first host's value, on all of them."""
+    return value if jax.process_count() == 1 else float(multihost_utils.broadcast_one_to_all(np.float32(value)))
 
 
 def _broadcast(data: bytes) -> bytes:

@@ -60,7 +60,7 @@ def load_experiment(name: str) -> ModuleType:
 def _hint(name: str, files: Mapping[str, Path]) -> str:
     """What to write in place of a name that is no experiment's: a path, or a wrong one."""
     path, short = Path(name), Path(name).name.removesuffix(".py")
-    if path.is_file() and not (short in files and path.samefile(files[short])):
+    if path.suffix == ".py" and path.is_file() and short not in files and not short.startswith("_"):
         return f"experiments are found by name in ./experiments: move it there and write --exp={short}"
     if short in files:
         return f"an experiment goes by its name; write --exp={short}"
@@ -91,20 +91,30 @@ def _giving_dicts(part: str, function: Callable[..., Any], file: Path) -> Callab
 
 
 def own_error(error: Exception) -> str | None:
-    """An error in an experiment's own code as one line, with its file and line; None for one that is none of its."""
+    """An error in an experiment's own code as one line, with its file and line; None for one that arose elsewhere.
+
+    What arose in rnnlab, called from there, is given a note that says from where.
+    """
     if isinstance(error, SettingError):
         return str(error)
-    files = {module.__file__ for name, module in sys.modules.items() if name.startswith(MODULE)}
+    files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(MODULE)}
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
     if isinstance(error, SyntaxError) and error.filename in files:
         return f"{error.filename}, line {error.lineno}: {error.msg}"
     calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [(code, line) for code, line in calls if code.co_filename in files]
+    calls = [call for call in calls if call[0].co_filename != __file__]
+    own = [place for place, (code, _) in enumerate(calls) if code.co_filename in files]
     if not own:
         return None
-    (code, line), (last, at) = own[-1], calls[-1]
+    *callers, (code, line) = [calls[place] for place in own]
     where = f"{code.co_filename}, line {line}" + f", in {code.co_qualname}" * (code.co_name != "<module>")
-    return f"{where}: {said}" + f" (raised in {last.co_filename}, line {at})" * (last is not code)
+    where += "".join(f", called in line {at}" for _, at in callers[-1:])
+    deeper = calls[own[-1] + 1 :]
+    if any(Path(__file__).parent in Path(inner.co_filename).parents for inner, _ in deeper):
+        if (note := f"called in {where}") not in getattr(error, "__notes__", ()):
+            error.add_note(note)  # a traceback is kept: the fault may be rnnlab's
+        return None
+    return f"{where}: {said}" + "".join(f" (raised in {inner.co_filename}, line {at})" for inner, at in deeper[-1:])
 
 
 def question(path: Path) -> str:

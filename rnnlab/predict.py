@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rnnlab import hosts
 from rnnlab.experiment import Probes, by_program, group_name
 from rnnlab.ledger import all_trials
 from rnnlab.measure import Probe, measure, own_measurements, own_probes
@@ -82,17 +83,23 @@ def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...], where: Layout) -
     if steps := spec.train.steps:
         compilation, run = _timed(lambda: compile_windows(kind(spec), where))
 
-        def seconds(left: int) -> float:
-            """Of a window in which so many updates are left, then an evaluation."""
+        def window(left: int) -> tuple[float, int]:
+            """Seconds of a window in which so many updates are left, then an evaluation; updates before trials ended.
+
+            All hosts are given the first one's seconds, so that they go on together.
+            """
             near = state._replace(step=np.full(where.slots, steps - left, np.int32))
-            return min(_timed(lambda: jax.block_until_ready(run(near)))[0] for _ in range(2))
+            found = [_timed(lambda: jax.block_until_ready(run(near))) for _ in range(2)]
+            _, record = found[0][1]
+            return hosts.agreed(min(seconds for seconds, _ in found)), int(np.max(jax.device_get(record["ran"])))
 
         several, limit = 1, min(spec.train.window, steps)
-        one = longer = seconds(1)
-        while several < limit and longer - one < RESOLVED:
+        one, ran = window(1)
+        longer = one
+        while several == ran < limit and longer - one < RESOLVED:
             several = min(4 * several, limit)
-            longer = seconds(several)
-        update = max(longer - one, 1e-6) / (several - 1) if several > 1 else one
+            longer, ran = window(several)
+        update = max(longer - one, 1e-6) / (ran - 1) if ran > 1 else one
         evaluation = max(one - update, 0.0)
     first, later = (_timed(lambda: measure(spec, where, state, [0]))[0] for _ in range(2))
     if own:

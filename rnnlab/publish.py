@@ -19,7 +19,7 @@ from rnnlab.tables import markdown
 from rnnlab.writers import Damaged, as_read, read_json, write_line, write_whole
 
 SPACING = 1.05  # between two steps of a curve that are kept, as a ratio
-DROPPED = ("profiles", "map")  # of a trial
+DROPPED, DROPPED_OF_A_TRIAL = ("fits", "verdict"), ("profiles", "map")
 DIGITS = 4
 
 
@@ -30,9 +30,9 @@ def small(results: Mapping[str, Any]) -> dict[str, Any]:
     """
     trials = []
     for trial in results["trials"]:
-        kept = {name: value for name, value in trial.items() if name not in DROPPED}
+        kept = {name: value for name, value in trial.items() if name not in DROPPED_OF_A_TRIAL}
         trials.append(kept | {"curve": _thin(trial["curve"]), "probes": trial["probes"][:1] + trial["probes"][1:][-1:]})
-    kept = {name: value for name, value in results.items() if name not in ("fits", "verdict")}
+    kept = {name: value for name, value in results.items() if name not in DROPPED}
     where = {name: value for name, value in results["environment"].items() if name not in ("platform", "command")}
     words = [word for word in shlex.split(results["command"]) if not word.startswith("--workdir")]
     return _rounded(kept | {"trials": trials, "environment": where, "command": shlex.join(words)})
@@ -59,15 +59,19 @@ def _rounded(value: Any) -> Any:
 
 def tables(results: Mapping[str, Any]) -> str:
     """What the experiment's report says of the results, as Markdown. Raises SettingError where it needs more."""
-    name = results["experiment"]
+    try:
+        name, where = results["experiment"], results["environment"]
+        ran = f"`{results['command']}`; " + ", ".join(f"{name} {where[name]}" for name in ("jax", "python", "devices"))
+        ran += f"; {where['processor']}; curves thinned to {SPACING - 1:.0%} of the step."
+    except KeyError as error:
+        raise Damaged(f"results without {error}") from error
     module = load_experiment(name)
     try:
         verdict = module.report(results)
     except KeyError as error:
+        if error.args[0] not in DROPPED + DROPPED_OF_A_TRIAL:
+            raise
         raise SettingError(f"{name}: its report needs {error}, and that is not published") from error
-    where = results["environment"]
-    ran = f"`{results['command']}`; " + ", ".join(f"{name} {where[name]}" for name in ("jax", "python", "devices"))
-    ran += f"; {where['processor']}; curves thinned to {SPACING - 1:.0%} of the step."
     return "\n".join([ran, "", *map(markdown, verdict.tables), verdict.sentence, ""])
 
 

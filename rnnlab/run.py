@@ -124,7 +124,7 @@ def main(argv: list[str]) -> None:
     except Interrupted:
         progress.stop()
         progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
-        hosts.leave(128 + stop[0], folder)  # an ordinary exit would wait for the window that is being computed
+        hosts.leave(128 + stop[0], patience=10)  # an ordinary exit would wait for the window that is being computed
     finally:
         progress.stop()
     reporting = reporting or (hosts.first() and locked(workdir / ".lock-report"))
@@ -217,7 +217,7 @@ def print_help(argv: list[str]) -> None:
 
 
 def run() -> None:
-    app.run(lambda argv: hosts.end(main(argv)), flags_parser=parse)
+    app.run(functools.partial(hosts.run, main), flags_parser=parse)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import chz
 from chz.blueprint import Castable
 
-from rnnlab.explain import described, explain, nearest, shown
+from rnnlab.explain import WRONG, described, explain, nearest, shown
 from rnnlab.probes.flow import FlowSpec
 from rnnlab.spec import field
 from rnnlab.sweep import TRIALS
@@ -137,7 +137,7 @@ def _matching(every, pattern):
 def _make(module, tier, overrides, name, arm) -> ArmSpec:
     try:
         return _blueprint(module, tier, overrides, name, arm).make()
-    except Exception as error:  # chz and the specs' own checks raise TypeError, ValueError and chz's own kinds
+    except WRONG as error:
         raise SettingError(explain(error, module.config(tier) | overrides | arm, ArmSpec)) from error
 
 
@@ -190,7 +190,7 @@ def from_flat(values: Mapping[str, str]) -> ArmSpec:
     typed = {path: Castable(value) for path, value in values.items()}
     try:
         return chz.Blueprint(ArmSpec).apply(typed).make()
-    except Exception as error:  # as above
+    except WRONG as error:
         raise SettingError(explain(error, typed, ArmSpec)) from error
 
 

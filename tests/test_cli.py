@@ -89,11 +89,16 @@ def test_settings_of_another_version_are_named_with_their_file(tmp_path, capsys)
 
 
 def test_a_report_that_needs_what_is_not_published_says_what(tmp_path, capsys, monkeypatch):
+    where = dict.fromkeys(("jax", "python", "devices", "processor"), "")
     trial = {"curve": {"step": []}, "probes": []}
-    write_json(tmp_path / "results.json", {"experiment": "mine", "command": "", "environment": {}, "trials": [trial]})
+    results = {"experiment": "mine", "command": "", "environment": where, "trials": [trial]}
+    write_json(tmp_path / "results.json", results)
     report = SimpleNamespace(report=lambda results: results["trials"][0]["profiles"])
     monkeypatch.setattr(publish, "load_experiment", lambda name: report)
     assert "mine: its report needs 'profiles'" in told(publish.main(["", str(tmp_path), str(tmp_path / "x")]), capsys)
+    report.report = lambda results: results["absent"]
+    with pytest.raises(KeyError, match="absent"):  # no less published than not there
+        publish.main(["", str(tmp_path), str(tmp_path / "x")])
     assert "names no file" in told(publish.main(["", str(tmp_path), "."]), capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
@@ -106,6 +111,7 @@ def test_a_report_that_needs_what_is_not_published_says_what(tmp_path, capsys, m
         (Damaged("f: damaged"), "rnnlab: f: damaged"),
         (OSError(errno.ENOSPC, "", "f"), "rnnlab: f: No space left on device; go on"),
         (OSError(), "rnnlab: Input/output error; go on"),
+        (OSError("no picture"), "rnnlab: no picture; go on"),
     ],
 )
 def test_an_error_is_one_line_and_what_the_system_refused_gets_the_hint(capsys, error, said):

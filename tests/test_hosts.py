@@ -27,6 +27,14 @@ if "--host=2/2" in sys.argv:
     check = hosts.check
     hosts.check = lambda arms: time.sleep(3) or check(arms)
 """
+SLOW = """
+import sys
+from rnnlab import predict
+
+if "--host=2/2" in sys.argv:
+    timed = predict._timed
+    predict._timed = lambda function: (lambda seconds, found: (1e6 * seconds, found))(*timed(function))
+"""
 TRIAL = "trials/adding-8/lstm/seed=0"
 
 
@@ -113,6 +121,15 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_one_clear_line_on_both
         assert code == 2 and len(lines) == 1, err
         assert "train.batch_size=3" in lines[0] and "must be a multiple of" in lines[0]
     assert not (place / "runs").exists()
+
+
+def test_hosts_whose_clocks_differ_predict_the_same(place, cache):
+    """How many windows are timed is the first one's to say: another that went on by itself would wait for ever."""
+    with (place / "experiments" / "tiny.py").open("a") as file:
+        file.write(SLOW)
+    (first, code), (second, other) = ended(both(place, cache, "--dry_run", "train.window=20"))
+    assert (code, other) == (0, 0), (first, second)
+    assert "1 trials in 1 programs on 4 x cpu on 2 hosts" in first[0] and "programs" not in second[0]
 
 
 def test_other_hosts_learn_how_trials_ended_but_not_their_files(tmp_path):

@@ -267,7 +267,7 @@ def test_bad_input_is_one_clear_line_with_nothing_written(place, monkeypatch, ca
         sys.exit(command_line.main(command_line.parse(["run", *words])))
     out, err = capsys.readouterr()
     assert ended.value.code == 2
-    assert (out == "" or "--help" in words) and err.count("\n") == 1 and err.startswith("rnnlab: ")
+    assert out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
     pytest.importorskip("re").search(message, err) or pytest.fail(err)
     assert snapshot(place) == before
 
@@ -298,6 +298,22 @@ def test_an_error_inside_a_traced_function_is_that_of_its_line(place, monkeypatc
     found = notes.own_error(caught.value)
     assert found.startswith(f"{file}, line 29, in state: TypeError: ") and "(raised in " in found
     assert notes.own_error(ValueError("another")) is None
+
+
+def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(place, monkeypatch):
+    """A note says from where it was called; an own helper's error is named with its caller."""
+    file = place / "experiments" / "calling.py"
+    file.write_text(f"{TINY}\n\ndef half(x):\n    return 1 / x\n\n\ndef halves():\n    return half(0)\n")
+    monkeypatch.chdir(place)
+    module = notes.load_experiment("calling")
+    with pytest.raises(KeyError) as caught:
+        module.report({})
+    assert notes.own_error(caught.value) is None and notes.own_error(caught.value) is None
+    assert caught.value.__notes__ == [f"called in {file}, line 33, in report"]
+    with pytest.raises(ZeroDivisionError) as caught:
+        module.halves()
+    said = notes.own_error(caught.value)
+    assert said == f"{file}, line 37, in half, called in line 41: ZeroDivisionError: division by zero"
 
 
 def test_list_and_help(place, cache):

@@ -189,6 +189,13 @@ def test_a_prediction_counts_every_arm():
     assert plan({"a": long, "b": long}, shard=(2, 4)).trials == 1
 
 
+def test_a_prediction_is_not_misled_by_a_trial_that_ends_at_once():
+    """What it did not do is not counted as done fast: 10^6 updates take seconds at least."""
+    train = chz.replace(TRAIN, steps=10**6, window=1000, bound=1e-30)
+    spec = ArmSpec(cell=LSTM(features=4), task=Adding(length=6), train=train, seeds=2, flow=FlowSpec(examples=2))
+    assert plan({"a": spec}).seconds > 10
+
+
 @pytest.mark.parametrize("inner", ["mapped", "batched"])
 def test_each_trial_has_its_own_rate_and_clip_and_permuting_trials_permutes_results(inner):
     """Three trials with rates and clips of their own, in any order: the same bits, and those of each by itself."""
