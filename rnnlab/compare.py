@@ -6,9 +6,8 @@ their batches where the settings do.
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,24 +15,13 @@ import numpy as np
 from absl import app, flags
 
 from rnnlab.cli import Screen, one_line
-from rnnlab.paired import differences, success_difference
+from rnnlab.outcomes import Trial, learned, outcomes
 from rnnlab.settings import SettingError
-from rnnlab.sweep_tables import STOPPED, stopped_early
-from rnnlab.tables import Table, format_interval, format_number, terminal, write_forms
+from rnnlab.tables import Table, terminal, write_forms
 from rnnlab.writers import Damaged, read_json
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "a folder for the tables as Markdown, CSV and LaTeX")
-
-Trial = Mapping[str, Any]
-QUANTITIES: Mapping[str, Callable[[Trial], float]] = {  # nan where a trial has none
-    "sequences until learned, where both did": lambda t: _to_learn(t),
-    "held-out loss": lambda t: t["eval"].get("loss", math.nan),
-    "held-out accuracy": lambda t: t["eval"].get("accuracy", math.nan),
-    "decay of dL/dh at init (nats/step)": lambda t: _reached(t, "init", "decay_rate"),
-    "horizon at init (steps)": lambda t: _reached(t, "init", "horizon"),
-    "horizon after training (steps)": lambda t: _reached(t, "trained", "horizon") if t["steps"] else math.nan,
-}
 
 
 class Run(NamedTuple):
@@ -81,7 +69,7 @@ def compare(a: Run, b: Run) -> Comparison:
         "settings": _settings(a, b, common) if common else _all_settings(a, b),
         **apart,
         "environment": _table("Environment that differs.", a, b, _different(a.environment, b.environment)),
-        "outcomes": _outcomes(a, b, pairs),
+        "outcomes": outcomes(a.name, b.name, pairs),
     }
     kept = {name: table for name, table in tables.items() if table.rows}
     return Comparison(_sentence(a, b, common, pairs), kept)
@@ -102,8 +90,8 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
     both = [pair for arm in pairs.values() for pair in arm]
     if all(_same(x, y) for x, y in both):
         return f"{_opened(said)}. Every pair has the same curves, to the bit."
-    learned = [sum(_learned(pair[side]) for pair in both) for side in (0, 1)]
-    said.append(f"learned by {learned[0]} and {learned[1]} of them")
+    before, after = (sum(learned(pair[side]) for pair in both) for side in (0, 1))
+    said.append(f"learned by {before} and {after} of them")
     return f"{_opened(said)}."
 
 
@@ -159,67 +147,6 @@ def _table(caption: str, a: Run, b: Run, rows: Sequence[tuple[str, str, str]]) -
 def _different(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str, str]]:
     found = [(key, str(a.get(key, "absent")), str(b.get(key, "absent"))) for key in dict.fromkeys([*a, *b])]
     return [row for row in found if row[1] != row[2]]
-
-
-def _outcomes(a: Run, b: Run, pairs: Mapping[str, Sequence[tuple[Trial, Trial]]]) -> Table:
-    """A row an arm, and one that counts all arms together: trials of one seed share batches, so they are not tested."""
-    rows = [[arm, *_row(both)] for arm, both in pairs.items()]
-    if len(pairs) > 1:
-        every = [pair for both in pairs.values() for pair in both]
-        rows.append(["all arms", *_counts(every), *[""] * (1 + len(QUANTITIES))])
-    columns = ["arm", "pairs", f"learned in {a.name}", f"in {b.name}", "difference", *QUANTITIES]
-    caption = (
-        f"Outcomes of {b.name} less those of {a.name}, over pairs of trials with the same arm and seed: medians with "
-        "95 % intervals (for up to 5 pairs their range), p of Wilcoxon's signed-rank test; for trials learned, rates "
-        "with Bonett and Price's interval, p of McNemar's exact test. No p is adjusted for the number of tests. A "
-        "trial that diverged has not learned, and has no other outcome."
-    )
-    if stopped_early(trial for both in pairs.values() for pair in both for trial in pair):
-        caption += STOPPED
-    if len(pairs) > 1:
-        caption += " Trials of all arms together are counted and not tested: those of one seed share their batches."
-    return Table(caption, columns, rows)
-
-
-def _counts(pairs: Sequence[tuple[Trial, Trial]]) -> list[str]:
-    return [str(len(pairs)), *(f"{sum(_learned(pair[side]) for pair in pairs)}/{len(pairs)}" for side in (0, 1))]
-
-
-def _row(pairs: Sequence[tuple[Trial, Trial]]) -> list[str]:
-    before, after = ([_learned(pair[side]) for pair in pairs] for side in (0, 1))
-    found = success_difference(after, before)
-    said = f"{format_interval(found.difference, 2)}, p {format_number(found.p, 2)}" if before != after else "equal"
-    return [*_counts(pairs), said, *(_difference(pairs, of) for of in QUANTITIES.values())]
-
-
-def _difference(pairs: Sequence[tuple[Trial, Trial]], quantity: Callable[[Trial], float]) -> str:
-    values = [tuple(math.nan if _diverged(t) else float(quantity(t)) for t in pair) for pair in pairs]
-    known = [pair for pair in values if all(map(math.isfinite, pair))]
-    if not known:
-        return "n/a"
-    before, after = zip(*known, strict=True)
-    left_out = f" ({len(known)} of {len(pairs)} pairs)" if len(known) < len(pairs) else ""
-    if before == after:
-        return f"equal{left_out}"
-    found = differences(after, before)
-    return f"{format_interval(found.median)}, p {format_number(found.p, 2)}{left_out}"
-
-
-def _learned(trial: Trial) -> bool:
-    return trial["status"] == "learned"
-
-
-def _diverged(trial: Trial) -> bool:
-    return trial["status"] == "diverged"
-
-
-def _reached(trial: Trial, when: str, quantity: str) -> float:
-    """nan where the carry has no h, or its reach was not measured."""
-    return float(trial.get("reach", {}).get(when, {}).get("h", {}).get(quantity, math.nan))
-
-
-def _to_learn(trial: Trial) -> float:
-    return trial["learned_at"] * trial["sequences"] / trial["steps"] if _learned(trial) else math.nan
 
 
 def _same(a: Trial, b: Trial) -> bool:
