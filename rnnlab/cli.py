@@ -39,17 +39,19 @@ def one_line(main: Callable[[list[str]], None], hint: str = "") -> Callable[[lis
         except (EngineError, Damaged) as error:
             said = str(error)
         except Exception as error:
-            said = own_error(error)
+            said = own_error(error) or (_refused(error) + hint if isinstance(error, OSError) else None)
             if said is None:
-                if not isinstance(error, OSError):
-                    raise
-                where = f"{error.filename}: " if error.filename else ""
-                what = error.strerror or (not error.errno and " ".join(str(error).split()))
-                what = what or os.strerror(error.errno or errno.EIO)
-                said = f"{where}{what}{hint}"
+                raise
         else:
             return 0
         print(f"rnnlab: {said}", file=sys.stderr)
         return 2
 
     return program
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    where = f"{error.filename}: " if error.filename else ""
+    own = " ".join(str(error).split()) if not error.errno else ""  # what a library says in words of its own
+    return where + (error.strerror or own or os.strerror(error.errno or errno.EIO))

@@ -15,6 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from rnnlab.cli import Screen, one_line
+from rnnlab.folder import check_run
 from rnnlab.outcomes import Trial, learned, outcomes
 from rnnlab.settings import SettingError
 from rnnlab.tables import Table, terminal, write_forms
@@ -43,8 +44,7 @@ class Comparison(NamedTuple):
 
 def read_run(folder: Path) -> Run:
     """A run's folder. Raises SettingError where there is none, or one that has not ended; Damaged by its name."""
-    if not (folder / "config.json").exists():
-        raise SettingError(f"{folder}: no run of rnnlab (it has no config.json)")
+    check_run(folder)
     if not (folder / "results.json").exists():
         raise SettingError(f"{folder}: has not ended (it has no results.json); its own command goes on with it")
     config, environment, results = (read_json(folder / f"{n}.json") for n in ("config", "environment", "results"))

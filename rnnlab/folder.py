@@ -124,6 +124,12 @@ def _remember(known: Path, here: Mapping[str, str], changed: Sequence[str]) -> N
         write_json(known, before | {"went on in": [*before.get("went on in", []), {k: here[k] for k in changed}]})
 
 
+def check_run(path: Path) -> None:
+    """Raises SettingError for a folder that holds no run."""
+    if not (path / "config.json").exists():
+        raise SettingError(f"{path}: no run of rnnlab (it has no config.json)")
+
+
 def _check_whose(known: Path, config: Mapping[str, Any]) -> None:
     """A folder must be free or hold this very run."""
     if known.exists():

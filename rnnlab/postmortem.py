@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from rnnlab.cli import Screen, one_line
-from rnnlab.folder import RunFolder
+from rnnlab.folder import RunFolder, check_run
 from rnnlab.ledger import Ledger, all_trials
 from rnnlab.notes import load_experiment
 from rnnlab.probes.watchdog import Alarm, first_alarm
@@ -41,8 +41,7 @@ def postmortem(folder: Path) -> list[str]:
       SettingError: the folder holds no run, or one with settings that are none here.
       Damaged: a file of it is not what was written.
     """
-    if not (folder / "config.json").exists():
-        raise SettingError(f"{folder}: no run of rnnlab (it has no config.json)")
+    check_run(folder)
     specs, lines = _arms(folder / "config.json"), []
     use_float64(specs.values())
     ledger = Ledger(RunFolder.to_read(folder))

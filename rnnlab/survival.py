@@ -48,18 +48,22 @@ def trained(trial: Mapping[str, Any]) -> bool:
     return bool(trial.get("budget", 1) and (trial["steps"] or trial["status"] == "diverged"))
 
 
+def budget(trial: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> float | int:
+    """Sequences that a trial had; where results do not hold them, those of the longest of `among`."""
+    return trial["budget"] if "budget" in trial else max((other["sequences"] for other in among), default=0)
+
+
 def sequences_to_solve(trials: Sequence[Mapping[str, Any]]) -> Times:
     """Training sequences until each trial of one arm learned its task, from the trials of `results.json`.
 
     A trial that did not is censored where it stopped; one that diverged at its budget, for it would not have learned
-    with more sequences either (where results hold no budget, where the longest of the arm stopped). Trials that were
-    not trained are left out. Learning is seen at an evaluation, so times are multiples of what lies between two.
+    with more sequences either. Trials that were not trained are left out. Learning is seen at an evaluation, so times
+    are multiples of what lies between two.
     """
     ran = [trial for trial in trials if trained(trial)]
-    longest = max((trial["sequences"] for trial in ran), default=0)
     solved = [trial for trial in ran if trial["status"] == "learned"]
     unsolved = [
-        trial.get("budget", longest) if trial["status"] == "diverged" else trial["sequences"]
+        budget(trial, ran) if trial["status"] == "diverged" else trial["sequences"]
         for trial in ran
         if trial["status"] != "learned"
     ]

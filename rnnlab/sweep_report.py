@@ -17,7 +17,7 @@ from rnnlab.reach import reach_table
 from rnnlab.report import Verdict
 from rnnlab.settings import varied
 from rnnlab.style import COLOURS
-from rnnlab.survival import median_time, sequences_to_solve, trained
+from rnnlab.survival import budget, median_time, sequences_to_solve, trained
 from rnnlab.sweep import TRIALS
 from rnnlab.sweep_tables import paired_table, stopped_early, sweep_table
 from rnnlab.tables import Table, format_interval, listed
@@ -129,9 +129,8 @@ def _outcome(results: Mapping[str, Any], trials: Sequence[Any]) -> tuple[str, li
     """The log loss; where trials stop at the rule, losses tell of the rule, and the log of sequences is taken."""
     if stopped_early(trials):
         times = [sequences_to_solve([trial]) for trial in trials]
-        longest = max(trial["sequences"] for trial in trials)
-        ends = [times.solved[0] if times.solved else trial.get("budget", longest)
-                for times, trial in zip(times, trials, strict=True)]  # fmt: skip
+        ends = [found.solved[0] if found.solved else budget(trial, trials)
+                for found, trial in zip(times, trials, strict=True)]  # fmt: skip
         return "log sequences to solve (unsolved: the budget)", logs(ends)
     losses = [trial["eval"].get("loss", math.nan) for trial in trials]
     chances = [results["chance"][trial["arm"]] for trial in trials]

@@ -12,7 +12,7 @@ from rnnlab.paired import differences, holm, success_difference
 from rnnlab.reach import guesses_said, reach_table
 from rnnlab.settings import SettingError
 from rnnlab.stats import Interval
-from rnnlab.survival import MANY, Times, logrank, median_time, sequences_to_solve, trained
+from rnnlab.survival import MANY, Times, budget, logrank, median_time, sequences_to_solve, trained
 from rnnlab.tables import Table, format_interval, listed
 
 STOPPED = (
@@ -96,13 +96,9 @@ def paired_table(results: Mapping[str, Any], baseline: str) -> Table:
 
 
 def stopped_early(trials: Iterable[Any]) -> bool:
-    """Whether a trial ended before its budget because it met its task's stop rule.
-
-    Where results hold no budget, it is taken to be that of the longest trial.
-    """
+    """Whether a trial ended before its budget because it met its task's stop rule."""
     ended = [trial for trial in trials if trained(trial)]
-    longest = max((trial["sequences"] for trial in ended), default=0)
-    return any(t["status"] == "learned" and t["sequences"] < t.get("budget", longest) for t in ended)
+    return any(trial["status"] == "learned" and trial["sequences"] < budget(trial, ended) for trial in ended)
 
 
 def format_time(time: Interval, longest: float) -> str:
