@@ -16,16 +16,17 @@ Command. python -m rnnlab.run --exp=exploding_gradient [--tier=smoke|quick|paper
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from rnnlab import figures, stats
 from rnnlab.cells import VanillaRNN
-from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.probes.surface import steepness_at_wall, two_parameter_surface, wall
-from rnnlab.reach import reach_table
-from rnnlab.report import Verdict
-from rnnlab.style import COLOURS, legend, losses_up, panels, styled
-from rnnlab.sweep import product
-from rnnlab.tables import format_interval
+from rnnlab.reports import figures
+from rnnlab.reports.claims import Claim, claims_table, summary
+from rnnlab.reports.horizon_tables import reach_table
+from rnnlab.reports.report import Verdict
+from rnnlab.reports.style import COLOURS, legend, losses_up, panels, styled
+from rnnlab.reports.tables import format_interval
+from rnnlab.specs.grid import product
+from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
+from rnnlab.theory.error_surface import steepness_at_wall, two_parameter_surface, wall
 
 RADII = [0.5, 0.9, 1.1, 1.5, 2.0]
 CLIPS = [None, 100.0, 10.0, 1.0, 0.1, 0.01]
@@ -69,7 +70,7 @@ def report(results):
 
 def _growth(cell, trials):
     radius = float(cell.split()[-1])
-    rate = stats.mean([trial["reach"]["init"]["h"]["decay_rate"] for trial in trials])
+    rate = estimates.mean([trial["reach"]["init"]["h"]["decay_rate"] for trial in trials])
     expected = "below 0" if radius < 1 else "above 0 possible, not necessary"
     met = rate.high < 0 if radius < 1 and rate.n > 1 else None
     source = "Pascanu et al. 2013, section 2.1, its linear case"
@@ -82,7 +83,7 @@ def _losses(trials):
 
 
 def _clipping(losses):
-    without, with_1 = (stats.median(losses[f"clip {c}"]) for c in (None, 1.0))
+    without, with_1 = (estimates.median(losses[f"clip {c}"]) for c in (None, 1.0))
     return Claim(
         "SGD with the norm clipped at 1 ends at a lower loss than without", "Pascanu et al. 2013, section 3.2",
         "lower median, intervals apart", f"{format_interval(with_1)} against {format_interval(without)}",

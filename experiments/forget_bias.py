@@ -17,16 +17,17 @@ import math
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab import figures, probe_figures, stats
 from rnnlab.cells import LSTM
-from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.fits import fit_table
-from rnnlab.probes.gates import gate_map
-from rnnlab.probes.paths import gradient_paths
-from rnnlab.reach import reach_table
-from rnnlab.report import Verdict
-from rnnlab.sweep import product
-from rnnlab.tables import format_interval
+from rnnlab.probes.dynamics.gates import gate_map
+from rnnlab.probes.gradients.paths import gradient_paths
+from rnnlab.reports import figures, probe_figures
+from rnnlab.reports.claims import Claim, claims_table, summary
+from rnnlab.reports.fits import fit_table
+from rnnlab.reports.horizon_tables import reach_table
+from rnnlab.reports.report import Verdict
+from rnnlab.reports.tables import format_interval
+from rnnlab.specs.grid import product
+from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
 
 BIASES = [0, 1, 3, 5]
@@ -57,7 +58,7 @@ def probes(spec):
 
 
 def shares(model, inputs, losses, answers):
-    """What each path adds to dL/dc by lag, the mean over examples; see rnnlab.probes.paths."""
+    """What each path adds to dL/dc by lag, the mean over examples; see rnnlab.probes.gradients.paths."""
     lags = np.unique(np.geomspace(1, len(inputs), 120).round().astype(int)) - 1
     found = gradient_paths(model, inputs, losses, answers)[f"layer{len(model.cells) - 1}/c"].along
     roads = {name: jnp.ldexp(s.mantissa, s.exponent)[lags] for name, s in found.items()}
@@ -99,7 +100,7 @@ def _at_end(trials, name):
 
 def _rate(cells, bias):
     rates = [trial["reach"]["init"]["c cell path"]["decay_rate"] for trial in cells[f"bias {bias}"]]
-    rate, expected = stats.mean(rates), -math.log1p(math.exp(-bias))
+    rate, expected = estimates.mean(rates), -math.log1p(math.exp(-bias))
     return Claim(
         f"bias {bias}: the cell path decays as the mean forget gate",
         "log sigmoid(b_f), inputs and h neglected; within a factor of 2",
@@ -130,7 +131,9 @@ def _explodes(trials):
 def _learns(needed, task, cells):
     """The cells that learned in most trials are those whose initial horizon covers the lag."""
     learned = {c for c, trials in cells.items() if 2 * sum(t["status"] == "learned" for t in trials) > len(trials)}
-    horizons = {c: stats.median([t["reach"]["init"]["c"]["horizon"] for t in trials]) for c, trials in cells.items()}
+    horizons = {
+        c: estimates.median([t["reach"]["init"]["c"]["horizon"] for t in trials]) for c, trials in cells.items()
+    }
     reaching = {cell for cell, horizon in horizons.items() if horizon.estimate >= needed}
     return Claim(
         f"{task}: learned where the initial horizon of dL/dc covers lag {needed}",

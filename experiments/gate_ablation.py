@@ -17,12 +17,14 @@ Command. python -m rnnlab.run --exp=gate_ablation [--tier=smoke|quick|paper]
 
 import math
 
-from rnnlab import axes, fanova, figures, reach, stats, survival, sweep, sweep_figures, sweep_tables
-from rnnlab import report as shown
 from rnnlab.cells import AblatedLSTM
-from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.paired import holm
-from rnnlab.tables import format_interval, format_number
+from rnnlab.reports import figures, horizon_tables, sweep_axes, sweep_figures, sweep_tables
+from rnnlab.reports import report as shown
+from rnnlab.reports.claims import Claim, claims_table, summary
+from rnnlab.reports.tables import format_interval, format_number
+from rnnlab.specs import grid
+from rnnlab.stats import estimates, fanova, survival
+from rnnlab.stats.paired import holm
 from rnnlab.tasks import Adding, TemporalOrder
 
 WHOLE, DRAWS = "LSTM", "draws"
@@ -70,19 +72,19 @@ def arms(tier):
     wholes = parts if tier == "paper" else {WHOLE: parts[WHOLE]}
     single = {"seeds": 1, "train.stop_when_solved": False}  # an outcome at the same budget for all
     named = {f"{name} {DRAWS}": part | single for name, part in wholes.items()}
-    return sweep.product(tasks, parts) | sweep.product({task: setting}, named, draws(tier))
+    return grid.product(tasks, parts) | grid.product({task: setting}, named, draws(tier))
 
 
 def draws(tier):
     """Few widths, so that the points of one width run in one program."""
     widths = {"smoke": [4, 8], "quick": [16, 32, 64], "paper": [32, 64, 128, 256]}
-    return sweep.random(
+    return grid.random(
         POINTS[tier],
         {
-            "train.learning_rate": sweep.log_uniform(1e-4, 1e-1),
-            "cell.features": sweep.choice(widths[tier]),
-            "cell.forget_bias": sweep.uniform(-2, 5),
-            "train.clip_norm": sweep.log_uniform(0.1, 10),
+            "train.learning_rate": grid.log_uniform(1e-4, 1e-1),
+            "cell.features": grid.choice(widths[tier]),
+            "cell.forget_bias": grid.uniform(-2, 5),
+            "train.clip_norm": grid.log_uniform(0.1, 10),
         },
     )
 
@@ -109,7 +111,11 @@ def report(results):
         }
         wholes = [f"{task}/{WHOLE}" for task, cells in tasks.items() if WHOLE in cells]
         pairs = [sweep_tables.paired_table(ablated, arm) for arm in wholes]
-        tables = [sweep_tables.sweep_table(ablated), *(pair for pair in pairs if pair.rows), reach.reach_table(ablated)]
+        tables = [
+            sweep_tables.sweep_table(ablated),
+            *(pair for pair in pairs if pair.rows),
+            horizon_tables.reach_table(ablated),
+        ]
     for number, (name, importance) in enumerate(item for item in found.items() if item[1]):
         picture = sweep_figures.importance_figure(importance, f"log best held-out loss\n{name}")
         pictures[f"importance_{number + 1}" if number else "importance"] = picture
@@ -193,12 +199,12 @@ def _least(task, times):
 def _carousel(task, trials):
     """The LSTM of 1997: a path on which nothing is lost, and which is enough where a sequence ends."""
     rates = [trial["reach"]["init"]["c cell path"]["decay_rate"] for trial in trials]
-    rate = stats.proportion(sum(trial["status"] == "learned" for trial in trials), len(trials))
+    rate = estimates.proportion(sum(trial["status"] == "learned" for trial in trials), len(trials))
     most = True if rate.low > 0.5 else False if rate.high < 0.5 else None
     return [
         Claim(
             f"{task}: without a forget gate the cell path does not decay", "f = 1, so dc_t/dc_{t-1} = 1",
-            "0 nats/step", f"{stats.mean(rates).estimate:.2g}", max(map(abs, rates)) < 1e-6,
+            "0 nats/step", f"{estimates.mean(rates).estimate:.2g}", max(map(abs, rates)) < 1e-6,
         ),
         Claim(
             f"{task}: most trials learn without a forget gate", "Hochreiter & Schmidhuber 1997, experiments 4 and 6",
@@ -213,7 +219,7 @@ def _importance(results, cells):
     losses = fanova.logs([_best(trial, results["chance"][trial["arm"]]) for trial in trials])
     if len(set(losses)) < 2:
         return None
-    found = fanova.importance(axes.design(results, trials, list(SCALES)), losses, SCALES)
+    found = fanova.importance(sweep_axes.design(results, trials, list(SCALES)), losses, SCALES)
     return found if found.effects else None
 
 
@@ -228,7 +234,7 @@ def _settings(name, found, number):
     return [
         Claim(
             f"{name}: the learning rate matters most {trust}", "Greff et al. 2017, conclusion",
-            f"above {axes.label(next_)}'s share, {alone[next_]:.0%}", f"{rate:.0%}",
+            f"above {sweep_axes.label(next_)}'s share, {alone[next_]:.0%}", f"{rate:.0%}",
             rate > alone[next_] if judged else None,
         ),
         Claim(

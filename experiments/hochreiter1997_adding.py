@@ -28,18 +28,20 @@ import math
 
 import jax
 
-from rnnlab import online, stats, sweep_figures
 from rnnlab.cells import LSTM, LSTM1997, VanillaRNN
 from rnnlab.cells.lstm1997 import LSTM1997Cell
-from rnnlab.claims import Published, published_table
-from rnnlab.figures import by_task
-from rnnlab.reach import guesses_said, guessing
-from rnnlab.report import Verdict
-from rnnlab.survival import Times, median_time, sequences_to_solve
-from rnnlab.sweep import product
-from rnnlab.sweep_tables import format_time
-from rnnlab.tables import Table, format_interval, format_number, listed
+from rnnlab.reports import sweep_figures
+from rnnlab.reports.claims import Published, published_table
+from rnnlab.reports.figures import by_task
+from rnnlab.reports.horizon_tables import guesses_said, guessing
+from rnnlab.reports.report import Verdict
+from rnnlab.reports.sweep_tables import format_time
+from rnnlab.reports.tables import Table, format_interval, format_number, listed
+from rnnlab.specs.grid import product
+from rnnlab.stats import estimates
+from rnnlab.stats.survival import Times, median_time, sequences_to_solve
 from rnnlab.tasks import Adding1997
+from rnnlab.training import online
 
 TESTS, TRIALS = 2560, 10
 PUBLISHED = {100: (74_000, 1), 500: (209_000, 0), 1000: (853_000, 1)}  # sequences, wrong: table 7
@@ -146,8 +148,8 @@ def _table(results):
                 arm, str(len(trials)), f"{budget:,.0f}",
                 _rate(len(over), len(trials)), format_time(median_time(bridging), budget),
                 _rate(len(_learned(trials)), len(trials)), format_time(median_time(sequences_to_solve(trials)), budget),
-                format_interval(stats.mean([wrong(trial) for trial in trials])),
-                format_interval(stats.mean([trial["probes"][0]["test"]["wrong"] for trial in trials])),
+                format_interval(estimates.mean([wrong(trial) for trial in trials])),
+                format_interval(estimates.mean([trial["probes"][0]["test"]["wrong"] for trial in trials])),
                 format_number(float(results["chance"][arm])), guessing(trials),
             ])  # fmt: skip
     caption = (
@@ -160,7 +162,7 @@ def _table(results):
 
 
 def _rate(k, n):
-    rate = stats.proportion(k, n)
+    rate = estimates.proportion(k, n)
     return f"{k}/{n} [{rate.low:.2f}, {rate.high:.2f}]"
 
 
@@ -175,12 +177,12 @@ def _published(results, task, cells):
         learned = _learned(trials)
         why = _departs(reading, trials, results["settings"][f"{task}/{reading}"])
         named = f"{task}, {reading}"
-        rate = stats.proportion(len(learned), len(trials))
+        rate = estimates.proportion(len(learned), len(trials))
         rows.append(Published(f"{named}: share of trials that meet the stop rule", SOURCE, "10/10", rate,
                               None if why else len(learned) == len(trials), why))  # fmt: skip
         if len(learned) < len(trials):
             continue
-        mean, errs = stats.mean([t["learned_at"] for t in trials]), stats.mean([wrong(t) for t in trials])
+        mean, errs = estimates.mean([t["learned_at"] for t in trials]), estimates.mean([wrong(t) for t in trials])
         rows.append(Published(f"{named}: mean sequences until it", SOURCE, f"{sequences:,}", mean,
                               None if why else mean.low <= sequences <= mean.high, why, _whole))  # fmt: skip
         rows.append(Published(f"{named}: mean wrong of {TESTS:,}", SOURCE, f"{errors}", errs,
@@ -188,7 +190,7 @@ def _published(results, task, cells):
     if "vanilla RNN" in cells:
         trials = cells["vanilla RNN"]
         why = f"looked at for {trials[0]['budget']:,} sequences" if len(trials) == TRIALS else "fewer than ten trials"
-        rate = stats.proportion(len(_learned(trials)), len(trials))
+        rate = estimates.proportion(len(_learned(trials)), len(trials))
         rows.append(Published(f"{task}, vanilla RNN: share of trials that meet the stop rule",
                               "Hochreiter & Schmidhuber 1997, section 2", "0 expected", rate,
                               None if len(trials) < TRIALS else rate.estimate == 0, why))  # fmt: skip

@@ -15,13 +15,14 @@ Command. python -m rnnlab.run --exp=long_memory [--tier=smoke|quick|paper]
 
 import math
 
-from rnnlab import figures, stats
 from rnnlab.cells import LSTM, VanillaRNN
-from rnnlab.fits import fit_table
-from rnnlab.reach import reach_table
-from rnnlab.report import Verdict
-from rnnlab.sweep import product
-from rnnlab.tables import listed
+from rnnlab.reports import figures
+from rnnlab.reports.fits import fit_table
+from rnnlab.reports.horizon_tables import reach_table
+from rnnlab.reports.report import Verdict
+from rnnlab.reports.tables import listed
+from rnnlab.specs.grid import product
+from rnnlab.stats import estimates
 from rnnlab.tasks import Adding, PaddedDigits
 
 LENGTHS = {
@@ -86,7 +87,7 @@ def _length(task):
 
 def _median(trials, when, name, quantity):
     found = [t["reach"][when][name][quantity] for t in trials if name in t["reach"][when]]
-    return stats.median(found).estimate if found else None
+    return estimates.median(found).estimate if found else None
 
 
 def _gradient(task, arms, fraction):

@@ -15,16 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab import figures, probe_figures, stats
 from rnnlab.cells import LSTM, VanillaRNN
-from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.probes.jacobians import singular_values
-from rnnlab.probes.lyapunov import lyapunov_spectrum
-from rnnlab.reach import reach_table
-from rnnlab.report import Verdict
-from rnnlab.style import GREY, legend, marks, panels, styled
-from rnnlab.sweep import product
-from rnnlab.tables import format_interval
+from rnnlab.probes.dynamics.jacobians import singular_values
+from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
+from rnnlab.reports import figures, probe_figures
+from rnnlab.reports.claims import Claim, claims_table, summary
+from rnnlab.reports.horizon_tables import reach_table
+from rnnlab.reports.report import Verdict
+from rnnlab.reports.style import GREY, legend, marks, panels, styled
+from rnnlab.reports.tables import format_interval
+from rnnlab.specs.grid import product
+from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
 
 LENGTH = {"smoke": 20, "quick": 100, "paper": 500}
@@ -95,8 +96,8 @@ def _exponents(trial, when):
 
 def _flossing(cells):
     plain, flossed = cells["VanillaRNN"], cells["VanillaRNN flossed"]
-    size = [stats.median([np.abs(_exponents(t, 0)).mean() for t in trials]) for trials in (plain, flossed)]
-    horizon = [stats.median([t["reach"]["init"]["h"]["horizon"] for t in trials]) for trials in (plain, flossed)]
+    size = [estimates.median([np.abs(_exponents(t, 0)).mean() for t in trials]) for trials in (plain, flossed)]
+    horizon = [estimates.median([t["reach"]["init"]["h"]["horizon"] for t in trials]) for trials in (plain, flossed)]
     learned = [sum(t["status"] == "learned" for t in trials) for trials in (plain, flossed)]
     before, after = (format_interval(found) for found in size)
     many = min(len(plain), len(flossed)) > 1  # a single trial has no interval
@@ -119,7 +120,7 @@ def _learning(cell, trials):
     for trial in trials:
         if trial["status"] != "diverged":
             tops[trial["status"] == "learned"].append(abs(_exponents(trial, -1)[0]))
-    learned, others = (stats.median(tops[which]) for which in (True, False))
+    learned, others = (estimates.median(tops[which]) for which in (True, False))
     met = learned.high < others.low if min(map(len, tops.values())) > 1 else None
     says, expected = f"{cell}: trials that learn end nearer exponent 0", f"below {format_interval(others)}"
     return Claim(says, "Vogt et al. 2022", expected, format_interval(learned), met)

@@ -18,19 +18,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnlab import figures, stats
 from rnnlab.cells import LSTM, VanillaRNN
-from rnnlab.claims import Claim, claims_table, summary
-from rnnlab.probes.flow import gradient_flow
-from rnnlab.probes.lyapunov import lyapunov_spectrum
-from rnnlab.probes.mean_field import tanh_network
-from rnnlab.probes.scaled import LOG10_2
-from rnnlab.reach import reach_table
-from rnnlab.report import Verdict
-from rnnlab.style import COLOURS, legend, marks, panels, styled
-from rnnlab.sweep import product
-from rnnlab.tables import format_interval
+from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
+from rnnlab.probes.gradients.flow import gradient_flow
+from rnnlab.probes.gradients.scaled import LOG10_2
+from rnnlab.reports import figures
+from rnnlab.reports.claims import Claim, claims_table, summary
+from rnnlab.reports.horizon_tables import reach_table
+from rnnlab.reports.report import Verdict
+from rnnlab.reports.style import COLOURS, legend, marks, panels, styled
+from rnnlab.reports.tables import format_interval
+from rnnlab.specs.grid import product
+from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
+from rnnlab.theory.mean_field import tanh_network
 
 RADII = [0.5, 0.8, 0.95, 1.1, 1.5, 2.0]
 LENGTHS = {"smoke": [30], "quick": [200, 1000, 10_000], "paper": [200, 1000, 10_000, 50_000]}
@@ -107,12 +108,12 @@ def _rates(trials):
 def _rate(cell, trials):
     measured, exponents = _rates(trials)
     apart = float(np.max([abs(m - e) / abs(e) for m, e in zip(measured, exponents, strict=True)]))
-    expected = stats.mean(exponents)
+    expected = estimates.mean(exponents)
     near = abs(expected.estimate) < NEAR_ZERO
     return Claim(
         f"{cell}: decay rate is the top Lyapunov exponent", "Engelken, Wolf & Abbott 2023, section 2; 2 %",
         f"{format_interval(expected)} nats/step",
-        f"{format_interval(stats.mean(measured))}, at most {100 * apart:.2g} % apart",
+        f"{format_interval(estimates.mean(measured))}, at most {100 * apart:.2g} % apart",
         None if near else apart <= 0.02,
     )  # fmt: skip
 

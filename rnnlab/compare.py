@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
-from rnnlab.cli import Screen, one_line
-from rnnlab.folder import check_run
-from rnnlab.outcomes import Trial, learned, outcomes
-from rnnlab.settings import SettingError
-from rnnlab.tables import Table, terminal, write_forms
-from rnnlab.writers import Damaged, read_json
+from rnnlab.reports.pairs import Trial, learned, outcomes
+from rnnlab.reports.tables import Table, terminal, write_forms
+from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.files import Damaged, read_json
+from rnnlab.runs.folder import check_run
+from rnnlab.settings.errors import SettingError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("out", None, "a folder for the tables as Markdown, CSV and LaTeX")

@@ -8,9 +8,9 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from rnnlab.cells import CellSpec
-from rnnlab.projected import hidden
-from rnnlab.scan import unroll
-from rnnlab.segments import wide
+from rnnlab.scan.projected import hidden
+from rnnlab.scan.segments import wide
+from rnnlab.scan.unroll import unroll
 
 
 class SequenceModel(nnx.Module):
@@ -39,7 +39,7 @@ class SequenceModel(nnx.Module):
         """Outputs at the last `answers` steps (all, left out).
 
         Before them the top layer hands on its carry alone, so a loss at the end keeps no [T, B, H].
-        `taps`: zeros as `tap_zeros` gives them; see `rnnlab.scan.unroll`.
+        `taps`: zeros as `tap_zeros` gives them; see `rnnlab.scan.unroll.unroll`.
         """
         length, batch_size = inputs.shape[:2]
         silent = length - (length if answers is None else answers)

@@ -11,15 +11,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from rnnlab.cli import Screen, one_line
-from rnnlab.folder import RunFolder, check_run
-from rnnlab.ledger import Ledger, all_trials
-from rnnlab.notes import load_experiment
-from rnnlab.probes.watchdog import Alarm, first_alarm
-from rnnlab.settings import ArmSpec, SettingError, from_flat
-from rnnlab.train import blank_state, training_loss
-from rnnlab.trial import BATCHES, stream, use_float64
-from rnnlab.writers import Damaged, read_json
+from rnnlab.probes.training.watchdog import Alarm, first_alarm
+from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.files import Damaged, read_json
+from rnnlab.runs.folder import RunFolder, check_run
+from rnnlab.runs.ledger import Ledger, all_trials
+from rnnlab.settings.errors import SettingError
+from rnnlab.settings.experiments import load_experiment
+from rnnlab.settings.resolve import ArmSpec, from_flat
+from rnnlab.training.loop import blank_state, training_loss
+from rnnlab.training.spec import BATCHES, stream, use_float64
 
 
 def examine(spec: ArmSpec, state: Any) -> tuple[Alarm | None, dict[str, float]]:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rnnlab.cli import one_line
-from rnnlab.notes import load_experiment
-from rnnlab.settings import SettingError
-from rnnlab.tables import markdown
-from rnnlab.writers import Damaged, as_read, read_json, write_line, write_whole
+from rnnlab.reports.tables import markdown
+from rnnlab.runs.console import one_line
+from rnnlab.runs.files import Damaged, as_read, read_json, write_line, write_whole
+from rnnlab.settings.errors import SettingError
+from rnnlab.settings.experiments import load_experiment
 
 SPACING = 1.05  # between two steps of a curve that are kept, as a ratio
 DROPPED, DROPPED_OF_A_TRIAL = ("fits", "verdict"), ("profiles", "map")

@@ -17,28 +17,34 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from rnnlab import trials
+from rnnlab.training import layout
 
-_LATE = trials.use_every_core()  # before anything below makes JAX start its backend
+_LATE = layout.use_every_core()  # before anything below makes JAX start its backend
 
-import jax  # noqa: E402
+import jax
 
-from rnnlab import engines, hosts, notes, report, settings, sweep_report  # noqa: E402
-from rnnlab.background import Interrupted, start, stop_on_signals, wait  # noqa: E402
-from rnnlab.canary import check_jax  # noqa: E402
-from rnnlab.cli import Screen, one_line  # noqa: E402
-from rnnlab.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere  # noqa: E402
-from rnnlab.experiment import check_names, gather, run_arms  # noqa: E402
-from rnnlab.folder import command, locked, slug  # noqa: E402
-from rnnlab.ledger import Ledger  # noqa: E402
-from rnnlab.page import glossary  # noqa: E402
-from rnnlab.predict import plan  # noqa: E402
-from rnnlab.progress import Progress, clock  # noqa: E402
-from rnnlab.recorder import write_pictures  # noqa: E402
-from rnnlab.sweep_language import parse_sweep  # noqa: E402
-from rnnlab.tables import terminal  # noqa: E402
-from rnnlab.trial import use_float64  # noqa: E402
-from rnnlab.writers import read_json, write_json  # noqa: E402
+from rnnlab.clusters import engines
+from rnnlab.clusters.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere
+from rnnlab.reports import (
+    report,
+    sweep_report,
+)
+from rnnlab.reports.html import glossary
+from rnnlab.reports.tables import terminal
+from rnnlab.runs import hosts
+from rnnlab.runs.arms import check_names, gather, run_arms
+from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.files import read_json, write_json
+from rnnlab.runs.folder import command, locked, slug
+from rnnlab.runs.ledger import Ledger
+from rnnlab.runs.predict import plan
+from rnnlab.runs.progress import Progress, clock
+from rnnlab.runs.recorder import write_pictures
+from rnnlab.settings import errors, experiments, resolve
+from rnnlab.settings.language import parse_sweep
+from rnnlab.training.background import Interrupted, start, stop_on_signals, wait
+from rnnlab.training.canary import check_jax
+from rnnlab.training.spec import use_float64
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
@@ -51,7 +57,7 @@ flags.DEFINE_string(
     "sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'"
 )
 flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
-flags.DEFINE_enum("layout", "auto", trials.KINDS, "how trials that share a program lie on the devices")
+flags.DEFINE_enum("layout", "auto", layout.KINDS, "how trials that share a program lie on the devices")
 flags.DEFINE_enum("engine", "local", engines.KINDS, "where trials run: in this process, or as shards on a cluster")
 flags.DEFINE_integer("workers", 2, "how many shards a cluster runs", lower_bound=1)
 flags.DEFINE_string("allot", "", "what each worker gets, in the engine's words: 'num_gpus=1', 'slurm_partition=long'")
@@ -66,24 +72,24 @@ OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", *DRIVERS, 
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
     words, console = argv[1:], Screen()
-    files = notes.experiment_files()
+    files = experiments.experiment_files()
     if FLAGS.list:
         for name, path in files.items():
-            console.say(f"{name}: {notes.question(path)}")
+            console.say(f"{name}: {experiments.question(path)}")
         return
     if FLAGS.exp is None:
-        raise settings.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
-    module = notes.load_experiment(FLAGS.exp)
-    overrides = settings.parse_overrides(words)
+        raise errors.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
+    module = experiments.load_experiment(FLAGS.exp)
+    overrides = resolve.parse_overrides(words)
     swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep is not None else None
-    arms = settings.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
+    arms = resolve.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
     use_float64(arms.values())
     check_names(arms)
     given = {name: FLAGS[name].serialize() for name in OURS if FLAGS[name].present}
     shard, engine = _place(given)
     own = {"probes": module.probes} if hasattr(module, "probes") else {}
     if wrong := check_jax():
-        raise settings.SettingError(wrong)
+        raise errors.SettingError(wrong)
     hosts.check(arms)
     console.quiet = not hosts.first()
     own |= {"shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
@@ -94,7 +100,7 @@ def main(argv: list[str]) -> None:
         "experiment": FLAGS.exp,
         "tier": FLAGS.tier,
         "layout": own["inner"],
-        "arms": {n: settings.flat(s) for n, s in arms.items()},
+        "arms": {n: resolve.flat(s) for n, s in arms.items()},
     }
     chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
     chosen += "-sweep" if swept else ""
@@ -103,7 +109,7 @@ def main(argv: list[str]) -> None:
 
     progress = Progress(console, {name: spec.seeds for name, spec in arms.items()})
     part = f", part {FLAGS.shard}" if shard[1] > 1 else ""
-    where = f"{FLAGS.workers} workers of {FLAGS.engine}" if engine else trials.describe_devices()
+    where = f"{FLAGS.workers} workers of {FLAGS.engine}" if engine else layout.describe_devices()
     progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier{part}, on {where}, in {workdir}")
     if _LATE:
         progress.warn(_LATE)
@@ -117,7 +123,9 @@ def main(argv: list[str]) -> None:
         if FLAGS.tier == "paper" and not engine:
             _say_how_long(arms, folder, progress, lambda: bool(stop), own)
         if engine:
-            run_elsewhere(engine, FLAGS.workers, passed_on(given, words), arms, ledger, progress, lambda: bool(stop))
+            run_elsewhere(
+                engine, FLAGS.workers, "rnnlab.run", passed_on(given, words), arms, ledger, progress, lambda: bool(stop)
+            )
         elif not run_arms(arms, ledger, progress, lambda: bool(stop), **own):
             progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
             return
@@ -141,7 +149,7 @@ def main(argv: list[str]) -> None:
 def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | None]:
     """This process's shard, and the engine that runs the shards of others."""
     check_flags(given, FLAGS.engine)
-    shard = settings.parse_shard(FLAGS.shard)
+    shard = resolve.parse_shard(FLAGS.shard)
     if FLAGS.host:
         hosts.join(FLAGS.host, FLAGS.coordinator)
     if FLAGS.engine == "local":
@@ -169,7 +177,7 @@ def _say_plan(arms, console, how) -> None:
     with console.status("") as status:
         found = plan(arms, status.update, **how)
     console.say(
-        f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {trials.describe_devices()}: "
+        f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {layout.describe_devices()}: "
         f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB"
     )
     for name, spec in arms.items():
@@ -210,15 +218,16 @@ def print_help(argv: list[str]) -> None:
     for name in OURS:
         default = FLAGS[name].default
         lines.append(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
-    module = notes.load_experiment(FLAGS.exp or "long_memory")
-    overrides = settings.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
-    lines += ["", settings.help_text(module, FLAGS.tier, overrides, FLAGS.arms)]
+    module = experiments.load_experiment(FLAGS.exp or "long_memory")
+    overrides = resolve.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
+    lines += ["", resolve.help_text(module, FLAGS.tier, overrides, FLAGS.arms)]
     Screen().say("\n".join(lines))
 
 
-def run() -> None:
+def program() -> None:
+    """The command line, with its exit status."""
     app.run(functools.partial(hosts.run, main), flags_parser=parse)
 
 
 if __name__ == "__main__":
-    run()
+    program()

@@ -6,14 +6,14 @@ import math
 import pytest
 
 from rnnlab import compare
-from rnnlab.settings import SettingError
-from rnnlab.writers import Damaged, write_json
+from rnnlab.runs.files import Damaged, write_json
+from rnnlab.settings.errors import SettingError
 
 SETTINGS = {"cell": "LSTM", "task": "Adding", "task.length": "50", "train.learning_rate": "0.003"}
 
 
 def trial(arm, seed, loss, status="not learned", learned_at=-1):
-    """As `rnnlab.experiment` writes one."""
+    """As `rnnlab.runs.arms` writes one."""
     reach = {"h": {"decay_rate": -0.1 - 0.01 * seed, "half_life": 7.0, "horizon": 20 + seed, "censored": False}}
     return {
         "arm": arm, "seed": seed, "status": status, "learned_at": learned_at, "reason": None, "steps": 100,

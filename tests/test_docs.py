@@ -24,7 +24,7 @@ def test_the_example_runs(name, number, tmp_path):
     if "class SubLSTM" in code:  # a cell: it must unroll, with a gradient along the cell path
         code += (
             "\nfrom flax import nnx\nfrom rnnlab.model import SequenceModel\n"
-            "from rnnlab.probes.flow import gradient_flow\n"
+            "from rnnlab.probes.gradients.flow import gradient_flow\n"
             "model = SequenceModel(SubLSTM(features=4), 2, 1, rngs=nnx.Rngs(0))\n"
             "flow = gradient_flow(model, jnp.ones((9, 2, 2)), lambda outputs: outputs[-1, :, 0])\n"
             "assert 'layer0/c cell path' in flow\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab import publish
-from rnnlab.writers import read_json
+from rnnlab.runs.files import read_json
 
 RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 

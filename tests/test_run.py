@@ -1,7 +1,6 @@
 """The command line: what goes wrong is one clear line, and what is killed goes on."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,103 +10,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from program import TINY, contents, environment, run, start, written
 
-from rnnlab import notes, settings
-from rnnlab.writers import read_json, read_jsonl
+from rnnlab.runs.files import read_json, read_jsonl
+from rnnlab.settings import experiments, resolve
 
 ROOT = Path(__file__).parents[1]
-
-TINY = '''"""Does a tiny network learn anything?
-
-For the tests.
-"""
-
-import jax.numpy as jnp
-from rnnlab import figures
-from rnnlab.cells import LSTM, VanillaRNN
-from rnnlab.reach import reach_table
-from rnnlab.report import Verdict
-from rnnlab.tasks import Adding
-
-
-def config(tier):
-    return {"task": Adding, "task.length": 8, "cell.features": 4, "seeds": 2, "train.steps": 40, "train.window": 4,
-            "train.eval_size": 8, "train.batch_size": 4, "train.checkpoint_seconds": 0.0, "flow.examples": 2,
-            "probe_every": 8}
-
-
-def arms(tier):
-    return {"Adding 8/RNN": {"cell": VanillaRNN}, "Adding 8/LSTM": {"cell": LSTM}}
-
-
-def probes(spec):
-    return {"state": state}
-
-
-def state(model, inputs, losses, answers):
-    return {"norm": jnp.linalg.norm(model(inputs)), "last": model(inputs)[-1, :, 0]}
-
-
-def report(results):
-    return Verdict("Tiny.", [reach_table(results)], {"flow": figures.flow_figure(results)})
-'''
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Compiled programs, shared by the processes that these tests start."""
-    return tmp_path_factory.mktemp("compiled")
-
-
-@pytest.fixture
-def place(tmp_path, cache):
-    """A folder with an experiment of the user's own."""
-    (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "tiny.py").write_text(TINY)
-    return tmp_path
-
-
-def environment(cache):
-    return os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PLATFORMS": "cpu",
-        "TF_CPP_MIN_LOG_LEVEL": "3",  # XLA's remarks on programs it reads from that cache
-        "COLUMNS": "200",
-    }
-
-
-def start(place, cache, *words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "rnnlab.run", *words],
-        cwd=place, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def run(place, cache, *words):
-    process = start(place, cache, *words)
-    out, err = process.communicate(timeout=240)
-    return process.returncode, out, err
-
-
-def contents(folder):
-    """What a resumed run must end with, to the bit: metrics, TensorBoard's points, and the results but for times."""
-    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    points = {}
-    for path in sorted((folder / "tensorboard").rglob("*tfevents*")):
-        found = []
-        for raw in RawEventFileLoader(str(path)).Load():
-            event = Event.FromString(raw)
-            for value in event.summary.value:
-                timed = "steps_per_second" in value.tag or value.tag.startswith("_hparams_")
-                found.append((event.step, value.tag, b"" if timed else value.SerializeToString()))
-        points[str(path.relative_to(folder))] = found
-    results = read_json(folder / "results.json")
-    kept = {key: results[key] for key in ("trials", "settings", "chance", "question")}
-    return (folder / "metrics.jsonl").read_bytes(), points, json.dumps(kept)
 
 
 def test_a_run_is_a_folder_with_everything_in_it(place, cache):
@@ -175,11 +83,6 @@ def test_a_signal_saves_and_exits_and_the_same_command_goes_on(place, cache, uni
         assert time.monotonic() - asked < 10
     assert run(place, cache, "--exp=tiny")[0] == 0
     assert contents(place / "runs" / "tiny-quick") == uninterrupted
-
-
-def written(folder):
-    """Bytes of metrics that the trials of a run have written."""
-    return sum(path.stat().st_size for path in folder.glob("trials/*/*/*/metrics.jsonl"))
 
 
 def snapshot(place):
@@ -292,12 +195,12 @@ def test_an_error_inside_a_traced_function_is_that_of_its_line(place, monkeypatc
     file = place / "experiments" / "traced.py"
     file.write_text(TINY.replace("model(inputs)[-1, :, 0]", "model(inputs) @ jnp.ones(3)"))
     monkeypatch.chdir(place)
-    module = notes.load_experiment("traced")
+    module = experiments.load_experiment("traced")
     with pytest.raises(TypeError) as caught:
         jax.jit(lambda xs: module.state(lambda xs: xs, xs, None, None))(np.ones((4, 4)))
-    found = notes.own_error(caught.value)
+    found = experiments.own_error(caught.value)
     assert found.startswith(f"{file}, line 29, in state: TypeError: ") and "(raised in " in found
-    assert notes.own_error(ValueError("another")) is None
+    assert experiments.own_error(ValueError("another")) is None
 
 
 def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(place, monkeypatch):
@@ -305,14 +208,14 @@ def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(pla
     file = place / "experiments" / "calling.py"
     file.write_text(f"{TINY}\n\ndef half(x):\n    return 1 / x\n\n\ndef halves():\n    return half(0)\n")
     monkeypatch.chdir(place)
-    module = notes.load_experiment("calling")
+    module = experiments.load_experiment("calling")
     with pytest.raises(KeyError) as caught:
         module.report({})
-    assert notes.own_error(caught.value) is None and notes.own_error(caught.value) is None
+    assert experiments.own_error(caught.value) is None and experiments.own_error(caught.value) is None
     assert caught.value.__notes__ == [f"called in {file}, line 33, in report"]
     with pytest.raises(ZeroDivisionError) as caught:
         module.halves()
-    said = notes.own_error(caught.value)
+    said = experiments.own_error(caught.value)
     assert said == f"{file}, line 37, in half, called in line 41: ZeroDivisionError: division by zero"
 
 
@@ -343,7 +246,8 @@ def test_a_full_disk_is_one_clear_line(place, cache):
 def test_a_disk_that_fills_up_during_a_run_loses_nothing(place, cache, uninterrupted):
     """Writing fails at a checkpoint: one line, and the same command goes on to the same bits."""
     code = (
-        "import errno, sys; from rnnlab import run, checkpoint; real = checkpoint.Checkpoints.save; calls = []\n"
+        "import errno, sys; from rnnlab import run; from rnnlab.training import checkpoint\n"
+        "real = checkpoint.Checkpoints.save; calls = []\n"
         "def save(self, *args):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 3: raise OSError(errno.ENOSPC, 'No space left on device', str(self.folder))\n"
@@ -415,11 +319,11 @@ def config''',
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "experiments").glob("[!_]*.py")))
-@pytest.mark.parametrize("tier", settings.TIERS)
+@pytest.mark.parametrize("tier", resolve.TIERS)
 def test_every_experiment_resolves_at_every_tier(name, tier):
     """The battery over experiments: a question, arms that can be built, names that sort by task."""
-    module = notes.load_experiment(name)
-    assert notes.question(ROOT / "experiments" / f"{name}.py").endswith("?")
-    arms = settings.resolve(module, tier, {})
+    module = experiments.load_experiment(name)
+    assert experiments.question(ROOT / "experiments" / f"{name}.py").endswith("?")
+    arms = resolve.resolve(module, tier, {})
     assert arms and all(spec.task.length >= 1 for spec in arms.values())
     assert (ROOT / "experiments" / "README.md").read_text().count(name) >= 1

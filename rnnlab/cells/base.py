@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 
 DType = Literal["float32", "bfloat16", "float64"]
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.cells.base import Cell, CellSpec
 from rnnlab.cells.weights import Recurrent, input_weights, recurrent_weights
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 
 
 @chz.chz

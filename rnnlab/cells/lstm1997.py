@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rnnlab.cells.base import Cell, CellSpec
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 
 
 @chz.chz

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task, positions, windows_at
 
 

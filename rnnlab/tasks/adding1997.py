@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task
 
 EARLY = 10  # pairs among which the first marker is drawn
@@ -40,7 +40,7 @@ class Adding1997(Task):
     loss=entropy is the cross-entropy of a logistic output, whose error is not multiplied by the unit's slope.
 
     `length` is that of the longest sequence. In a batch shorter ones stand at its end, blank pairs before them,
-    which a network sees as blank; `sequence` says where they end, and `rnnlab.online` starts there.
+    which a network sees as blank; `sequence` says where they end, and `rnnlab.training.online` starts there.
     """
 
     length: int = field(110, "longest sequence, in steps: 1.1 T", low=1)

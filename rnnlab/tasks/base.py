@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Num
 
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 
 
 class Batch(NamedTuple):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rnnlab.spec import field
+from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task, cross_entropy
 
 PIXELS = 64

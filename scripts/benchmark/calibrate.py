@@ -19,7 +19,7 @@ from jax.sharding import AxisType, PartitionSpec
 from worker import Job
 
 from rnnlab.cells import LSTM
-from rnnlab.trials import layout
+from rnnlab.training.layout import layout
 
 STEPS, PRODUCTS, READS = 200, 8, 200  # how often a job repeats what it measures
 

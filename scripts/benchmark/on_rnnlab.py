@@ -1,4 +1,4 @@
-"""rnnlab's LSTM as a worker: through `unroll`, laid out by rnnlab.trials as one trial of training is."""
+"""rnnlab's LSTM as a worker: through `unroll`, laid out by rnnlab.training.layout as one trial of training is."""
 
 from __future__ import annotations
 
@@ -10,16 +10,25 @@ import jax.numpy as jnp
 from flax import nnx
 from worker import Job, serve
 
-from rnnlab.canary import check_jax
 from rnnlab.cells import LSTM, LSTM1997
 from rnnlab.model import SequenceModel
-from rnnlab.probes.flow import gradient_flow
-from rnnlab.scan import choose_segment, hidden, unroll
+from rnnlab.probes.gradients.flow import gradient_flow
+from rnnlab.scan.unroll import choose_segment, hidden, unroll
 from rnnlab.tasks import Adding, Adding1997
-from rnnlab.train import compile_windows, initial_state
-from rnnlab.train import kind as program_of
-from rnnlab.trial import TrainSpec, TrialSpec
-from rnnlab.trials import BATCH, Layout, describe_devices, layout, local_batch, map_trials, stack, use_every_core
+from rnnlab.training.canary import check_jax
+from rnnlab.training.layout import (
+    BATCH,
+    Layout,
+    describe_devices,
+    layout,
+    local_batch,
+    map_trials,
+    stack,
+    use_every_core,
+)
+from rnnlab.training.loop import compile_windows, initial_state
+from rnnlab.training.loop import kind as program_of
+from rnnlab.training.spec import TrainSpec, TrialSpec
 
 TRIALS, UPDATES = 8, 10
 FAR = [8, 16384, 2, 64]  # the shape of the memory figures

@@ -1,0 +1,100 @@
+"""What a network's gates do over time: how often they are saturated, how long its cells remember, and how much of the
+error carousel is left at each lag.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from rnnlab.model import SequenceModel
+from rnnlab.scan.segments import wide
+
+LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
+FAR = 30.0  # beyond it every bounded gate has reached its end
+
+
+class Saturation(NamedTuple):
+    """Fractions of all steps and examples, by unit."""
+
+    left: Float[Array, " H"]  # below 0.1: closed
+    right: Float[Array, " H"]  # above 0.9: open
+
+
+class Gates(NamedTuple):
+    """What `gate_map` measures of one layer."""
+
+    saturation: dict[str, Saturation]  # by gate
+    tau: Float[Array, " H"]  # steps
+    carousel: Float[Array, "T H"]  # log10, by lag
+
+
+def gate_map(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int = -1) -> Gates:
+    """Saturation of every gate, and time scale and carousel of the forget gate, of one layer on these inputs.
+
+    Raises:
+      ValueError: the layer's cell has no gates, or no forget gate f.
+    """
+    gates = gate_values(model, inputs, layer)
+    if "f" not in gates:
+        raise ValueError(f"{type(model.cells[layer]).__name__} has no forget gate f: its gates are {', '.join(gates)}")
+    saturation = {name: saturated(gate) for name, gate in gates.items()}
+    return Gates(saturation, time_scale(gates["f"]), carousel(gates["f"]))
+
+
+def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int = -1) -> dict[str, Array]:
+    """The gates of one layer over time, by name, [T, B, H] each; of the top one, left out.
+
+    A gate is a named internal of the cell that stays in [0, 1] wherever z goes, which an LSTM's tanh candidate g
+    does not.
+
+    Raises:
+      ValueError: the layer's cell has no gates. Flax's own cells name none.
+    """
+    cell = model.cells[layer]
+    name = type(cell).__name__
+    if not hasattr(cell, "gates"):
+        raise ValueError(f"{name} names no gates: only a cell with gates(z), as rnnlab's are, can be read")
+    width = cell.projection()[1].shape[1]
+    with jax.ensure_compile_time_eval():  # which internals are gates is settled before anything is compiled
+        z = FAR * (-1.0) ** jnp.arange(width)
+        ends = cell.gates(jnp.stack([z, -z]))
+        bounded = [gate for gate, values in ends.items() if bool(jnp.all((values >= 0) & (values <= 1)))]
+    if not bounded:
+        raise ValueError(f"{name} has no gates: its named internals are {', '.join(ends) or 'none'}")
+    found = model.intermediates(inputs)
+    prefix = f"layer{layer % len(model.cells)}/"
+    return {gate: found[prefix + gate] for gate in bounded}
+
+
+def saturated(gate: Float[Array, "T B H"], left: float = LEFT, right: float = RIGHT) -> Saturation:
+    """How often each unit's gate is below `left` and above `right`.
+
+    Karpathy, Johnson & Fei-Fei 2015, Visualizing and understanding recurrent networks, section 4.2. A nan is neither.
+    """
+    return Saturation(jnp.mean(gate < left, axis=(0, 1)), jnp.mean(gate > right, axis=(0, 1)))
+
+
+def time_scale(forget: Float[Array, "T B H"]) -> Float[Array, " H"]:
+    """tau = -1 / mean log f by unit, in steps: what a unit's cell state falls by a factor of e in.
+
+    The mean over time and examples is of log f and not of tau, so that exp(-k / tau) is the carousel's decay over k
+    steps, the product of forget gates; a unit whose gate is 1 throughout has tau inf, one whose gate is ever 0 has 0.
+    After Tallec & Ollivier 2018, Can recurrent neural networks warp time, section 3: their 1 / (1 - f) is
+    tau + 1/2 for slow units.
+    """
+    rate = -jnp.mean(jnp.log(forget.astype(wide(forget))), axis=(0, 1))
+    return jnp.where(rate == 0, jnp.inf, 1 / rate)
+
+
+def carousel(forget: Float[Array, "T B H"]) -> Float[Array, "T H"]:
+    """log10 of the product of the last k forget gates, by lag k and unit; lag 0 is 0; the mean over examples.
+
+    How much of dL/dc at the last step comes back k steps before along c_t = f c_{t-1} + ... alone: the constant
+    error carousel of Hochreiter & Schmidhuber 1997, section 3.2, with forget gates. -inf after a gate of exactly 0.
+    """
+    logs = jnp.mean(jnp.log10(forget.astype(wide(forget))), axis=1)
+    return jnp.concatenate([jnp.zeros_like(logs[:1]), jnp.cumsum(logs[:0:-1], axis=0)])

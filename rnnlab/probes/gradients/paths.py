@@ -1,0 +1,168 @@
+"""Path decomposition: by which roads a gradient crosses time, for any cell that is a projection and an update.
+
+A step takes an adjoint back either through the update at fixed z or through z and w_h, where z falls into a block
+for each gate. With A_t the first factor and J_g the second one's part through the block of gate g, the gradient
+over k steps is the product of A_t + J_i + J_f + ..., and multiplied out, a sum over all words of these letters:
+
+    full = direct + sum over gates g of (via g - direct) + cross
+
+direct: words of A alone; via g: words of A and J_g; cross: words with two or more different gates.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rnnlab.model import SequenceModel
+from rnnlab.probes.gradients.reverse_scan import Losses, Passage, walk_back
+from rnnlab.probes.gradients.scaled import LogNorm, normalise
+from rnnlab.scan.segments import norm, wide
+
+FULL = "full"
+DIRECT = "direct"
+TRUNCATED = DIRECT
+"""The truncated gradient of Hochreiter & Schmidhuber 1997, appendix A.1, is the direct path: an error that leaves a
+memory block through a gate or the cell input (any block of z) goes no further back in time; the cell state alone
+carries it on, and within its own step it still passes from h_t through o and tanh to c_t."""
+
+
+class Share(NamedTuple):
+    """<road, full> / ||full||^2 as mantissa * 2^exponent, by lag and example: 1 for the full gradient itself."""
+
+    mantissa: Float[Array, "T *B"]
+    exponent: Int[Array, "T *B"]
+
+    def value(self) -> Float[np.ndarray, "T *B"]:
+        """In float64; infinite where beyond it, NaN where the full gradient is exactly zero."""
+        with np.errstate(over="ignore", under="ignore"):
+            return np.ldexp(np.asarray(self.mantissa, np.float64), np.asarray(self.exponent))
+
+
+class Paths(NamedTuple):
+    """The roads to one component of a carry: `direct`, `via i`, ..., `full`, each with its norms and shares."""
+
+    norms: dict[str, LogNorm]
+    along: dict[str, Share]
+
+    def shares(self) -> dict[str, Float[np.ndarray, "T B"]]:
+        """What each part adds to the full gradient, by lag and example; at every lag the parts sum to 1.
+
+        `direct`, `via g` (its detours alone: via g less direct, for roads through one gate) and `cross`, the rest.
+        A share is the part's projection on the full gradient over the latter's norm. It is no size: parts that
+        work against each other have shares below 0 and above 1. NaN where the full gradient is exactly zero.
+        """
+        direct = self.along[DIRECT].value()
+        single = [name for name in self.along if name.startswith("via ") and "+" not in name]
+        with np.errstate(invalid="ignore"):
+            parts = {DIRECT: direct} | {name: self.along[name].value() - direct for name in single}
+            return parts | {"cross": 1 - sum(parts.values())}
+
+
+def gradient_paths(
+    model: SequenceModel,
+    inputs: Float[Array, "T B D"],
+    losses: Losses,
+    answers: int = 1,
+    via: Sequence[str | Collection[str]] | None = None,
+) -> dict[str, Paths]:
+    """The gradient with respect to each component of the top layer's carry, taken apart by road.
+
+    Args:
+      model: its top cell has projection and update; layers below are held fixed (no road leads through them).
+      inputs: [T, B, D].
+      losses: the loss of each example [B] from the outputs at the last `answers` steps.
+      answers: N.
+      via: gates, or sets of gates, each a road: `("i", ("i", "f"))` gives `via i` and `via i+f`. Left out, every
+        gate by itself. A cell without gates has one block, `z`.
+
+    Returns:
+      By name, as in `layer0/c`, the roads `direct` (TRUNCATED is its other name), those of `via`, and `full`.
+      Adjoints are total: at lag 0 all roads agree. Norms are -inf in log10 where no path leads; a NaN among
+      weights or inputs makes the numbers it reaches NaN.
+
+    Raises:
+      TypeError: the top cell has no projection and update, so nothing says what its direct path is; or it does
+        not say which blocks of z are whose.
+      ValueError: a gate that the cell has not, or `answers` not within 1 to T.
+    """
+    cell = model.cells[-1]
+    owners = block_owners(cell)
+    wanted = owners if via is None else via
+    sets = [(one,) if isinstance(one, str) else tuple(one) for one in wanted]
+    for gate in [gate for gates in sets for gate in gates]:
+        _check_gate(cell, gate, owners)
+    named = {"via " + "+".join(gates): gates for gates in sets if gates}
+    columns = np.repeat(np.array(owners), cell.features)
+    roads = [np.ones(len(columns), bool), *(np.isin(columns, gates) for gates in named.values())]
+    roads = np.stack([*roads, np.zeros(len(columns), bool)])
+    (found,) = walk_back(model, inputs, losses, answers, roads, _measure, top_only=True)
+
+    order = {DIRECT: len(roads) - 1} | {name: number for number, name in enumerate(named, 1)} | {FULL: 0}
+    parts = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, Paths))
+    return {
+        name: Paths(*({road: _pick(kind, at) for road, at in order.items()} for kind in part))
+        for name, part in zip(jax.tree.leaves(model.names()[-1]), parts, strict=True)
+    }
+
+
+def block_owners(cell) -> tuple[str, ...]:
+    """The gate that each block of H columns of z belongs to: `cell.blocks`, or its gates in order, or all `z`."""
+    kind = type(cell).__name__
+    if not (hasattr(cell, "projection") and hasattr(cell, "update")):
+        raise TypeError(
+            f"{kind} has no projection and update to take apart: rnnlab.probes.gradients.flow has its full gradient"
+        )
+    w_h = jax.eval_shape(lambda: cell.projection()[1])
+    count, rest = divmod(w_h.shape[1], cell.features)
+    z = jax.ShapeDtypeStruct((1, w_h.shape[1]), w_h.dtype)
+    gates = _names(cell.gates, z) if hasattr(cell, "gates") else ()
+    owners = getattr(cell, "blocks", ()) or gates or ("z",) * count
+    if rest or len(owners) != count:
+        raise TypeError(
+            f"{kind}: z is {w_h.shape[1]} wide for {len(owners)} blocks of H = {cell.features}: set `blocks`"
+        )
+    return owners
+
+
+def _names(gates, z) -> tuple[str, ...]:
+    """The keys of what `gates` returns, in its own order: a tree would hand them back sorted."""
+    names: list[str] = []
+
+    def keys(z):
+        names.extend(gates(z))
+
+    jax.eval_shape(keys, z)
+    return tuple(names)
+
+
+def _check_gate(cell, gate: str, owners: tuple[str, ...]) -> None:
+    if gate in owners:
+        return
+    kind, has = type(cell).__name__, ", ".join(dict.fromkeys(owners))
+    if set(owners) == {"z"}:
+        raise ValueError(f"via {gate!r}: {kind} has no gates; its roads are direct, full and via z, which is full")
+    near = difflib.get_close_matches(gate, owners, n=1, cutoff=0)
+    raise ValueError(f"via {gate!r}: {kind} has {has}; nearest is {near[0]!r}")
+
+
+def _pick(arrays, road: int):
+    return jax.tree.map(lambda a: a[:, road], arrays)
+
+
+def _measure(passage: Passage):
+    return jax.tree.map(lambda d: _by_road(d, passage.exponent), passage.total)
+
+
+def _by_road(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
+    """Each road's norm, and its projection on the first, which is the full one."""
+    d, exponent = normalise(d.astype(wide(d)), exponent)
+    full = d[:, :1]
+    share = jnp.sum(d * full, axis=-1) / jnp.sum(full * full, axis=-1)
+    return Paths(LogNorm(norm(d), exponent), Share(share, exponent - exponent[:, :1]))

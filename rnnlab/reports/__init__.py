@@ -1,0 +1,1 @@
+"""What a run shows: verdict, tables, figures, pages."""

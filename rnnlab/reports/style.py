@@ -1,0 +1,112 @@
+"""How every figure looks, and how it becomes files: sans-serif at 9 pt, axes with units, legends beside the data.
+
+Colours are those of Okabe & Ito 2008, safe for the colour-blind; markers and dashes tell arms apart in a grey print.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from rnnlab.runs.files import write_whole
+
+NARROW, WIDE = 3.3, 6.75  # inches: one column, and both, of a two-column paper
+DPI = 200
+ROW = 0.167  # inches, a row of a legend at 8 pt
+ROOM = 2  # rows that `panels` leaves room for
+SHORT = 18  # characters of a label, of which two fit beside each other in one column of a paper
+GREY = "0.35"
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000"]
+DASHES = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)), (0, (1, 2))]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", "p"]  # two more than colours: no two of 63 names look the same
+
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so a figure is the same everywhere
+    "pdf.fonttype": 42,  # text in a PDF stays text; journals refuse type 3
+    "lines.linewidth": 1.3,
+    "lines.markersize": 4,
+}
+STYLE |= dict.fromkeys(["font.size", "axes.titlesize", "axes.labelsize", "figure.labelsize"], 9)
+STYLE |= dict.fromkeys(["legend.fontsize", "xtick.labelsize", "ytick.labelsize"], 8)
+STYLE |= dict.fromkeys(["axes.linewidth", "xtick.major.width", "ytick.major.width"], 0.7)
+STYLE |= dict.fromkeys(["axes.spines.top", "axes.spines.right"], False)
+
+styled = matplotlib.rc_context(STYLE)  # a decorator: what the function draws has this style
+
+
+def marks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour, dashes and marker of each name, by order of appearance."""
+    looks = zip(*map(itertools.cycle, (COLOURS, DASHES, MARKERS)), strict=False)
+    return {n: {"color": c, "ls": d, "marker": m} for n, (c, d, m) in zip(dict.fromkeys(names), looks, strict=False)}
+
+
+def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
+    """A figure with a grid of axes [rows, columns], each row `height` inches high, and room for a legend below."""
+    width = NARROW if columns == 1 else max(WIDE, 1.35 * columns)
+    figure = Figure((width, height * rows + 0.8), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.08)  # inches, between the last tick of one panel and the first of the next
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
+
+
+def lags_across(axes: Axes) -> None:
+    """Lags on a logarithmic axis that has a lag 0."""
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
+def losses_up(axes: Axes) -> None:
+    """Plain numbers on a logarithmic axis of losses, between its powers of ten too where they are few."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+    axes.yaxis.set_minor_formatter("{x:g}" if high < 60 * low else NullFormatter())
+
+
+def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> float:
+    """Below the panels, where it hides nothing: arms in the first rows, lines in the next; each a line or a patch.
+
+    The figure grows by what the legend needs, so that the panels do not shrink. Returns its part of the height.
+    """
+    short = all(len(entry.get_label()) <= SHORT for entry in arms + lines)
+    columns = 3 if figure.get_figwidth() >= WIDE else 1 + short
+    gap = [Line2D([], [], ls="", label=" ")]
+    if len(arms) + len(lines) > columns:
+        arms = arms + gap * (-len(arms) % columns)
+    entries = arms + lines + gap * (-len(arms + lines) % columns)
+    by_column = [entry for column in range(columns) for entry in entries[column::columns]]
+    figure.legend(handles=by_column, loc="outside lower center", ncols=columns, frameon=False, handlelength=2.6)
+    rows = len(entries) // columns
+    figure.set_figheight(figure.get_figheight() + ROW * max(0, rows - ROOM))
+    return ROW * rows / figure.get_figheight()
+
+
+def save(figure: Figure, folder: Path, name: str) -> bytes:
+    """Writes `name`.png and `name`.pdf, each whole or not at all; returns the PNG.
+
+    They carry no date, so equal figures are equal files.
+    """
+    made = {}
+    with matplotlib.rc_context(STYLE):
+        for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+            file = io.BytesIO()
+            figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
+            made[kind] = file.getvalue()
+            write_whole(folder / f"{name}.{kind}", made[kind])
+    return made["png"]
+
+
+def png_data_uri(png: bytes) -> str:
+    """A PNG as an address that holds the picture itself, for a page of one file."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()

@@ -1,0 +1,53 @@
+"""What the programs have in common: an error is one line and exit status 2, and whoever reads along may go away."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from rnnlab.settings.experiments import own_error
+
+
+class Screen(Console):
+    """A console whose reader may go away (`| head`): the program goes on without it."""
+
+    def say(self, text: str) -> None:
+        """Prints the text as it is written."""
+        self.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def one_line(main: Callable[[list[str]], None], hint: str = "") -> Callable[[list[str]], int]:
+    """A program's `main` with its exit status: 0, or 2 after an error that is said in one line.
+
+    `hint` stands behind what the system refused.
+    """
+
+    @functools.wraps(main)
+    def program(argv: list[str]) -> int:
+        try:
+            main(argv)
+        except Exception as error:
+            said = own_error(error) or (_refused(error) + hint if isinstance(error, OSError) else None)
+            if said is None:
+                raise
+        else:
+            return 0
+        print(f"rnnlab: {said}", file=sys.stderr)
+        return 2
+
+    return program
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    where = f"{error.filename}: " if error.filename else ""
+    own = " ".join(str(error).split()) if not error.errno else ""  # what a library says in words of its own
+    return where + (error.strerror or own or os.strerror(error.errno or errno.EIO))

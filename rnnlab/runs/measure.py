@@ -1,0 +1,152 @@
+"""Run probes on trials, each on held-out sequences of its own."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rnnlab.probes.gradients.flow import FlowSpec, gradient_flow
+from rnnlab.probes.gradients.horizon import NotFinite, horizon, mean_over_examples, reach
+from rnnlab.probes.gradients.scaled import LogNorm
+from rnnlab.settings.resolve import ArmSpec
+from rnnlab.tasks import Task
+from rnnlab.training.guessing import Guesses, guess
+from rnnlab.training.layout import Layout, map_trials
+from rnnlab.training.loop import TrainState
+from rnnlab.training.spec import GUESSES, PROBES, stream
+
+GUESSES_A_TRIAL, GUESSED_ON = 32, 64  # networks with guessed weights, and sequences that each is judged by
+PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
+
+Probe = Callable[..., Mapping[str, Any]]  # (model, inputs [T, B, D], losses, answers) -> {name: array or LogNorm}
+
+
+def _held_out(task: Task, flow: FlowSpec, state: TrainState):
+    """The sequences on which one trial is probed, and their losses [B] from outputs."""
+    batch = task.held_out(stream(state.seed, PROBES), flow.examples)
+    return batch, functools.partial(task.losses, batch=batch)
+
+
+class Measured(NamedTuple):
+    """Gradient flow and gates of one trial."""
+
+    logs: dict[str, np.ndarray]  # log10 norms [T, B] by lag
+    gates: dict[str, np.ndarray]
+
+    def profiles(self) -> dict[str, np.ndarray]:
+        """log10 norm [T] by lag, the mean over examples."""
+        return {name: mean_over_examples(log10) for name, log10 in self.logs.items()}
+
+    def reach(self, fraction: float) -> dict[str, dict[str, Any]]:
+        """Decay rate, half-life and horizon by name."""
+        return {name: reach(profile, fraction)._asdict() for name, profile in self.profiles().items()}
+
+
+@functools.cache
+def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callable[[TrainState], Any]:
+    """All slots' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
+    top = f"layer{layers - 1}/"
+
+    def probe(state):
+        batch, losses = _held_out(task, flow, state)
+        inner = state.model.intermediates(batch.inputs[:, :4])
+        gates = {gate: inner[top + gate] for gate in "ifo" if top + gate in inner}
+        return gradient_flow(state.model, batch.inputs, losses, task.answers), gates
+
+    return map_trials(probe, where.whole_batches())
+
+
+def measure(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[int]) -> list[Measured]:
+    """Gradient flow and gates of the trials in the chosen slots, on held-out sequences of their own."""
+    flows, gates = jax.device_get(flow_probe(spec.task, spec.flow, spec.layers, where)(states))
+    found = []
+    for slot in chosen:
+        logs = {plain(n, spec.layers): LogNorm(*(part[slot] for part in norm)).log10() for n, norm in flows.items()}
+        found.append(Measured(logs, {name: gate[slot] for name, gate in gates.items()}))
+    return found
+
+
+@functools.cache
+def guess_program(task: Task, where: Layout) -> Callable[[TrainState], Guesses]:
+    """All slots' states -> what GUESSES_A_TRIAL networks with guessed weights reach on held-out sequences."""
+
+    def run(state):
+        drawn, guessed = jax.random.split(stream(state.seed, GUESSES))
+        return guess(state.model, task, task.held_out(drawn, GUESSED_ON), guessed, GUESSES_A_TRIAL)
+
+    return map_trials(run, where.whole_batches())
+
+
+def guessing(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[int]) -> list[dict[str, Any]]:
+    """Random weight guessing beside the trials in the chosen slots: how many guesses, solved, and the best accuracy."""
+    found = jax.device_get(guess_program(spec.task, where)(states))
+    return [
+        {"guesses": GUESSES_A_TRIAL, "solved": int(found.solved[slot].sum()), "best": float(found.accuracy[slot].max())}
+        for slot in chosen
+    ]
+
+
+def fits(trials: Sequence[Mapping[str, np.ndarray]], fraction: float) -> dict[str, Any]:
+    """Over the trials' `Measured.logs`: {name: `Horizon` as JSON holds it, or None where there is none to fit}."""
+    return {name: _fit([logs[name] for logs in trials], fraction) for name in trials[0]}
+
+
+def _fit(seeds, fraction):
+    if not all(np.isfinite(log10[1:]).any() for log10 in seeds):
+        return None
+    try:
+        found = horizon(seeds, fraction)
+    except NotFinite:
+        return None
+    intervals = {name: getattr(found, name)._asdict() for name in ("decay_rate", "half_life", "horizon")}
+    return intervals | {"censored": bool(found.censored), "line": found.line._asdict()}
+
+
+def plain(name: str, layers: int) -> str:
+    """The top layer's names without their prefix."""
+    return name.removeprefix(f"layer{layers - 1}/")
+
+
+def thin(profile: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    """A profile at PROFILE_LAGS lags at most, denser near lag 0: {lag: [...], name: [...]}."""
+    length = len(next(iter(profile.values())))
+    lags = np.unique(
+        np.concatenate([np.geomspace(1, length, PROFILE_LAGS // 2), np.linspace(1, length, PROFILE_LAGS // 2)])
+    )
+    lags = np.unique(lags.round().astype(int)) - 1
+    return {"lag": lags.tolist()} | {name: np.round(log10[lags], 5).tolist() for name, log10 in profile.items()}
+
+
+@functools.cache
+def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...], where: Layout):
+    """All slots' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
+
+    def run(state):
+        batch, losses = _held_out(task, flow, state)
+        return {name: probe(state.model, batch.inputs, losses, task.answers) for name, probe in probes}
+
+    return map_trials(run, where.whole_batches())
+
+
+def own_measurements(
+    run: Callable[[TrainState], Any], states: TrainState, chosen: Sequence[int]
+) -> list[dict[str, Any]]:
+    """What an experiment's own probes find in the chosen slots, as JSON holds it: {probe: {name: number or lists}}.
+
+    A LogNorm becomes {lag: [...], log10: [...]}: the mean of the logarithm over examples, at up to PROFILE_LAGS lags.
+    """
+    found = jax.device_get(run(jax.device_get(states)))  # which may lie on other devices
+    return [
+        {probe: {name: _listed(value, slot) for name, value in values.items()} for probe, values in found.items()}
+        for slot in chosen
+    ]
+
+
+def _listed(value, slot):
+    if isinstance(value, LogNorm):
+        return thin({"log10": mean_over_examples(LogNorm(*(part[slot] for part in value)).log10())})
+    return np.asarray(value[slot], np.float64).tolist()

@@ -1,0 +1,160 @@
+"""The fast road of `rnnlab.scan.unroll`: a custom VJP for cells that are a projection and an update."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
+from jaxtyping import Array, PyTree
+
+from rnnlab.scan.adjoints import perturbed
+from rnnlab.scan.segments import even, norm, scan_segments, wide
+
+ROWS = 512  # steps times batch whose dz are made before their matmul: enough for its speed, and still in the cache
+
+
+def hidden(carry: PyTree) -> Array:
+    """h of a carry: its last component, as in Flax ((c, h) for an LSTM)."""
+    return jax.tree.leaves(carry)[-1]
+
+
+def hoists_input() -> bool:
+    """Whether x_t w_x of a segment is one matmul before its steps, or part of each step's own.
+
+    On CPU writing and reading z costs more than it saves, however wide x is (measured: scripts/bench).
+    """
+    return jax.default_backend() != "cpu"
+
+
+def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segment: int) -> tuple[PyTree, Array]:
+    """See `rnnlab.scan.unroll.unroll`. The walk back goes over segments of time, latest first."""
+    own, update = _own_parameters(cell, carry, xs)
+    length, *batch, _ = xs.shape
+    keep_all = segment == length
+    if keep_all:  # the walk back goes by segments all the same, so that their dz stay in the cache
+        segment = even(length, ROWS // max(1, math.prod(batch)))
+    hoist = hoists_input()
+
+    def forward(projection, own, carry, xs):
+        """A segment forwards: (carry, ys), and each step's (carry_{t-1}, z_t) for whoever walks back."""
+        w_x, w_h, b = projection
+        w_both = jnp.concatenate([w_x, w_h])
+
+        def body(before, x):
+            h = hidden(before).astype(w_h.dtype)
+            z = x + _dot(h, w_h) if hoist else _dot(jnp.concatenate([x, h], axis=-1), w_both) + b
+            carry, y = update(own, before, z)
+            return carry, (y, (before, z))
+
+        xs = xs.astype(w_x.dtype)
+        carry, (ys, kept) = jax.lax.scan(body, carry, _dot(xs, w_x) + b if hoist else xs)
+        return (carry, ys), kept
+
+    def walk_back(projection, own, xs, kept, state, d_ys):
+        """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
+        w_x, w_h, _ = projection
+        w_h_transposed = w_h.T
+
+        def body(state, inputs):
+            d_carry, d_own = state
+            before, z, d_y = inputs
+            if taps is None:
+                (_, y), pull = jax.vjp(update, own, before, z)
+            else:
+                (_, y), pull = jax.vjp(perturbed(update), own, before, z, jax.tree.map(jnp.zeros_like, before))
+            step_own, d_before, dz, *additions = pull((d_carry, jnp.zeros_like(y) if d_y is None else d_y))
+            leaves, treedef = jax.tree.flatten(d_before)
+            leaves[-1] = leaves[-1] + _dot(dz, w_h_transposed).astype(leaves[-1].dtype)
+            d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
+            norms = jax.tree.map(norm, additions[0]) if additions else None
+            return (jax.tree.unflatten(treedef, leaves), d_own), (dz, norms)
+
+        d_carry, totals, d_own = state
+        before, z = kept
+        (d_carry, d_own), (dz, norms) = jax.lax.scan(body, (d_carry, d_own), (before, z, d_ys), reverse=True)
+        d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
+        totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(hidden(before), dz), d_w_x_b[-1]))
+        return (d_carry, totals, d_own), (_dot(dz, w_x.T).astype(xs.dtype), norms)
+
+    @jax.custom_vjp
+    def run(projection, own, carry, xs, taps):
+        del taps
+        return forward(projection, own, carry, xs)[0]
+
+    def run_forward(*primals):
+        projection, own, carry, xs, _ = jax.tree.map(
+            lambda primal: primal.value, primals, is_leaf=lambda leaf: hasattr(leaf, "perturbed")
+        )
+        if keep_all:
+            out, kept = forward(projection, own, carry, xs)
+            return out, (projection, own, xs, kept, None)
+
+        def body(start, xs, _):
+            (carry, ys), _ = forward(projection, own, start, xs)
+            return carry, ys, start
+
+        carry, ys, starts = scan_segments(body, carry, xs, segment)
+        return (carry, ys), (projection, own, xs, None, starts)
+
+    def run_backward(residuals, cotangents):
+        projection, own, xs, kept, starts = residuals
+        d_carry, d_ys = cotangents
+        if isinstance(d_ys, SymbolicZero):
+            d_ys = None  # the loss reads the last carry alone: no [T, B, H] of zeros is made
+        d_carry = jax.tree.map(
+            lambda d: jnp.zeros(d.shape, d.dtype) if isinstance(d, SymbolicZero) else d,
+            d_carry,
+            is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
+        )
+
+        def body(state, inputs, start):
+            xs, kept, d_ys = inputs
+            if not keep_all:
+                _, kept = forward(projection, own, start, xs)
+            return *walk_back(projection, own, xs, kept, state, d_ys), None
+
+        zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), (projection, own))
+        (d_carry, *totals), (d_xs, norms), _ = scan_segments(
+            body, (d_carry, *zeros), (xs, kept, d_ys), segment, each=starts, reverse=True
+        )
+        d_projection, d_own = jax.tree.map(lambda d, p: d.astype(p.dtype), tuple(totals), (projection, own))
+        norms = jax.tree.map(lambda n, tap: n.astype(tap.dtype), norms, taps)
+        return d_projection, d_own, d_carry, d_xs, norms
+
+    run.defvjp(run_forward, run_backward, symbolic_zeros=True)
+    return run(cell.projection(), own, carry, xs, taps)
+
+
+def _own_parameters(cell, carry, xs):
+    """What the update reads of its cell besides z: ({leaf number: array}, update(own, carry, z)).
+
+    Only these are differentiated at every step; a [H, 4H] of zeros for each weight would be added up too.
+    """
+    leaves, treedef = jax.tree.flatten(cell)
+
+    def apply(leaves, carry, z):
+        return jax.tree.unflatten(treedef, leaves).update(carry, z)
+
+    w_x, w_h, _ = cell.projection()
+    z = jax.ShapeDtypeStruct((*xs.shape[1:-1], w_h.shape[1]), jnp.result_type(w_x, w_h))
+    jaxpr = jax.make_jaxpr(apply)(leaves, carry, z).jaxpr
+    read = {id(var) for eqn in jaxpr.eqns for var in eqn.invars} | {id(var) for var in jaxpr.outvars}
+    own = {i: leaf for i, leaf in enumerate(leaves) if id(jaxpr.invars[i]) in read}
+
+    def update(own, carry, z):
+        return apply([own.get(i) for i in range(len(leaves))], carry, z)
+
+    return own, update
+
+
+def _dot(x: Array, w: Array) -> Array:
+    """x [*B, M] times w [M, N]."""
+    return jax.lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
+
+
+def _outer(x: Array, dz: Array) -> Array:
+    """The sum over time and batch of x_t^T dz_t [M, N], as one matmul."""
+    axes = tuple(range(dz.ndim - 1))
+    return jax.lax.dot_general(x.astype(dz.dtype), dz, ((axes, axes), ((), ())), preferred_element_type=wide(dz))

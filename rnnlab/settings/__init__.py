@@ -1,0 +1,1 @@
+"""From dotted paths to frozen specs."""

@@ -1,0 +1,87 @@
+"""What is wrong with a setting, in one line: its path, its value and the nearest right answer."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import chz
+from chz.blueprint import (
+    Castable,
+    ConstructionException,
+    ExtraneousBlueprintArg,
+    InvalidBlueprintArg,
+    MissingBlueprintArg,
+)
+
+from rnnlab.cells import CellSpec
+from rnnlab.specs.discover import subclasses
+from rnnlab.specs.errors import UserError
+from rnnlab.tasks import Task
+
+
+class SettingError(UserError):
+    """What a user wrote cannot be run. One line: what, where, and the nearest right answer."""
+
+
+WRONG = (TypeError, ValueError, ConstructionException, ExtraneousBlueprintArg, InvalidBlueprintArg, MissingBlueprintArg)
+KINDS = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; the nearest is X`, or the whole list where nothing is near."""
+    known = sorted(known)
+    lower = {k.lower(): k for k in reversed(known)}
+    found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    return f"; the nearest is {lower[found[0]]}" if found else f"; there is {', '.join(known) or 'none'}"
+
+
+def explain(error: Exception, values: Mapping[str, Any], spec: type) -> str:
+    """chz's several lines, or a validator's one without its path, about {path: value} of a `spec`.
+
+    `error` is one of WRONG: what chz and the specs' own checks raise of a setting.
+    """
+    text = str(error)
+    if match := re.match(r"Extraneous argument '([^']*)'", text):
+        path = match[1]
+        part = path.split(".")[0]
+        owner = f" of {part}={shown(values[part])}" if part in ("cell", "task") and part in values else ""
+        return f"{path}={shown(values.get(path, ''))}: no such setting{owner}{nearest(path, _paths(values, spec))}"
+    if match := re.match(r"Could not interpret argument '(.*)' provided for param '([^']*)'", text):
+        value, path = match[1], match[2]
+        options = {"cell": subclasses(CellSpec), "task": subclasses(Task)}.get(path)
+        if options is not None:
+            return f"{path}={value}: no such {path}{nearest(value, options)}"
+        if literal := re.search(r"to Literal\[(.*)\]", text):
+            choices = re.findall(r"'([^']*)'", literal[1])
+            return f"{path}={value}: no such choice{nearest(value, choices)}"
+        kind = re.search(r"cast '.*' to (\S.*)", text)
+        if path in ("train", "flow"):
+            return f"{path}={value}: a group of settings; write {path}.NAME=VALUE (--help lists them)"
+        return f"{path}={value}: not {KINDS.get(kind[1], kind[1]) if kind else 'a value'}"
+    if match := re.match(r"(?:X_)?(\w+)=", text):
+        paths = [path for path, value in values.items() if path.split(".")[-1] == match[1]]
+        prefix = paths[0].rpartition(".")[0] if paths else ""
+        return f"{prefix}.{text}" if prefix else text
+    return " ".join(text.split())
+
+
+def described(blueprint: chz.Blueprint) -> list[list[str]]:
+    """[path, type, value and where it comes from, doc] of every setting."""
+    text = re.sub(r"rnnlab\.[\w.]+:", "", blueprint.get_help().split("Arguments:\n")[-1])
+    return [re.split(r"\s{2,}", line.strip(), maxsplit=3) for line in text.splitlines() if line.strip()]
+
+
+def _paths(values: Mapping[str, Any], spec: type) -> list[str]:
+    """Every path that exists with these cell and task."""
+    known = chz.Blueprint(spec).apply({path: values[path] for path in ("cell", "task") if path in values})
+    return [path for path, *_ in described(known)]
+
+
+def shown(value: Any) -> Any:
+    """A value without chz's wrapping, a class by its name."""
+    if isinstance(value, Castable):
+        return value.value
+    return value.__name__ if isinstance(value, type) else value

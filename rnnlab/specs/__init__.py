@@ -1,0 +1,1 @@
+"""Frozen specs: their fields, the files that define them, and grids over their values."""

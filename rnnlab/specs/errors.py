@@ -1,0 +1,5 @@
+"""What a program says in one line and without a traceback."""
+
+
+class UserError(ValueError):
+    """Something that a user gave cannot be used: one line that names it and the nearest right answer."""

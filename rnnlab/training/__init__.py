@@ -1,0 +1,1 @@
+"""What trains a trial, and how trials share devices."""

@@ -1,0 +1,140 @@
+"""What a trial is: a cell, a task, a training and a seed, from which its model and its random streams follow."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import chz
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array
+
+from rnnlab.cells import LSTM, CellSpec
+from rnnlab.model import SequenceModel
+from rnnlab.probes.training.flossing import flosser
+from rnnlab.specs.fields import field
+from rnnlab.tasks import Adding, Task
+
+# One key, one purpose: the streams that are folded into a trial's seed.
+WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES = range(6)
+RUNNING, SOLVED, DIVERGED = 0, 1, 2  # how a trial stands
+Status = Array | np.ndarray
+NUMBERS = ("learning_rate", "clip_norm")
+
+
+@chz.chz
+class TrainSpec:
+    """How a trial is trained."""
+
+    steps: int = field(2000, "updates at most", low=0)
+    batch_size: int = field(32, "sequences an update", low=1)
+    optimizer: Literal["adam", "rmsprop", "sgd"] = chz.field(default="adam", doc="optax's optimiser of this name")
+    learning_rate: float = field(1e-3, "peak learning rate", above=0)
+    schedule: Literal["constant", "cosine"] = chz.field(default="constant", doc="learning rate after the warm-up")
+    warmup: int = field(0, "updates of linear warm-up", low=0)
+    decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
+    momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
+    clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
+    omega: float = field(0.0, "weight of the regulariser of Pascanu, Mikolov & Bengio 2013, eq. 9; theirs is 4", low=0)
+    floss: int = field(0, "updates of gradient flossing (Engelken 2023) before training, with Adam at 1e-3", low=0)
+    floss_k: int = field(16, "flossing: leading Lyapunov exponents pushed towards 0", low=1)
+    window: int = field(50, "updates a dispatch; metrics and held-out evaluation come once a window", low=1)
+    eval_size: int = field(256, "held-out sequences an evaluation", low=1)
+    bound: float | None = field(None, "a loss or gradient norm above it ends a trial as diverged; None: inf", above=0)
+    streak: int | None = field(
+        None,
+        "the stop rule is so many latest training sequences right in a row; None: the task's, on held-out ones",
+        low=1,
+    )
+    stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
+    checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
+
+    def numbers(self) -> dict[str, float]:
+        """The settings that a program takes as inputs: trials that differ in them alone share it."""
+        return {name: getattr(self, name) for name in NUMBERS if getattr(self, name) is not None}
+
+    def without_numbers(self) -> TrainSpec:
+        """What is left of a training when `numbers` are taken out: what its program is compiled for."""
+        return chz.replace(self, **dict.fromkeys(self.numbers(), 1.0))
+
+    def optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
+        """optax's optimiser under its schedule, whose peak may be an input of a program that many trials share."""
+        after = optax.constant_schedule(1.0)
+        if self.schedule == "cosine":
+            after = optax.cosine_decay_schedule(1.0, max(self.steps - self.warmup, 1))
+        shape = after
+        if self.warmup:
+            shape = optax.join_schedules([optax.linear_schedule(0.0, 1.0, self.warmup), after], [self.warmup])
+        rules = {
+            "adam": optax.scale_by_adam,
+            "rmsprop": lambda: optax.scale_by_rms(decay=self.decay),
+            "sgd": lambda: optax.trace(self.momentum) if self.momentum else optax.identity(),
+        }
+        rate = optax.scale_by_schedule(lambda step: -learning_rate * shape(step))
+        return optax.chain(rules[self.optimizer](), rate)
+
+
+@chz.chz
+class TrialSpec:
+    """One trial but for its seed: what is trained, on what, and how."""
+
+    cell: CellSpec = chz.field(default_factory=LSTM, blueprint_unspecified=LSTM, doc="the recurrent cell")
+    layers: int = field(1, "cells stacked over one another", low=1)
+    task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
+    train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
+
+    @chz.validate
+    def _flossing_fits(self):
+        if self.train.floss and self.train.floss_k > self.cell.features:
+            raise ValueError(f"floss_k={self.train.floss_k}: at most cell.features = {self.cell.features}")
+
+    def build(self, seed: int) -> SequenceModel:
+        """The model that this seed draws; with `train.floss` its first layer is flossed on the task's own inputs."""
+        rngs = nnx.Rngs(params=stream(seed, WEIGHTS))
+        task, train = self.task, self.train
+        model = SequenceModel(self.cell, task.in_features, task.out_features, layers=self.layers, rngs=rngs)
+        if train.floss:
+            model.cells[0] = _flosser(task, train)(model.cells[0], stream(seed, FLOSSING))
+        return model
+
+
+@functools.cache
+def _flosser(task: Task, train: TrainSpec):
+    """Compiled once for all seeds."""
+    return flosser(lambda key: task.sample(key, train.batch_size).inputs, steps=train.floss, k=train.floss_k)
+
+
+def use_float64(specs: Iterable[TrialSpec]) -> None:
+    """float64 in all of JAX where a cell asks for it: JAX would hand out float32 in its place."""
+    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs):
+        jax.config.update("jax_enable_x64", True)
+
+
+def going(spec: TrialSpec, status: Status, step: Status) -> Status:
+    """Whether a trial has updates to make."""
+    return (status == RUNNING) & (step < spec.train.steps)
+
+
+def counted(train: TrainSpec, state: Any, right: Array, sequences: int) -> Any:
+    """The state after so many more training sequences, right or not: with a full streak it has learned, and ends if it
+    is to end."""
+    streak = jnp.where(right, state.streak + sequences, 0).astype(jnp.int32)
+    return learned(train, state._replace(streak=streak), streak >= (train.streak or 0))
+
+
+def learned(train: TrainSpec, state: Any, solved: Array) -> Any:
+    """The state, its stop rule met or not."""
+    return state._replace(
+        status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
+        learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
+    )
+
+
+def stream(seed: int | Array, purpose: int) -> Array:
+    """The key of one purpose in the trial of this seed."""
+    return jax.random.fold_in(jax.random.key(seed), purpose)
