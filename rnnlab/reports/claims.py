@@ -4,68 +4,59 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from rnnlab.reports.tables import Table, format_number
+from rnnlab.runs.results import Claim
 from rnnlab.stats.estimates import Interval
 
 WORDS = {True: "met", False: "not met", None: "not judged"}
 
 
-class Claim(NamedTuple):
-    """One expectation, stated before the run, and what the run says of it."""
+def published(
+    says: str,
+    source: str,
+    figure: str,
+    measured: Interval,
+    met: bool | None,
+    why: str = "",
+    shown: Callable[[float], str] = format_number,
+) -> Claim:
+    """A figure that a paper prints, and what this run measured of the same quantity.
 
-    says: str
-    source: str  # author, year, section; or the closed form
-    expected: str
-    measured: str
-    met: bool | None  # None: not judged, since this run cannot tell
-
-
-def claims_table(claims: Sequence[Claim]) -> Table:
-    """A row a claim."""
-    rows = [[c.says, c.source, c.expected, c.measured, WORDS[c.met]] for c in claims]
-    return Table("Expected and measured.", ["claim", "source", "expected", "measured", "verdict"], rows)
-
-
-class Published(NamedTuple):
-    """A figure that a paper prints, and what this run measured of the same quantity."""
-
-    says: str  # what the figure is of, with its unit
-    source: str  # author, year, and the table, figure or section that prints it
-    published: str
-    measured: Interval
-    met: bool | None  # None: not comparable, and `why` says by what the protocols differ
-    why: str = ""
-    shown: Callable[[float], str] = format_number  # a number of `measured` as text, as in `published`
-
-
-def published_table(figures: Sequence[Published]) -> Table:
-    """A row a figure; the verdict is met, not met, or not comparable with its reason.
+    Args:
+      says: what the figure is of, with its unit.
+      source: author, year, and the table, figure or section that prints it.
+      figure: as printed.
+      measured: of the same quantity.
+      met: None where the protocols differ.
+      why: by what they differ.
+      shown: a number of `measured` as text, as in `figure`.
 
     Raises:
       ValueError: a figure that is not comparable, without a reason.
     """
-    rows = []
-    for figure in figures:
-        if figure.met is None and not figure.why:
-            raise ValueError(f"{figure.says!r} is not comparable with {figure.source}: say why")
-        word = "not comparable" if figure.met is None else WORDS[figure.met]
-        estimate, low, high, n = figure.measured
-        ends = "none" if math.isnan(low) else f"[{figure.shown(low)}, {figure.shown(high)}]"
-        verdict = f"{word}: {figure.why}" if figure.why else word
-        rows.append([figure.says, figure.source, figure.published, figure.shown(estimate), str(n), ends, verdict])
-    columns = ["claim", "source", "published", "measured", "n", "interval", "verdict"]
-    return Table("Published and measured; intervals are of 95 %.", columns, rows)
+    if met is None and not why:
+        raise ValueError(f"{says!r} is not comparable with {source}: say why")
+    ends = "" if math.isnan(measured.low) else f" [{shown(measured.low)}, {shown(measured.high)}]"
+    return Claim(says, source, figure, f"{shown(measured.estimate)}{ends}, n = {measured.n}", met, why)
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """A row a claim."""
+    rows = [[c.says, c.source, c.expected, c.measured, _verdict(c)] for c in claims]
+    caption = "Expected or published, and measured; in brackets 95 % intervals."
+    return Table(caption, ["claim", "source", "expected", "measured", "verdict"], rows)
+
+
+def _verdict(claim: Claim) -> str:
+    return f"{WORDS[claim.met]}: {claim.why}" if claim.why else WORDS[claim.met]
 
 
 def summary(claims: Sequence[Claim]) -> str:
-    """One sentence: how many hold, and which do not."""
-    judged = [c for c in claims if c.met is not None]
+    """How many claims hold: `5 of 8 expectations are met; 1 is not judged.`"""
+    judged = [claim for claim in claims if claim.met is not None]
+    left = len(claims) - len(judged)
+    rest = f"; {left} {'is' if left == 1 else 'are'} not judged" if left else ""
     if not judged:
-        return "no expectation is judged."
-    said = f"{sum(c.met for c in judged)} of {len(judged)} expectations are met"
-    failed = [f"{c.says} (expected {c.expected}, measured {c.measured})" for c in judged if not c.met]
-    open_ = len(claims) - len(judged)
-    said += f"; not met: {'; '.join(failed)}" if failed else ""
-    return said + (f"; {open_} are not judged." if open_ else ".")
+        return "No expectation is judged."
+    return f"{sum(bool(claim.met) for claim in judged)} of {len(judged)} expectations are met{rest}."

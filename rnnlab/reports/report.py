@@ -1,59 +1,93 @@
-"""What an experiment says of its results, and the folder of files that shows it."""
+"""What an experiment makes of its results, and the files that show it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from rnnlab.reports.horizon_tables import trials_table
+from rnnlab.reports.arm_tables import MAIN, arms_csv, arms_table, trials_csv
+from rnnlab.reports.claims import claims_table
 from rnnlab.reports.html import html_page
 from rnnlab.reports.style import save
-from rnnlab.reports.tables import Table, csv, write_forms
+from rnnlab.reports.tables import Table, csv, latex, markdown
 from rnnlab.runs.files import write_whole
+from rnnlab.runs.results import Claim, Results
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import own_error
 
-
-class Verdict(NamedTuple):
-    """What an experiment's report function returns; a figure's label (`figure.set_label`) is its caption."""
-
-    sentence: str  # it follows from the numbers, also where they contradict the textbook
-    tables: Sequence[Table]
-    figures: Mapping[str, Figure | None]  # by file name, without an ending; None: there is nothing to draw
+Draw = Callable[..., Figure | None]  # (results, **options) -> a figure whose label is its caption; None: nothing to draw
 
 
-def asked(module: ModuleType, results: Mapping[str, Any], folder: Path) -> Verdict:
-    """What a module's report function says. Raises SettingError where it fails: `folder` holds the results by then."""
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What an experiment's `report(results)` returns; rnnlab draws it.
+
+    A page shows the answer, the first figure, the main table and the claims, in this order; all else is folded.
+    """
+
+    answer: str  # two short sentences that answer the question with two or three numbers, as they came out
+    figures: Mapping[str, Draw]  # by file name without an ending, the main one first
+    claims: Sequence[Claim] = ()
+    columns: Sequence[str] = MAIN  # of the main table, by their names in `arm_tables.COLUMNS`
+    tables: Sequence[Table] = ()  # further ones
+
+
+def asked(module: ModuleType, results: Results, folder: Path) -> Report:
+    """What a module's report function says. Raises SettingError where it fails: `folder` holds the results by then.
+
+    At the smoke tier nothing is answered and no claim is judged: it is too short to tell.
+    """
     again = f"the results are saved in {folder}, and the same command makes the report again"
     try:
-        verdict = module.report(results)
+        report = module.report(results)
     except Exception as error:
         if said := own_error(error):
             raise SettingError(f"{said}; {again}") from error
         error.add_note(again)
         raise
-    if not isinstance(verdict, Verdict):
-        gave = f"report gave {type(verdict).__name__}, where a rnnlab.reports.report.Verdict is needed"
+    if not isinstance(report, Report):
+        gave = f"report gave {type(report).__name__}, where a rnnlab.reports.report.Report is needed"
         raise SettingError(f"{module.__file__}: {gave}; {again}")
-    return verdict
+    return report if results.judged else dataclasses.replace(report, answer=SMOKE, claims=())
 
 
-def write(results: Mapping[str, Any], verdict: Verdict, folder: Path) -> dict[str, bytes]:
-    """Writes figures/*.png and *.pdf, table.md, .tex and .csv (then table_2, ...), and report.html.
+SMOKE = "A smoke run: it shows that everything works, and its numbers mean nothing. Run --tier=quick for an answer."
 
-    Each file is replaced whole; the page comes last, so it never shows what is not there. Returns the figures' PNGs.
+
+def all_tables(results: Results, report: Report, columns: Sequence[str] | None = None) -> list[Table]:
+    """The main table, the claims, all columns of all arms, and the experiment's further tables; without empty ones."""
+    main = arms_table(results, columns or report.columns)
+    every = [main, claims_table(report.claims), arms_table(results), *report.tables]
+    return [table for table in every if table.rows]
+
+
+def write(results: Results, report: Report, folder: Path, columns: Sequence[str] | None = None) -> dict[str, bytes]:
+    """Writes figures/*.png and *.pdf, table.md and .tex (then table_2, ...), table.csv, trials.csv and report.html.
+
+    Each file is replaced whole; the page comes last, so that it never shows what is not there. Returns the figures'
+    PNGs.
     """
-    figures = {name: figure for name, figure in verdict.figures.items() if figure is not None}
-    pngs = {name: save(figure, folder / "figures", name) for name, figure in figures.items()}
-    tables = [table for table in verdict.tables if table.rows]  # a choice of arms may leave one nothing to say
+    drawn = {name: figure for name, draw in report.figures.items() if (figure := draw(results)) is not None}
+    pngs = {name: save(figure, folder / "figures", name) for name, figure in drawn.items()}
+    tables = all_tables(results, report, columns)
     for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
-        write_forms(table, folder, name)
-    write_whole(folder / "trials.csv", csv(trials_table(results)).encode())
-    pictures = {name: (png, figures[name].get_label()) for name, png in pngs.items()}
-    write_whole(folder / "report.html", html_page(results, verdict.sentence, tables, pictures).encode())
+        write_whole(folder / f"{name}.md", markdown(table).encode())
+        write_whole(folder / f"{name}.tex", latex(table, label=f"{results.experiment}-{name}").encode())
+        if number > 1:
+            write_whole(folder / f"{name}.csv", csv(table).encode())
+    write_whole(folder / "table.csv", arms_csv(results).encode())
+    write_whole(folder / "trials.csv", trials_csv(results).encode())
+    pictures = {name: (png, drawn[name].get_label()) for name, png in pngs.items()}
+    write_whole(folder / "report.html", html_page(results, report.answer, tables, pictures).encode())
     return pngs
+
+
+def claims_as_json(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """For results.json."""
+    return [claim._asdict() for claim in claims]

@@ -1,0 +1,333 @@
+"""What a finished run found, as objects: `read_results(FOLDER / "results.json")`.
+
+`Results` holds arms, an `Arm` its trials, a `Trial` what was measured of it. All are frozen; files of the first layout
+(schema 1) are read into the same objects.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from rnnlab.probes.gradients.horizon import Reach
+from rnnlab.runs.files import Damaged, read_json
+from rnnlab.settings.errors import SettingError, nearest
+from rnnlab.stats import estimates
+from rnnlab.stats.estimates import Interval
+from rnnlab.stats.survival import Times
+
+SCHEMA = 2
+When = Literal["init", "trained"]  # at initialisation, or after training
+
+
+class Claim(NamedTuple):
+    """One expectation, stated before the run, or one published figure, and what the run says of it."""
+
+    says: str  # what is claimed; of a figure what it is of, with its unit
+    source: str  # author, year, and the section, table or figure; or the closed form
+    expected: str
+    measured: str
+    met: bool | None  # None: not judged, since this run cannot tell
+    why: str = ""  # why it is not judged
+
+
+class Profile(NamedTuple):
+    """log10 of an adjoint's norm by lag, the mean over examples; -inf is a norm of zero."""
+
+    lag: Int[np.ndarray, " K"]  # steps back from the loss, rising from 0
+    log10: Float[np.ndarray, " K"]
+
+    @property
+    def relative(self) -> Float[np.ndarray, " K"]:
+        """log10 of the norm over that at lag 0."""
+        return self.log10 - self.log10[0]
+
+
+class Guesses(NamedTuple):
+    """Networks of a trial's shape with guessed weights (Schmidhuber & Hochreiter 1996)."""
+
+    guesses: int
+    solved: int
+    best: float  # held-out accuracy
+
+
+class Map(NamedTuple):
+    """log10 of the norm of dL/dh by update and lag, as training found it."""
+
+    step: Int[np.ndarray, " N"]
+    lag: Int[np.ndarray, " K"]
+    log10: Float[np.ndarray, "N K"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trial:
+    """One arm with one seed, as it ended."""
+
+    arm: str
+    seed: int
+    status: Literal["learned", "not learned", "diverged"]
+    steps: int  # updates made
+    learned_at: int  # updates until the stop rule was first met; -1: never
+    sequences: int  # training sequences seen
+    budget: int  # training sequences that it could have had
+    reason: str | None  # what diverged
+    held_out: Mapping[str, float]  # loss and accuracy at the end; empty where nothing was evaluated
+    curve: Mapping[str, np.ndarray]  # "step" [N], and by update: "eval/loss", "train/loss", "grad/norm", ...
+    horizons: Mapping[str, Mapping[str, Reach]]  # by when, and by the carry's component: "h", "c", "c cell path"
+    profiles: Mapping[str, Mapping[str, Profile]]  # likewise
+    probes: Sequence[Mapping[str, Any]]  # an experiment's own, with their "step": the first before training
+    guesses: Guesses | None
+    map: Map | None
+
+    @property
+    def learned(self) -> bool:
+        return self.status == "learned"
+
+    @property
+    def diverged(self) -> bool:
+        return self.status == "diverged"
+
+    @property
+    def trained(self) -> bool:
+        """Whether it had a budget and used it: a trial that diverged at its first update made none, and did."""
+        return bool(self.budget and (self.steps or self.diverged))
+
+    def measured(self, when: When) -> bool:
+        """Whether gradients were measured then: a trial that diverged, or made no update, has no state after training."""
+        return when in self.horizons and (when == "init" or bool(self.steps and not self.diverged))
+
+    def horizon(self, when: When, name: str = "h") -> Reach | None:
+        """Decay rate, half-life and horizon of a component's adjoint; None where it was not measured."""
+        return self.horizons[when].get(name) if self.measured(when) else None
+
+    def profile(self, when: When, name: str = "h") -> Profile | None:
+        """A component's adjoint by lag; None where it was not measured, or is not kept in this file."""
+        return self.profiles.get(when, {}).get(name) if self.measured(when) else None
+
+    def probe(self, name: str, when: When = "init") -> Any:
+        """What the experiment's probe of this name found first or last; None where it was not run."""
+        if not self.probes or not self.measured(when):
+            return None
+        return self.probes[0 if when == "init" else -1].get(name)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arm:
+    """One setting compared in an experiment, with its trials."""
+
+    name: str  # TASK/LABEL
+    task: str  # arms of one task are shown in one panel
+    label: str  # what tells it from the others of its task
+    settings: Mapping[str, str]  # every dotted path
+    chance: float  # the loss of a predictor without memory
+    needed_lag: int | None  # steps that every answer asks to be bridged
+    rule: str  # the stop rule in words
+    fits: Mapping[str, Any]  # by when and component: bootstrap intervals of decay rate, half-life and horizon
+    trials: Sequence[Trial]
+
+    def value(self, path: str) -> Any:
+        """A setting as a number, None, or text. Raises SettingError for a path that the arm does not have."""
+        if path not in self.settings:
+            raise SettingError(f"{path}: {self.name} has no such setting{nearest(path, self.settings)}")
+        return typed(self.settings[path])
+
+    @property
+    def trained(self) -> bool:
+        return any(trial.trained for trial in self.trials)
+
+    @property
+    def learned(self) -> int:
+        """How many trials met the stop rule."""
+        return sum(trial.learned for trial in self.trials)
+
+    @property
+    def success(self) -> Interval:
+        """The share of trials that learned, with Wilson's interval."""
+        return estimates.proportion(self.learned, len(self.trials))
+
+    def each(self, quantity: Callable[[Trial], float | None]) -> list[float]:
+        """A quantity of every trial that has it."""
+        return [float(found) for trial in self.trials if (found := quantity(trial)) is not None]
+
+    def decay_rate(self, when: When = "init", name: str = "h") -> Interval:
+        """Nats a step: the mean over trials."""
+        return estimates.mean(self.each(lambda trial: _part(trial.horizon(when, name), "decay_rate")))
+
+    def half_life(self, when: When = "init", name: str = "h") -> Interval:
+        """Steps: the median over trials."""
+        return estimates.median(self.each(lambda trial: _part(trial.horizon(when, name), "half_life")))
+
+    def horizon(self, when: When = "init", name: str = "h") -> Interval:
+        """Lags: the median over trials."""
+        return estimates.median(self.each(lambda trial: _part(trial.horizon(when, name), "horizon")))
+
+    def censored(self, when: When = "init", name: str = "h") -> bool:
+        """Whether the median horizon is the whole sequence, and may be longer."""
+        cut = [_part(trial.horizon(when, name), "censored") for trial in self.trials]
+        return 2 * sum(map(bool, cut)) > sum(c is not None for c in cut)
+
+    def held_out(self, name: str) -> Interval:
+        """The median held-out loss or accuracy at the end, of trials that did not diverge."""
+        return estimates.median(self.each(lambda trial: None if trial.diverged else trial.held_out.get(name)))
+
+    def times(self) -> Times:
+        """Training sequences until each trial learned its task.
+
+        A trial that did not is censored where it stopped; one that diverged at its budget, for it would not have
+        learned with more sequences either. Trials that were not trained are left out. Learning is seen at an
+        evaluation, so times are multiples of what lies between two.
+        """
+        ran = [trial for trial in self.trials if trial.trained]
+        solved = [trial.learned_at * trial.sequences / trial.steps for trial in ran if trial.learned]
+        return Times(solved, [t.budget if t.diverged else t.sequences for t in ran if not t.learned])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Results:
+    """A run: `results.json`."""
+
+    experiment: str
+    question: str
+    tier: str
+    command: str
+    fraction: float  # of lag 0, above which a lag lies within the horizon
+    environment: Mapping[str, Any]
+    seconds: float
+    arms: Mapping[str, Arm]  # in the order in which the experiment declares them
+    claims: Sequence[Claim] = ()
+    verdict: str = ""
+
+    @property
+    def trials(self) -> list[Trial]:
+        return [trial for arm in self.arms.values() for trial in arm.trials]
+
+    @cached_property
+    def tasks(self) -> dict[str, dict[str, Arm]]:
+        """Arms by task and label."""
+        found: dict[str, dict[str, Arm]] = {}
+        for arm in self.arms.values():
+            found.setdefault(arm.task, {})[arm.label] = arm
+        return found
+
+    @property
+    def settings(self) -> dict[str, Mapping[str, str]]:
+        """Every arm's settings."""
+        return {name: arm.settings for name, arm in self.arms.items()}
+
+    @property
+    def judged(self) -> bool:
+        """Whether claims are judged: the smoke tier is too short to tell anything."""
+        return self.tier != "smoke"
+
+    def only(self, arms: str | Iterable[str]) -> Results:
+        """The results of some arms: those named, or those whose name matches a shell pattern. Raises SettingError."""
+        if isinstance(arms, str):
+            chosen = [name for name in self.arms if fnmatch.fnmatchcase(name, arms)]
+            if not chosen:
+                raise SettingError(f"arms={arms}: matches no arm{nearest(arms, self.arms)}")
+        else:
+            chosen = list(arms)
+            for name in chosen:
+                if name not in self.arms:
+                    raise SettingError(f"{name}: no such arm{nearest(name, self.arms)}")
+        return dataclasses.replace(self, arms={name: arm for name, arm in self.arms.items() if name in chosen})
+
+
+def read_results(file: Path) -> Results:
+    """The results of a finished run. Raises FileNotFoundError, or Damaged for a file that holds none."""
+    found = read_json(file)
+    try:
+        return results_from(found)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{file}: damaged (no results of rnnlab: {type(error).__name__} {error})") from error
+
+
+def results_from(found: Mapping[str, Any]) -> Results:
+    """The objects of a results.json's content, of this schema or of the first one."""
+    schema = found.get("schema", 1)
+    if schema > SCHEMA:
+        raise Damaged(f"schema {schema} is newer than this rnnlab's, {SCHEMA}: update it")
+    described = found["arms"] if schema > 1 else _first_layout(found)
+    by_arm: dict[str, list[Mapping[str, Any]]] = {}
+    for trial in found["trials"]:
+        by_arm.setdefault(trial["arm"], []).append(trial)
+    arms = {name: _arm(name, parts, by_arm[name]) for name, parts in described.items() if name in by_arm}
+    kept = ("experiment", "question", "tier", "command", "fraction", "environment", "seconds")
+    claims = tuple(Claim(**claim) for claim in found.get("claims", ()))
+    return Results(**{name: found[name] for name in kept}, arms=arms, claims=claims, verdict=found.get("verdict", ""))
+
+
+def _first_layout(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The arms of schema 1, which held each of their parts by itself, some by task."""
+    arms = {}
+    for name, settings in found["settings"].items():
+        task, label = split_name(name, settings)
+        prefix = name.rpartition("/")[0]
+        arms[name] = {
+            "task": task,
+            "label": label,
+            "settings": settings,
+            "chance": found["chance"].get(name, math.nan),
+            "needed_lag": found["needed_lag"].get(prefix),
+            "rule": found.get("rule", {}).get(prefix, ""),
+            "fits": found.get("fits", {}).get(name, {}),
+        }
+    return arms
+
+
+def split_name(name: str, settings: Mapping[str, str]) -> tuple[str, str]:
+    """(task, label) of an arm `TASK/LABEL`; a name of one part is the label of the task that its settings tell."""
+    task, _, label = name.rpartition("/")
+    return task or f"{settings.get('task', '')} {settings.get('task.length', '')}".strip(), label
+
+
+def _arm(name: str, parts: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> Arm:
+    longest = max(trial["sequences"] for trial in trials)  # for files from before a trial knew its budget
+    read = tuple(read_trial({"budget": longest} | dict(trial)) for trial in trials)
+    return Arm(**{"name": name, **parts, "chance": float(parts["chance"])}, trials=read)
+
+
+def read_trial(found: Mapping[str, Any]) -> Trial:
+    """A trial's own result as an object."""
+    kept = ("arm", "seed", "status", "steps", "learned_at", "sequences", "budget", "reason")
+    profiles = {
+        when: {
+            name: Profile(np.asarray(curves["lag"]), np.asarray(log10, np.float64))
+            for name, log10 in curves.items()
+            if name != "lag"
+        }
+        for when, curves in found.get("profiles", {}).items()
+    }
+    drawn, seen = found.get("guessing"), found.get("map")
+    return Trial(
+        **{name: found[name] for name in kept},
+        held_out=found["eval"],
+        curve={name: np.asarray(values, np.float64) for name, values in found["curve"].items()},
+        horizons={when: {n: Reach(**r) for n, r in of.items()} for when, of in found["reach"].items()},
+        profiles=profiles,
+        probes=tuple(found.get("probes", ())),
+        guesses=Guesses(**drawn) if drawn else None,
+        map=Map(*(np.asarray(seen[name], np.float64) for name in Map._fields)) if seen else None,
+    )
+
+
+def typed(text: str) -> Any:
+    """A setting's text as an integer, a number, None, or itself."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None if text == "None" else text
+
+
+def _part(reached: Reach | None, name: str) -> float | None:
+    return None if reached is None else getattr(reached, name)
