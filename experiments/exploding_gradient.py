@@ -13,20 +13,16 @@ as steep there as a geometric series says (drawn and computed; no claim on a run
 Command. python -m rnnlab.run --exp=exploding_gradient [--tier=smoke|quick|paper]
 """
 
-import numpy as np
-from matplotlib.colors import LogNorm
+import functools
 
 from rnnlab.cells import VanillaRNN
-from rnnlab.reports import figures
-from rnnlab.reports.claims import Claim, claims_table, summary
-from rnnlab.reports.horizon_tables import reach_table
-from rnnlab.reports.report import Verdict
-from rnnlab.reports.style import COLOURS, legend, losses_up, panels, styled
-from rnnlab.reports.tables import format_interval
+from rnnlab.reports import claims, figures, scatter, theory_figures
+from rnnlab.reports.report import Report, among
+from rnnlab.reports.tables import format_interval, listed
+from rnnlab.runs.results import Claim
 from rnnlab.specs.grid import product
 from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
-from rnnlab.theory.error_surface import steepness_at_wall, two_parameter_surface, wall
 
 RADII = [0.5, 0.9, 1.1, 1.5, 2.0]
 CLIPS = [None, 100.0, 10.0, 1.0, 0.1, 0.01]
@@ -47,90 +43,43 @@ def arms(tier):
 
 
 def report(results):
-    tasks = figures.by_task(results)
-    flow, training = (
-        next((cells for name, cells in tasks.items() if name.startswith(n)), {}) for n in ("Flow", "Training")
-    )  # --arms may have left some out
-    losses = {cell: _losses(trials) for cell, trials in training.items()}
-    claims = [_growth(cell, trials) for cell, trials in flow.items()]
-    if {"clip None", "clip 1.0"} <= set(losses):
-        claims.append(_clipping(losses))
-    if results["tier"] == "smoke":  # too short to tell
-        claims = [claim._replace(met=None) for claim in claims]
-    drawn = {"cliff": cliff_figure()}
+    flow = {arm.value("cell.spectral_radius"): arm for arm in results.arms.values() if not arm.value("train.steps")}
+    clipped = {arm.value("train.clip_norm"): arm for arm in results.arms.values() if arm.value("train.steps")}
+    told = [_growth(radius, arm) for radius, arm in flow.items()]  # --arms may have left some out
+    losses = {norm: estimates.median(arm.each(_loss)) for norm, arm in clipped.items()}
+    if {None, 1.0} <= set(losses):
+        says = "SGD with the norm clipped at 1 ends at a lower loss than without"
+        told.append(claims.below(says, "Pascanu et al. 2013, section 3.2", losses[1.0], losses[None]))
+    drawn = {}
     if flow:
-        only = [trial for trial in results["trials"] if trial["arm"].startswith("Flow")]
-        drawn["flow"] = figures.flow_figure(results | {"trials": only})
-    if training:
-        drawn["clipping"] = clipping_figure(losses, next(iter(results["chance"].values())))
-        drawn["learning"] = figures.learning_figure(results)
-    tables = [claims_table(claims)] * bool(claims) + [reach_table(results)]
-    return Verdict(f"Exploding gradients: {summary(claims)}", tables, drawn)
+        drawn["flow"] = among(figures.flow, [arm.name for arm in flow.values()])
+    if clipped:
+        drawn["clipping"] = functools.partial(scatter.final_losses, setting="train.clip_norm")
+        drawn["learning"] = figures.learning
+    drawn["cliff"] = theory_figures.error_surface
+    return Report(_answer(flow, losses), drawn, told, columns=("decay", "half_life", "horizon", "learned", "loss"))
 
 
-def _growth(cell, trials):
-    radius = float(cell.split()[-1])
-    rate = estimates.mean([trial["reach"]["init"]["h"]["decay_rate"] for trial in trials])
+def _loss(trial):
+    """Held-out, at the end; a diverged trial's is infinite."""
+    return float("inf") if trial.diverged else trial.held_out.get("loss")
+
+
+def _growth(radius, arm):
+    rate = arm.decay_rate()
     expected = "below 0" if radius < 1 else "above 0 possible, not necessary"
     met = rate.high < 0 if radius < 1 and rate.n > 1 else None
-    source = "Pascanu et al. 2013, section 2.1, its linear case"
-    return Claim(f"{cell}: rate of dL/dh", source, expected, f"{format_interval(rate, 2)} nats/step", met)
+    return Claim(f"g = {radius}: rate of dL/dh", "Pascanu et al. 2013, section 2.1, its linear case", expected,
+                 f"{format_interval(rate, 2)} nats/step", met)  # fmt: skip
 
 
-def _losses(trials):
-    """Held-out losses at the end; a diverged trial's is infinite."""
-    return [np.inf if t["status"] == "diverged" else t["eval"]["loss"] for t in trials]
-
-
-def _clipping(losses):
-    without, with_1 = (estimates.median(losses[f"clip {c}"]) for c in (None, 1.0))
-    return Claim(
-        "SGD with the norm clipped at 1 ends at a lower loss than without", "Pascanu et al. 2013, section 3.2",
-        "lower median, intervals apart", f"{format_interval(with_1)} against {format_interval(without)}",
-        with_1.high < without.low if min(with_1.n, without.n) > 1 else None,
-    )  # fmt: skip
-
-
-@styled
-def clipping_figure(losses, chance):
-    figure, ((axes,),) = panels(1, 1, 2.0)
-    for place, values in enumerate(losses.values()):
-        shown = [v for v in values if v <= figures.BEYOND * chance]
-        axes.plot([place] * len(shown), shown, "o", color=COLOURS[0], mfc="w")
-        if len(shown) < len(values):
-            above = f"{len(values) - len(shown)} \N{UPWARDS ARROW}"
-            axes.annotate(above, (place, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", size=7)
-    line = axes.axhline(chance, **figures.CHANCE)
-    axes.set(yscale="log", ylabel="held-out loss at the end", xlabel="clip threshold (norm of the gradient)")
-    axes.set_xticks(range(len(losses)), [name.removeprefix("clip ").removesuffix(".0") for name in losses])
-    axes.set_xlim(-0.5, len(losses) - 0.5)
-    losses_up(axes)
-    legend(figure, axes.plot([], [], "o", color=COLOURS[0], mfc="w", label="a trial"), [line])
-    figure.set_label(
-        "Held-out loss after training with SGD, by clip threshold; a circle a trial. Trials that diverged or ended "
-        f"above {figures.BEYOND:g} times chance are counted above the frame."
-    )
-    return figure
-
-
-@styled
-def cliff_figure():
-    figure, ((left, right),) = panels(1, 2, 2.4)
-    w, b = np.linspace(3.5, 7, 241), np.linspace(-4, -1, 241)
-    found = two_parameter_surface(w, b[:, None])
-    steep = LogNorm(found.steepness.min(), found.steepness.max())
-    drawn = ((left, found.error, None, "error E"), (right, found.steepness, steep, "norm of dE/d(w, b)"))
-    for axes, values, norm, label in drawn:
-        mesh = axes.pcolormesh(w, b, values, norm=norm, cmap="cividis", rasterized=True)
-        figure.colorbar(mesh, ax=axes, label=label)
-        axes.plot(w, wall(w), ":", color="w", lw=1)
-        axes.set(xlabel="w", ylabel="b", ylim=(b[0], b[-1]))
-    line = wall(5.5) + np.linspace(-0.2, 0.2, 4001)
-    found = two_parameter_surface(5.5, line)
-    peak = line[np.argmax(found.steepness)]
-    figure.set_label(
-        "Error surface of x_t = w s(x_{t-1}) + b after 50 steps; dotted: its wall, b = x_0 - w s(x_0). At w = 5.5 it "
-        f"is steepest at b = {peak:.3f} (closed form {wall(5.5):.3f}), where |dE/db| is {abs(found.d_b[2000]):.4g} "
-        f"(closed form {steepness_at_wall(5.5):.4g})."
-    )
-    return figure
+def _answer(flow, losses):
+    said = []
+    if flow:
+        grows = [f"g = {radius} ({arm.decay_rate().estimate:+.2g} nats/step)" for radius, arm in flow.items()
+                 if arm.decay_rate().low > 0]  # fmt: skip
+        said.append(f"The gradient grows with the lag at {listed(grows) if grows else 'no spectral radius tried'}.")
+    if {None, 1.0} <= set(losses):
+        ends = [format_interval(losses[norm]) for norm in (1.0, None)]
+        said.append(f"SGD clipped at norm 1 ends at a held-out loss of {ends[0]}, without clipping at {ends[1]}.")
+    return " ".join(said) or "No arm that the question is about was run."

@@ -12,22 +12,17 @@ explodes along h. Only biases whose horizon covers the task's lag (5, chrono: Ta
 Command. python -m rnnlab.run --exp=forget_bias [--tier=smoke|quick|paper]
 """
 
+import functools
 import math
-
-import jax.numpy as jnp
-import numpy as np
 
 from rnnlab.cells import LSTM
 from rnnlab.probes.dynamics.gates import gate_map
-from rnnlab.probes.gradients.paths import gradient_paths
-from rnnlab.reports import figures, probe_figures
-from rnnlab.reports.claims import Claim, claims_table, summary
-from rnnlab.reports.fits import fit_table
-from rnnlab.reports.horizon_tables import reach_table
-from rnnlab.reports.report import Verdict
+from rnnlab.probes.gradients.paths import mean_shares
+from rnnlab.reports import claims, figures, probe_figures, sentences
+from rnnlab.reports.report import Report
 from rnnlab.reports.tables import format_interval
+from rnnlab.runs.results import Claim
 from rnnlab.specs.grid import product
-from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
 
 BIASES = [0, 1, 3, 5]
@@ -54,17 +49,7 @@ def arms(tier):
 
 
 def probes(spec):
-    return {"paths": shares, "gates": time_scales}
-
-
-def shares(model, inputs, losses, answers):
-    """What each path adds to dL/dc by lag, the mean over examples; see rnnlab.probes.gradients.paths."""
-    lags = np.unique(np.geomspace(1, len(inputs), 120).round().astype(int)) - 1
-    found = gradient_paths(model, inputs, losses, answers)[f"layer{len(model.cells) - 1}/c"].along
-    roads = {name: jnp.ldexp(s.mantissa, s.exponent)[lags] for name, s in found.items()}
-    parts = {"direct": roads["direct"]} | {f"via {g}": roads[f"via {g}"] - roads["direct"] for g in "gifo"}
-    parts["cross"] = 1 - sum(parts.values())
-    return {name: jnp.nanmean(part, axis=1) for name, part in parts.items()} | {"lag": jnp.asarray(lags)}
+    return {"paths": mean_shares, "gates": time_scales}
 
 
 def time_scales(model, inputs, losses, answers):
@@ -72,71 +57,40 @@ def time_scales(model, inputs, losses, answers):
 
 
 def report(results):
-    tasks = figures.by_task(results)
-    far, cells = max(tasks.items(), key=lambda item: int(item[0].split()[-1]))
-    claims = [_rate(cells, b) for b in BIASES if f"bias {b}" in cells]  # --arms may have left some out
-    claims += [judge(cells[cell]) for cell, judge in (("bias 1", _vanishes), ("bias 5", _explodes)) if cell in cells]
-    claims += [_learns(needed, task, tasks[task]) for task, needed in results["needed_lag"].items()]
-    if results["tier"] == "smoke":  # too short and too little trained to tell
-        claims = [claim._replace(met=None) for claim in claims]
-    drawn = {
-        "flow": figures.flow_figure(results, full="c"),
-        "paths": probe_figures.shares_figure(cells),
-        "paths_trained": probe_figures.shares_figure(cells, "trained"),
-        "tau": probe_figures.tau_figure(results),
-        "map": probe_figures.map_figure(results),
-        "learning": figures.learning_figure(results),
-        "reach": figures.reach_figure(results),
-    }
-    sentence = f"Gradients of a loss at the end of {far} at initialisation, then training: {summary(claims)}"
-    return Verdict(sentence, [claims_table(claims), reach_table(results), fit_table(results, "c")], drawn)
-
-
-def _at_end(trials, name):
-    """log10 of the adjoint at the largest lag over lag 0, the mean over trials; and that lag."""
-    profiles = [trial["profiles"]["init"] for trial in trials]
-    return float(np.mean([p[name][-1] - p[name][0] for p in profiles])), profiles[0]["lag"][-1]
-
-
-def _rate(cells, bias):
-    rates = [trial["reach"]["init"]["c cell path"]["decay_rate"] for trial in cells[f"bias {bias}"]]
-    rate, expected = estimates.mean(rates), -math.log1p(math.exp(-bias))
-    return Claim(
-        f"bias {bias}: the cell path decays as the mean forget gate",
-        "log sigmoid(b_f), inputs and h neglected; within a factor of 2",
-        f"{expected:.2g} nats/step",
-        f"{format_interval(rate, 2)}",
-        0.5 <= rate.estimate / expected <= 2,
+    longest = results.longest
+    told = [_rate(longest[f"bias {b}"], b) for b in BIASES if f"bias {b}" in longest]  # --arms may have left some out
+    if arm := longest.get("bias 1"):
+        met = max(arm.at_end("c"), arm.at_end("c cell path")) < -3
+        told.append(_ends("bias 1: the gradient vanishes along both paths", arm, "both below 1e-3", met))
+    if arm := longest.get("bias 5"):
+        met = arm.at_end("c") > 0 > arm.at_end("c cell path")
+        told.append(
+            _ends("bias 5: the full gradient outgrows the cell path", arm, "full above 1, cell path below", met)
+        )
+    told += claims.learned_where_reached(results, "Tallec & Ollivier 2018, section 3, for chrono", "c")
+    return Report(
+        answer=f"{sentences.reaching(longest, 'c')} {sentences.along_cell_path(longest)}",
+        claims=told,
+        columns=("learned", "path_decay", "horizon_c", "horizon_c_trained", "horizon", "accuracy"),
+        figures={
+            "flow": functools.partial(figures.flow, component="c"),
+            "paths": probe_figures.path_shares,
+            "paths_trained": functools.partial(probe_figures.path_shares, when="trained"),
+            "time_scales": probe_figures.time_scales,
+            "map": probe_figures.gradient_map,
+            "learning": figures.learning,
+            "horizons": functools.partial(figures.horizons, component="c"),
+        },
     )
 
 
-def _vanishes(trials):
-    full, lag = _at_end(trials, "c")
-    path, _ = _at_end(trials, "c cell path")
-    return Claim(
-        "bias 1: the gradient vanishes along both paths", "replicates a trial run of this lab",
-        "both below 1e-3", f"full 1e{full:.0f}, cell path 1e{path:.0f} at lag {lag}", max(full, path) < -3,
-    )  # fmt: skip
+def _rate(arm, bias):
+    rate, expected = arm.decay_rate("init", "c cell path"), -math.log1p(math.exp(-bias))
+    return Claim(f"bias {bias}: the cell path decays as the mean forget gate",
+                 "log sigmoid(b_f), inputs and h neglected; within a factor of 2", f"{expected:.2g} nats/step",
+                 format_interval(rate, 2), 0.5 <= rate.estimate / expected <= 2)  # fmt: skip
 
 
-def _explodes(trials):
-    full, lag = _at_end(trials, "c")
-    path, _ = _at_end(trials, "c cell path")
-    return Claim(
-        "bias 5: the full gradient outgrows the cell path", "replicates a trial run (1e3.6 against 1e-4, H = 64)",
-        "full above 1, cell path below", f"full 1e{full:.1f}, cell path 1e{path:.1f} at lag {lag}", full > 0 > path,
-    )  # fmt: skip
-
-
-def _learns(needed, task, cells):
-    """The cells that learned in most trials are those whose initial horizon covers the lag."""
-    learned = {c for c, trials in cells.items() if 2 * sum(t["status"] == "learned" for t in trials) > len(trials)}
-    horizons = {
-        c: estimates.median([t["reach"]["init"]["c"]["horizon"] for t in trials]) for c, trials in cells.items()
-    }
-    reaching = {cell for cell, horizon in horizons.items() if horizon.estimate >= needed}
-    return Claim(
-        f"{task}: learned where the initial horizon of dL/dc covers lag {needed}",
-        "Tallec & Ollivier 2018, section 3, for chrono",
-        ", ".join(sorted(reaching)) or "none", ", ".join(sorted(learned)) or "none", learned == reaching,
-    )  # fmt: skip
+def _ends(says, arm, expected, met):
+    measured = f"full 1e{arm.at_end('c'):.1f}, cell path 1e{arm.at_end('c cell path'):.1f} at lag {arm.length - 1}"
+    return Claim(says, "a trial run with H = 64: 1e3.6 against 1e-4 at bias 5", expected, measured, met)

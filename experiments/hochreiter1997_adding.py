@@ -8,17 +8,7 @@ the error or the biases otherwise. "Bridged": the mean absolute error of held-ou
 the answer .5. Wrong: of 2,560 test sequences, off by .04 or more.
 
 Expectation. 74,000 sequences and 1 wrong at T = 100, 209,000 and 0 at 500, 853,000 (370,000 to 2,020,000) and 1 at
-1,000 (section 5.4, table 7). A vanilla RNN does not learn it (section 2).
-
-Finding. The text's words meet the stop rule in 10 of 10 trials at T = 100 and at T = 500, but after 738,000 and 962,000
-sequences, 10 and 4.6 times as many as published; at T = 1,000 no trial bridges the lag within 2,100,000. At T = 100 all
-have bridged it by then long since: what takes long is the last error, at large sums, where a logistic output with
-squared error saturates. A linear output or a logistic one whose error is not multiplied by its slope (cross-entropy)
-takes 87,000 and 127,000 there. At long lags the biases decide: with one at every unit the lag itself takes most of the
-time; with biases at the input gates alone (86 weights) and the cross-entropy, T = 100 and 500 take within a tenth of
-what was published, T = 1,000 about half, with more wrong answers (4.3, 5.4 and 12.6). This reading was found by trying
-others at T = 100 and 500 (at 1,000 only it and the text's were run), so it explains the table and does not confirm it.
-All numbers are means over ten trials; the results stand in experiments/results/.
+1,000 (section 5.4, table 7). A vanilla RNN does not learn it (section 2). What came out: hochreiter1997_adding.md.
 
 Command. python -m rnnlab.run --exp=hochreiter1997_adding [--tier=smoke|quick|paper] [--arms='Adding 100/*']
 """
@@ -26,22 +16,16 @@ Command. python -m rnnlab.run --exp=hochreiter1997_adding [--tier=smoke|quick|pa
 import functools
 import math
 
-import jax
-
 from rnnlab.cells import LSTM, LSTM1997, VanillaRNN
-from rnnlab.cells.lstm1997 import LSTM1997Cell
-from rnnlab.reports import sweep_figures
-from rnnlab.reports.claims import Published, published_table
-from rnnlab.reports.figures import by_task
-from rnnlab.reports.horizon_tables import guesses_said, guessing
-from rnnlab.reports.report import Verdict
-from rnnlab.reports.sweep_tables import format_time
-from rnnlab.reports.tables import Table, format_interval, format_number, listed
+from rnnlab.reports import arm_tables, sweep_figures
+from rnnlab.reports.claims import published
+from rnnlab.reports.report import Report
+from rnnlab.reports.tables import format_interval, listed
 from rnnlab.specs.grid import product
 from rnnlab.stats import estimates
-from rnnlab.stats.survival import Times, median_time, sequences_to_solve
+from rnnlab.stats.survival import Times, median_time
 from rnnlab.tasks import Adding1997
-from rnnlab.training import online
+from rnnlab.training.online import wrong_answers
 
 TESTS, TRIALS = 2560, 10
 PUBLISHED = {100: (74_000, 1), 500: (209_000, 0), 1000: (853_000, 1)}  # sequences, wrong: table 7
@@ -95,130 +79,80 @@ def probes(spec):
 
 @functools.cache  # arms of one task share a program
 def _test(task):
-    return functools.partial(examine, task)
-
-
-def examine(task, model, inputs, losses, answers):
-    """How a network does on the 2,560 test sequences, the same ones for all trials."""
-    key = jax.random.key(1997)
-    if isinstance(model.cells[0], LSTM1997Cell):  # each sequence from its own start
-        found = online.examine(task, model, key, TESTS)
-    else:
-        batch = task.held_out(key, TESTS)
-        found = task.metrics(model(batch.inputs, answers=answers), batch)
-    return {"wrong": TESTS * (1 - found["accuracy"]), "absolute_error": found["absolute_error"]}
+    return functools.partial(wrong_answers, task, tests=TESTS, seed=1997)
 
 
 def report(results):
-    tasks = by_task(results)
-    rows = [row for task, cells in tasks.items() for row in _published(results, task, cells)]
-    tables = [_table(results)] + ([published_table(rows)] if rows else [])
-    return Verdict(_sentence(tasks), tables, {"solving": sweep_figures.survival_figure(results)})
+    told = [claim for arm in results.arms.values() for claim in _published(arm)]
+    return Report(_answer(results.tasks), {"solving": sweep_figures.survival}, told, COLUMNS)
 
 
-def bridged(trial, chance):
-    """Sequences until the held-out error was below half of chance; inf where it never was."""
-    curve = trial["curve"]
-    batch = trial["sequences"] / trial["steps"] if trial["steps"] else 1
-    steps = (s for s, error in zip(curve["step"], curve["eval/absolute_error"], strict=True) if error < chance / 2)
-    return next(steps, math.inf) * batch
+def _wrong(arm, when=-1):
+    return estimates.mean([trial.probes[when]["test"]["wrong"] for trial in arm.trials])
 
 
-def wrong(trial):
-    return round(trial["probes"][-1]["test"]["wrong"])
+def _bridging(arm):
+    """Sequences until the held-out error was below half of chance, censored at the budget where it never was."""
+    chance, times = Adding1997(length=arm.length).chance_error, Times([], [])
+    for trial in arm.trials:
+        below = trial.curve["step"][trial.curve["eval/absolute_error"] < chance / 2]
+        batch = trial.sequences / max(trial.steps, 1)
+        times.solved.append(float(below[0]) * batch) if len(below) else times.unsolved.append(float(trial.budget))
+    return times
 
 
-def _learned(trials):
-    return [trial for trial in trials if trial["status"] == "learned"]
+def _bridged(arm):
+    return arm_tables.format_rate(len(_bridging(arm).solved), len(arm.trials))
 
 
-def _table(results):
-    columns = ["arm", "trials", "sequences at most", "lag bridged", "sequences until bridged", "stop rule met",
-               "sequences until it", f"wrong of {TESTS:,}", "wrong before training", "chance loss",
-               "solved by guessing weights"]  # fmt: skip
-    rows = []
-    for task, cells in by_task(results).items():
-        for cell, trials in cells.items():
-            arm, budget = f"{task}/{cell}", float(max(trial["budget"] for trial in trials))
-            chance = Adding1997(length=int(results["settings"][arm]["task.length"])).chance_error
-            reached = [bridged(trial, chance) for trial in trials]
-            over = [r for r in reached if math.isfinite(r)]
-            bridging = Times(over, [budget] * (len(trials) - len(over)))
-            rows.append([
-                arm, str(len(trials)), f"{budget:,.0f}",
-                _rate(len(over), len(trials)), format_time(median_time(bridging), budget),
-                _rate(len(_learned(trials)), len(trials)), format_time(median_time(sequences_to_solve(trials)), budget),
-                format_interval(estimates.mean([wrong(trial) for trial in trials])),
-                format_interval(estimates.mean([trial["probes"][0]["test"]["wrong"] for trial in trials])),
-                format_number(float(results["chance"][arm])), guessing(trials),
-            ])  # fmt: skip
-    caption = (
-        "The adding problem of 1997. Lag bridged: held-out absolute error below half of that of the answer .5, looked "
-        "at every 1,000 sequences. Stop rule: 2,000 training sequences in a row right. Sequences: Kaplan & Meier's "
-        "median. In brackets 95 % intervals (Wilson's for rates). The text, linear and entropy have 93 weights, those "
-        "with biases at the input gates alone 86. Other cells see the blank steps before a short sequence."
-    )
-    return Table(caption + guesses_said(results["trials"]), columns, rows)
+def _time(arm):
+    return arm_tables.format_time(median_time(_bridging(arm)), max(trial.budget for trial in arm.trials))
 
 
-def _rate(k, n):
-    rate = estimates.proportion(k, n)
-    return f"{k}/{n} [{rate.low:.2f}, {rate.high:.2f}]"
+COLUMNS = (
+    arm_tables.Column("lag bridged", lambda a: estimates.proportion(len(_bridging(a).solved), len(a.trials)), _bridged),
+    arm_tables.Column("sequences until bridged", lambda arm: median_time(_bridging(arm)), _time),
+    "learned", "sequences",
+    arm_tables.Column(f"wrong of {TESTS:,}", _wrong, lambda arm: format_interval(_wrong(arm))),
+    arm_tables.Column("wrong before training", lambda a: _wrong(a, 0), lambda a: format_interval(_wrong(a, 0))),
+)  # fmt: skip
 
 
-def _published(results, task, cells):
+def _published(arm):
     """The paper's numbers beside those of the text's words, and of the reading that was found to come nearest."""
-    sequences, errors = PUBLISHED[int(task.split()[-1])]
-    rows = []
-    for reading in (TEXT, FITTED):
-        if reading not in cells:
-            continue
-        trials = cells[reading]
-        learned = _learned(trials)
-        why = _departs(reading, trials, results["settings"][f"{task}/{reading}"])
-        named = f"{task}, {reading}"
-        rate = estimates.proportion(len(learned), len(trials))
-        rows.append(Published(f"{named}: share of trials that meet the stop rule", SOURCE, "10/10", rate,
-                              None if why else len(learned) == len(trials), why))  # fmt: skip
-        if len(learned) < len(trials):
-            continue
-        mean, errs = estimates.mean([t["learned_at"] for t in trials]), estimates.mean([wrong(t) for t in trials])
-        rows.append(Published(f"{named}: mean sequences until it", SOURCE, f"{sequences:,}", mean,
-                              None if why else mean.low <= sequences <= mean.high, why, _whole))  # fmt: skip
-        rows.append(Published(f"{named}: mean wrong of {TESTS:,}", SOURCE, f"{errors}", errs,
-                              None if why else errs.low <= errors, why))  # fmt: skip
-    if "vanilla RNN" in cells:
-        trials = cells["vanilla RNN"]
-        why = f"looked at for {trials[0]['budget']:,} sequences" if len(trials) == TRIALS else "fewer than ten trials"
-        rate = estimates.proportion(len(_learned(trials)), len(trials))
-        rows.append(Published(f"{task}, vanilla RNN: share of trials that meet the stop rule",
-                              "Hochreiter & Schmidhuber 1997, section 2", "0 expected", rate,
-                              None if len(trials) < TRIALS else rate.estimate == 0, why))  # fmt: skip
-    return rows
+    if arm.label == "vanilla RNN":
+        why = "" if len(arm.trials) == TRIALS else f"{len(arm.trials)} trials, not {TRIALS}"
+        says = f"{arm.task}, vanilla RNN: trials that meet the stop rule within {arm.trials[0].budget:,}"
+        return [published(says, "Hochreiter & Schmidhuber 1997, section 2", "0 expected", arm.success,
+                          None if why else arm.learned == 0, why)]  # fmt: skip
+    if arm.label not in (TEXT, FITTED):
+        return []
+    sequences, errors = PUBLISHED[round(arm.length / 1.1)]
+    told = [f"86 weights and cross-entropy, chosen among {len(READINGS)} readings because it comes nearest"]
+    told = told * (arm.label == FITTED) + [f"{len(arm.trials)} trials, not {TRIALS}"] * (len(arm.trials) < TRIALS)
+    given = {"train.streak": "2000", "task.tolerance": "0.04", "train.learning_rate": "0.5"}
+    why = "; ".join(told + [f"{path}={arm.settings[path]}" for path in given if arm.settings[path] != given[path]])
+    every, named = arm.learned == len(arm.trials), f"{arm.task}, {arm.label}"
+    claims = [published(f"{named}: share of trials that meet the stop rule", SOURCE, "10/10", arm.success,
+                        None if why else every, why)]  # fmt: skip
+    if every:
+        mean, wrong = estimates.mean(arm.each(lambda trial: trial.learned_at)), _wrong(arm)
+        claims += [published(f"{named}: mean sequences until it", SOURCE, f"{sequences:,}", mean,
+                             None if why else mean.low <= sequences <= mean.high, why, "{:,.0f}".format),
+                   published(f"{named}: mean wrong of {TESTS:,}", SOURCE, f"{errors}", wrong,
+                             None if why else wrong.low <= errors, why)]  # fmt: skip
+    return claims
 
 
-def _departs(reading, trials, settings):
-    """Why a run of this reading cannot confirm the paper's numbers; "" where it can."""
-    told = []
-    if reading == FITTED:
-        told.append(f"86 weights and cross-entropy, chosen among {len(READINGS)} readings because it comes nearest")
-    if len(trials) < TRIALS:
-        told.append(f"{len(trials)} trials, not {TRIALS}")
-    paper = {"train.streak": "2000", "task.tolerance": "0.04", "train.learning_rate": "0.5"}
-    told += [f"{path}={settings[path]}" for path, value in paper.items() if settings[path] != value]
-    return "; ".join(told)
-
-
-def _whole(number):
-    return f"{number:,.0f}"
-
-
-def _sentence(tasks):
-    parts = []
-    for task, cells in tasks.items():
-        counts = {cell: f"{len(_learned(trials))} of {len(trials)}" for cell, trials in cells.items()}
-        met = [f"{cell} ({said})" for cell, said in counts.items() if said[0] != "0"]
-        none = [cell for cell, said in counts.items() if said[0] == "0"]
-        said = f"{task}: the stop rule was met by {listed(met)}" if met else f"{task}: nobody met the stop rule"
-        parts.append(said + (f", not by {listed(none)}" if none and met else ""))
-    return "; ".join(parts) + "."
+def _answer(tasks):
+    said = []
+    for task, arms in tasks.items():
+        if arm := arms.get(TEXT):
+            mean = estimates.mean(arm.each(lambda trial: trial.learned_at if trial.learned else None)).estimate
+            after = f" after {mean:,.0f} sequences on average" if arm.learned else ""
+            published_ = PUBLISHED[round(arm.length / 1.1)][0]
+            said.append(f"{task}: {arm.learned} of {len(arm.trials)} trials{after} (published: {published_:,})")
+    text = f"The text's words meet the stop rule at {'; '.join(said)}. " if said else ""
+    others = [f"{task}: {arm.label} ({arm.learned}/{len(arm.trials)})" for task, arms in tasks.items()
+              for arm in arms.values() if arm.label != TEXT]  # fmt: skip
+    return f"{text}Of the other readings and networks: {listed(others)}." if others else text

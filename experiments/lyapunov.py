@@ -11,6 +11,8 @@ same arm that do not (Vogt, Puelma Touzel, Shlizerman & Lajoie 2022).
 Command. python -m rnnlab.run --exp=lyapunov [--tier=smoke|quick|paper]
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,18 +20,16 @@ import numpy as np
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.probes.dynamics.jacobians import singular_values
 from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
-from rnnlab.reports import figures, probe_figures
-from rnnlab.reports.claims import Claim, claims_table, summary
-from rnnlab.reports.horizon_tables import reach_table
-from rnnlab.reports.report import Verdict
-from rnnlab.reports.style import GREY, legend, marks, panels, styled
-from rnnlab.reports.tables import format_interval
+from rnnlab.reports import claims, figures, probe_figures, sentences
+from rnnlab.reports.report import Report
+from rnnlab.runs.results import Claim
 from rnnlab.specs.grid import product
 from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
 
 LENGTH = {"smoke": 20, "quick": 100, "paper": 500}
 K = 8  # leading exponents followed, and flossed
+PLAIN, FLOSSED = "VanillaRNN", "VanillaRNN flossed"
 
 
 def config(tier):
@@ -44,14 +44,10 @@ def config(tier):
 
 
 def arms(tier):
-    rnn = {"cell": VanillaRNN, "cell.recurrent": "normal"}
-    updates = {"smoke": 5, "quick": 100, "paper": 500}[tier]
-    return product({f"Adding {LENGTH[tier]}": {"task.length": LENGTH[tier]}}, {
-        "VanillaRNN": rnn,
-        "VanillaRNN flossed": rnn | {"train.floss": updates},
-        "LSTM": {"cell": LSTM},
-        "LSTM chrono": {"cell": LSTM, "cell.bias": "chrono", "cell.max_lag": LENGTH[tier]},
-    })  # fmt: skip
+    rnn, updates = {"cell": VanillaRNN, "cell.recurrent": "normal"}, {"smoke": 5, "quick": 100, "paper": 500}[tier]
+    chrono = {"cell": LSTM, "cell.bias": "chrono", "cell.max_lag": LENGTH[tier]}
+    cells = {PLAIN: rnn, FLOSSED: rnn | {"train.floss": updates}, "LSTM": {"cell": LSTM}, "LSTM chrono": chrono}
+    return product({f"Adding {LENGTH[tier]}": {"task.length": LENGTH[tier]}}, cells)
 
 
 def probes(spec):
@@ -73,80 +69,28 @@ def spectrum(model, inputs, losses, answers):
 
 
 def report(results):
-    (cells,) = figures.by_task(results).values()
-    needed = next(iter(results["needed_lag"].values()), None)
-    claims = _flossing(cells) if {"VanillaRNN", "VanillaRNN flossed"} <= set(cells) else []  # --arms may leave them out
-    claims += [_learning(cell, trials) for cell, trials in cells.items()]
-    if results["tier"] == "smoke":  # too little trained to tell
-        claims = [claim._replace(met=None) for claim in claims]
-    drawn = {
-        "exponents": exponent_figure(cells, needed),
-        "singular_values": probe_figures.singular_figure(cells),
-        "singular_values_trained": probe_figures.singular_figure(cells, "trained"),
-        "flow": figures.flow_figure(results),
-        "learning": figures.learning_figure(results),
-    }
-    tables = [claims_table(claims), reach_table(results)]
-    return Verdict(f"Exponents through training: {summary(claims)}", tables, drawn)
+    arms, source = results.longest, "Engelken 2023, section {}"
+    told, said = [], ""
+    if {PLAIN, FLOSSED} <= set(arms):  # --arms may have left them out
+        plain, flossed = arms[PLAIN], arms[FLOSSED]
+        size = [estimates.median(arm.each(lambda t: np.abs(_exponents(t)).mean())) for arm in (plain, flossed)]
+        says = f"flossing brings the {K} leading exponents towards 0 (their mean size)"
+        told.append(claims.below(says, source.format(3), size[1], size[0], " nats/step"))
+        says = "flossing lengthens the initial horizon of dL/dh"
+        told.append(claims.above(says, source.format(4), flossed.horizon(), plain.horizon(), " steps"))
+        told.append(Claim("flossing raises the number of trials that learn", source.format(4),
+                          f"above {plain.learned} of {len(plain.trials)}", f"{flossed.learned} of {len(flossed.trials)}",
+                          flossed.learned > plain.learned if plain.learned < len(plain.trials) else None))  # fmt: skip
+        said = f"Flossing brings a vanilla RNN's {K} leading exponents from a mean size of {size[0].estimate:.2g} to "
+        said += f"{size[1].estimate:.2g} nats/step. "
+    for label, arm in arms.items():  # within one arm: between arms the cell would decide
+        ended = [[t for t in arm.trials if t.learned == learned and not t.diverged] for learned in (True, False)]
+        tops = [estimates.median([abs(_exponents(t, "trained")[0]) for t in of if t.steps]) for of in ended]
+        told.append(claims.below(f"{label}: trials that learn end nearer exponent 0", "Vogt et al. 2022", *tops))
+    drawn = {"exponents": probe_figures.exponents, "singular_values": probe_figures.singular_values}
+    drawn["singular_values_trained"] = functools.partial(probe_figures.singular_values, when="trained")
+    return Report(said + sentences.learned_by(arms), drawn | {"flow": figures.flow, "learning": figures.learning}, told)
 
 
-def _exponents(trial, when):
-    return np.array(trial["probes"][when]["lyapunov"]["exponents"])
-
-
-def _flossing(cells):
-    plain, flossed = cells["VanillaRNN"], cells["VanillaRNN flossed"]
-    size = [estimates.median([np.abs(_exponents(t, 0)).mean() for t in trials]) for trials in (plain, flossed)]
-    horizon = [estimates.median([t["reach"]["init"]["h"]["horizon"] for t in trials]) for trials in (plain, flossed)]
-    learned = [sum(t["status"] == "learned" for t in trials) for trials in (plain, flossed)]
-    before, after = (format_interval(found) for found in size)
-    many = min(len(plain), len(flossed)) > 1  # a single trial has no interval
-    could_rise = learned[0] < len(plain)
-    return [
-        Claim(f"flossing brings the {K} leading exponents towards 0", "Engelken 2023, section 3",
-              f"mean size below {before} nats/step", after, size[1].high < size[0].low if many else None),
-        Claim("flossing lengthens the initial horizon of dL/dh", "Engelken 2023, section 4",
-              f"above {horizon[0].estimate:g} steps", f"{horizon[1].estimate:g}",
-              horizon[1].low > horizon[0].high if many else None),
-        Claim("flossing raises the number of trials that learn", "Engelken 2023, section 4",
-              f"above {learned[0]} of {len(plain)}", f"{learned[1]} of {len(flossed)}",
-              learned[1] > learned[0] if could_rise else None),
-    ]  # fmt: skip
-
-
-def _learning(cell, trials):
-    """Within one arm: between arms the cell would decide."""
-    tops = {True: [], False: []}
-    for trial in trials:
-        if trial["status"] != "diverged":
-            tops[trial["status"] == "learned"].append(abs(_exponents(trial, -1)[0]))
-    learned, others = (estimates.median(tops[which]) for which in (True, False))
-    met = learned.high < others.low if min(map(len, tops.values())) > 1 else None
-    says, expected = f"{cell}: trials that learn end nearer exponent 0", f"below {format_interval(others)}"
-    return Claim(says, "Vogt et al. 2022", expected, format_interval(learned), met)
-
-
-@styled
-def exponent_figure(cells, needed):
-    """Leading exponents over training: the first with its range over trials, the others thin."""
-    figure, (row,) = panels(1, len(cells), 2.2, sharey=True)
-    looks = marks(cells)
-    for axes, (cell, trials) in zip(row, cells.items(), strict=True):
-        for trial in trials:
-            steps = [found["step"] for found in trial["probes"]]
-            spectra = np.array([found["lyapunov"]["exponents"] for found in trial["probes"]])
-            axes.plot(steps, spectra[:, 1:], color=GREY, lw=0.3)
-            axes.plot(steps, spectra[:, 0], color=looks[cell]["color"], lw=1.3)
-        axes.axhline(0, color="k", lw=0.6)
-        if needed:
-            axes.axhline(-1 / needed, color="k", lw=0.8, ls=":")
-        axes.set(title=cell, xlabel="update")
-        axes.set_yscale("symlog", linthresh=0.1)
-    row[0].set_ylabel("Lyapunov exponents (nats/step)")
-    lines = row[0].plot([], [], color="k", lw=1.3, label="top exponent")
-    lines += row[0].plot([], [], color=GREY, lw=0.6, label=f"exponents 2 to {K}")
-    if needed:
-        lines += row[0].plot([], [], color="k", lw=0.8, ls=":", label=f"-1/lag needed (lag {needed})")
-    legend(figure, lines, [])
-    figure.set_label(f"The {K} leading Lyapunov exponents through training, a line a trial; coloured: the top one.")
-    return figure
+def _exponents(trial, when="init"):
+    return np.array(trial.probe("lyapunov", when)["exponents"])

@@ -1,1 +1,57 @@
-"""rnnlab: how far back in time can a recurrent network learn, and what stops it?"""
+"""How far back in time can a recurrent network learn, and what stops it?
+
+    import rnnlab
+
+    run = rnnlab.run("long_memory", tier="smoke")            # or: python -m rnnlab.run --exp=long_memory --tier=smoke
+    run.figure("flow", arms="*/LSTM*", x="log").savefig("flow.png")
+    model, spec, *_ = rnnlab.load(run.folder, "Adding 30/LSTM", seed=0)
+
+What stands in `__all__` is imported when it is first used, so that `import rnnlab` takes no time. Names below it, as
+`rnnlab.cells.base` and `rnnlab.tasks.base` for cells and tasks of one's own, are described in docs/.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnlab import cells as cells
+    from rnnlab import tasks as tasks
+    from rnnlab.model import SequenceModel as SequenceModel
+    from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+    from rnnlab.probes.gradients.flow import gradient_flow as gradient_flow
+    from rnnlab.probes.gradients.paths import gradient_paths as gradient_paths
+    from rnnlab.reports.run import open_run as open_run
+    from rnnlab.run import run as run
+    from rnnlab.runs.load import load as load
+    from rnnlab.scan.unroll import unroll as unroll
+    from rnnlab.settings.experiments import load_experiment as load_experiment
+
+_HOMES = {
+    "SequenceModel": "rnnlab.model",
+    "gradient_flow": "rnnlab.probes.gradients.flow",
+    "gradient_paths": "rnnlab.probes.gradients.paths",
+    "load": "rnnlab.runs.load",
+    "load_experiment": "rnnlab.settings.experiments",
+    "lyapunov_spectrum": "rnnlab.probes.dynamics.lyapunov",
+    "open_run": "rnnlab.reports.run",
+    "unroll": "rnnlab.scan.unroll",
+}
+_MODULES = ("cells", "run", "tasks")  # `rnnlab.run` is a module that can be called
+
+__all__ = ["SequenceModel", "cells", "gradient_flow", "gradient_paths", "load", "load_experiment", "lyapunov_spectrum",
+           "open_run", "run", "tasks", "unroll"]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"rnnlab.{name}")
+    if name in _HOMES:
+        found = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+        return found
+    raise AttributeError(f"module 'rnnlab' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

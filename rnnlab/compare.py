@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
-from rnnlab.reports.pairs import Trial, learned, outcomes
+from rnnlab.reports.pairs import outcomes
 from rnnlab.reports.tables import Table, terminal, write_forms
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import check_run
+from rnnlab.runs.results import Trial, read_results
 from rnnlab.settings.errors import SettingError
 
 FLAGS = flags.FLAGS
@@ -47,15 +48,16 @@ def read_run(folder: Path) -> Run:
     check_run(folder)
     if not (folder / "results.json").exists():
         raise SettingError(f"{folder}: has not ended (it has no results.json); its own command goes on with it")
-    config, environment, results = (read_json(folder / f"{n}.json") for n in ("config", "environment", "results"))
+    config, environment = (read_json(folder / f"{n}.json") for n in ("config", "environment"))
+    results = read_results(folder / "results.json")
     try:
         about = {key: str(value) for key, value in config.items() if key != "arms"}
-        trials = {(trial["arm"], trial["seed"]): trial for trial in results["trials"]}
+        trials = {(trial.arm, trial.seed): trial for trial in results.trials}
         rest = {key: str(value) for key, value in environment.items() if key != "command"}
         arms = {arm: dict(settings) for arm, settings in config["arms"].items()}
         return Run(str(folder), about, arms, rest, trials)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{folder}: damaged (config.json, environment.json or results.json lacks a part)") from error
+        raise Damaged(f"{folder}: damaged (config.json or environment.json lacks a part)") from error
 
 
 def compare(a: Run, b: Run) -> Comparison:
@@ -90,7 +92,7 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
     both = [pair for arm in pairs.values() for pair in arm]
     if all(_same(x, y) for x, y in both):
         return f"{_opened(said)}. Every pair has the same curves, to the bit."
-    before, after = (sum(learned(pair[side]) for pair in both) for side in (0, 1))
+    before, after = (sum(pair[side].learned for pair in both) for side in (0, 1))
     said.append(f"learned by {before} and {after} of them")
     return f"{_opened(said)}."
 
@@ -150,9 +152,14 @@ def _different(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, st
 
 
 def _same(a: Trial, b: Trial) -> bool:
-    return repr([a[key] for key in ("status", "curve", "profiles")]) == repr(
-        [b[key] for key in ("status", "curve", "profiles")]
-    )
+    """Whether two trials ended alike, with the same curves and profiles to the bit."""
+    return a.status == b.status and _equal(a.curve, b.curve) and _equal(a.profiles, b.profiles)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return np.array_equal(a, b, equal_nan=True)
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -186,5 +193,10 @@ def parse(argv: list[str]) -> list[str]:
         sys.exit(2)
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """The command line, with its exit status."""
     app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    program()

@@ -13,13 +13,13 @@ import numpy as np
 
 from rnnlab.probes.training.watchdog import Alarm, first_alarm
 from rnnlab.runs.console import Screen, one_line
-from rnnlab.runs.files import Damaged, read_json
-from rnnlab.runs.folder import RunFolder, check_run
+from rnnlab.runs.files import Damaged
+from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import Ledger, all_trials
+from rnnlab.runs.load import last_state, read_arms
 from rnnlab.settings.errors import SettingError
-from rnnlab.settings.experiments import load_experiment
-from rnnlab.settings.resolve import ArmSpec, from_flat
-from rnnlab.training.loop import blank_state, training_loss
+from rnnlab.settings.resolve import ArmSpec
+from rnnlab.training.loop import training_loss
 from rnnlab.training.spec import BATCHES, stream, use_float64
 
 
@@ -42,38 +42,22 @@ def postmortem(folder: Path) -> list[str]:
       SettingError: the folder holds no run, or one with settings that are none here.
       Damaged: a file of it is not what was written.
     """
-    check_run(folder)
-    specs, lines = _arms(folder / "config.json"), []
+    specs, lines = read_arms(folder), []
     use_float64(specs.values())
     ledger = Ledger(RunFolder.to_read(folder))
     for trial in all_trials(specs):
         if not (ledger.place(trial) / "result.json").exists() or ledger.result(trial)["status"] != "diverged":
             continue
-        like = jax.device_get(blank_state(trial.spec))
-        restored = ledger.last_state(trial).restore(like, lines.append, put_aside=False)
-        if restored is None:
-            lines.append(f"{trial}: its last state is missing")
+        try:
+            state = last_state(ledger, trial)
+        except Damaged as error:
+            lines.append(str(error))
             continue
-        state = restored[0]
         alarm, found = examine(trial.spec, state)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
         first = f"first: {alarm}" if alarm else "nothing is beyond float32 by itself"
         lines.append(f"{trial}, update {int(state.step) + 1}: {numbers}; {first}")
     return lines or [f"{folder}: no trial has diverged"]
-
-
-def _arms(file: Path) -> dict[str, ArmSpec]:
-    """The arms that a configuration describes."""
-    config = read_json(file)
-    try:
-        name, arms = str(config["experiment"]), {arm: dict(values) for arm, values in config["arms"].items()}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{file}: damaged (no configuration)") from error
-    load_experiment(name)  # it may define cells and tasks of its own
-    try:
-        return {arm: from_flat(values) for arm, values in arms.items()}
-    except SettingError as error:
-        raise SettingError(f"{file}: {error}") from error
 
 
 @one_line
@@ -83,5 +67,10 @@ def main(argv: list[str]) -> None:
     Screen().say("\n".join(postmortem(Path(argv[1]))))
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """The command line, with its exit status."""
     sys.exit(main(sys.argv))
+
+
+if __name__ == "__main__":
+    program()

@@ -94,5 +94,10 @@ def main(argv: list[str]) -> None:
     write_whole(name.with_suffix(".md"), told.encode())
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """The command line, with its exit status."""
     sys.exit(main(sys.argv))
+
+
+if __name__ == "__main__":
+    program()

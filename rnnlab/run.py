@@ -1,4 +1,4 @@
-"""The command line: `python -m rnnlab.run --exp=long_memory train.steps=500`."""
+"""Runs an experiment: `python -m rnnlab.run --exp=long_memory train.steps=500`, or `rnnlab.run("long_memory")`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ import shlex
 import shutil
 import sys
 import time
+import types
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -25,26 +28,22 @@ import jax
 
 from rnnlab.clusters import engines
 from rnnlab.clusters.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere
-from rnnlab.reports import (
-    report,
-    sweep_report,
-)
-from rnnlab.reports.html import glossary
-from rnnlab.reports.tables import terminal
+from rnnlab.reports.arm_tables import COLUMNS, chosen
+from rnnlab.reports.finish import finish
+from rnnlab.reports.run import Run, open_run
 from rnnlab.runs import hosts
-from rnnlab.runs.arms import check_names, gather, run_arms
+from rnnlab.runs.arms import run_arms
 from rnnlab.runs.console import Screen, one_line
-from rnnlab.runs.files import read_json, write_json
-from rnnlab.runs.folder import command, locked, slug
+from rnnlab.runs.folder import RunFolder, command, locked
+from rnnlab.runs.job import Job, make_job
 from rnnlab.runs.ledger import Ledger
-from rnnlab.runs.predict import plan
+from rnnlab.runs.predict import say_how_long, say_plan
 from rnnlab.runs.progress import Progress, clock
-from rnnlab.runs.recorder import write_pictures
-from rnnlab.settings import errors, experiments, resolve
-from rnnlab.settings.language import parse_sweep
-from rnnlab.training.background import Interrupted, start, stop_on_signals, wait
+from rnnlab.settings import resolve
+from rnnlab.settings.errors import SettingError
+from rnnlab.settings.experiments import experiment_files, load_experiment, question
+from rnnlab.training.background import Interrupted, stop_on_signals
 from rnnlab.training.canary import check_jax
-from rnnlab.training.spec import use_float64
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
@@ -63,87 +62,138 @@ flags.DEFINE_integer("workers", 2, "how many shards a cluster runs", lower_bound
 flags.DEFINE_string("allot", "", "what each worker gets, in the engine's words: 'num_gpus=1', 'slurm_partition=long'")
 flags.DEFINE_string("host", None, "i/n: this process is the i-th of n that train each trial together; or auto")
 flags.DEFINE_string("coordinator", None, "address:port of the first of those hosts")
+flags.DEFINE_list("columns", None, f"of the main table, in place of the report's own: {', '.join(COLUMNS)}")
+flags.DEFINE_enum("tables", "main", ("main", "all"), "which tables the terminal shows")
 flags.DEFINE_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
 flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
-OURS = ("exp", "tier", "workdir", "arms", "sweep", "shard", "layout", *DRIVERS, *HOSTS, "dry_run", "list")
+OURS = (
+    "exp",
+    "tier",
+    "workdir",
+    "arms",
+    "sweep",
+    "shard",
+    "layout",
+    *DRIVERS,
+    *HOSTS,
+    "columns",
+    "tables",
+    "dry_run",
+    "list",
+)
+
+
+def run(
+    exp: str,
+    *,
+    tier: str = "quick",
+    workdir: str | Path | None = None,
+    arms: str | None = None,
+    sweep: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+) -> Run:
+    """Runs an experiment here, as the command does, and opens the finished run.
+
+    Args:
+      exp: the experiment's name: a file experiments/NAME.py here, or one that is shipped.
+      tier: smoke (half a minute), quick (minutes) or paper.
+      workdir: the run's folder; left out, runs/EXP-TIER here. The same call resumes it, or opens it where it has ended.
+      arms: only the arms whose name matches this shell pattern.
+      sweep: arms in place of the experiment's own, as in "cell=LSTM,GRU task.length=100,500 seed=0:10".
+      settings: values by dotted path, as in {"train.learning_rate": 1e-3}.
+      quiet: say nothing.
+
+    Returns:
+      The run: its results, figures, tables and trained networks.
+
+    Raises:
+      SettingError: something cannot be run as given; one line names it and the nearest right answer.
+      KeyboardInterrupt: what was trained until the last checkpoint is saved.
+    """
+    overrides = {path: resolve.as_text(value) for path, value in (settings or {}).items()}
+    job = make_job(exp, tier, overrides, arms, sweep, workdir)
+    if wrong := check_jax():
+        raise SettingError(wrong)
+    console = Screen(quiet=quiet)
+    folder = RunFolder(job.workdir, job.config("auto"))
+    try:
+        ledger, progress = _ledger(job, folder, console)
+        try:
+            run_arms(job.arms, ledger, progress, lambda: False, job.probes)
+        finally:
+            progress.stop()
+        finish(job, ledger, console)
+    finally:
+        folder.release()
+    return open_run(job.workdir)
+
+
+def _ledger(job: Job, folder: RunFolder, console: Screen) -> tuple[Ledger, Progress]:
+    """What a run is written to and what is said of it; the first words."""
+    progress = Progress(console, {name: spec.seeds for name, spec in job.arms.items()})
+    if _LATE:
+        progress.warn(_LATE)
+    if folder.changed:
+        progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
+    return Ledger(folder, progress.warn), progress
 
 
 @functools.partial(one_line, hint="; what was saved is whole, and the same command goes on from there")
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
     words, console = argv[1:], Screen()
-    files = experiments.experiment_files()
+    files = experiment_files()
     if FLAGS.list:
         for name, path in files.items():
-            console.say(f"{name}: {experiments.question(path)}")
+            console.say(f"{name}: {question(path)}")
         return
     if FLAGS.exp is None:
-        raise errors.SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
-    module = experiments.load_experiment(FLAGS.exp)
-    overrides = resolve.parse_overrides(words)
-    swept = parse_sweep(FLAGS.sweep) if FLAGS.sweep is not None else None
-    arms = resolve.resolve(module, FLAGS.tier, overrides, FLAGS.arms, swept)
-    use_float64(arms.values())
-    check_names(arms)
+        raise SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
+    columns = FLAGS.columns and list(chosen(FLAGS.columns))
+    job = make_job(FLAGS.exp, FLAGS.tier, resolve.parse_overrides(words), FLAGS.arms, FLAGS.sweep, FLAGS.workdir)
     given = {name: FLAGS[name].serialize() for name in OURS if FLAGS[name].present}
     shard, engine = _place(given)
-    own = {"probes": module.probes} if hasattr(module, "probes") else {}
     if wrong := check_jax():
-        raise errors.SettingError(wrong)
-    hosts.check(arms)
+        raise SettingError(wrong)
+    hosts.check(job.arms)
     console.quiet = not hosts.first()
-    own |= {"shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
+    how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
-        _say_plan(arms, console, own)
+        say_plan(job.arms, console, how)
         return
-    config = {
-        "experiment": FLAGS.exp,
-        "tier": FLAGS.tier,
-        "layout": own["inner"],
-        "arms": {n: resolve.flat(s) for n, s in arms.items()},
-    }
-    chosen = f"-{slug(FLAGS.arms).replace('/', '-')}" if FLAGS.arms else ""
-    chosen += "-sweep" if swept else ""
-    workdir = Path(FLAGS.workdir or f"runs/{FLAGS.exp}-{FLAGS.tier}{chosen}")
-    folder = hosts.begin(workdir, config, None if engine else shard)
-
-    progress = Progress(console, {name: spec.seeds for name, spec in arms.items()})
+    folder = hosts.begin(job.workdir, job.config(how["inner"]), None if engine else shard)
     part = f", part {FLAGS.shard}" if shard[1] > 1 else ""
     where = f"{FLAGS.workers} workers of {FLAGS.engine}" if engine else layout.describe_devices()
-    progress.say(f"{FLAGS.exp}, {FLAGS.tier} tier{part}, on {where}, in {workdir}")
-    if _LATE:
-        progress.warn(_LATE)
-    if folder.changed:
-        progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
+    console.say(f"{FLAGS.exp}, {FLAGS.tier} tier{part}, on {where}, in {job.workdir}")
+    ledger, progress = _ledger(job, folder, console)
     stop = stop_on_signals()
     began = time.monotonic()
-    ledger = Ledger(folder, progress.warn)
-    reporting = locked(workdir / ".lock-report") if engine else None  # before a shard could make it
+    reporting = locked(job.workdir / ".lock-report") if engine else None  # before a shard could make it
     try:
         if FLAGS.tier == "paper" and not engine:
-            _say_how_long(arms, folder, progress, lambda: bool(stop), own)
+            say_how_long(job.arms, folder, progress, lambda: bool(stop), how)
         if engine:
-            run_elsewhere(
-                engine, FLAGS.workers, "rnnlab.run", passed_on(given, words), arms, ledger, progress, lambda: bool(stop)
-            )
-        elif not run_arms(arms, ledger, progress, lambda: bool(stop), **own):
-            progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {workdir}")
+            passed = passed_on(given, words)
+            run_elsewhere(engine, FLAGS.workers, "rnnlab.run", passed, job.arms, ledger, progress, lambda: bool(stop))
+        elif not run_arms(job.arms, ledger, progress, lambda: bool(stop), **how):
+            progress.say(f"part {FLAGS.shard} is done; whoever ends the last part makes the report in {job.workdir}")
             return
     except Interrupted:
         progress.stop()
-        progress.say(f"stopped and saved in {workdir}; the same command goes on from there:\n  {command()}")
+        progress.say(f"stopped and saved in {job.workdir}; the same command resumes it:\n  {command()}")
         hosts.leave(128 + stop[0], patience=10)  # an ordinary exit would wait for the window that is being computed
     finally:
         progress.stop()
-    reporting = reporting or (hosts.first() and locked(workdir / ".lock-report"))
+    reporting = reporting or (hosts.first() and locked(job.workdir / ".lock-report"))
     if not reporting:
-        progress.say(f"part {FLAGS.shard} is done; another process makes the report in {workdir}")
+        progress.say(f"part {FLAGS.shard} is done; another process makes the report in {job.workdir}")
         return
-    _report(module, arms, ledger, console)
-    progress.say(f"\n{workdir / 'report.html'} after {clock(time.monotonic() - began)}")
+    finish(job, ledger, console, columns, FLAGS.tables == "all")
+    progress.say(f"\n{job.workdir / 'report.html'} after {clock(time.monotonic() - began)}")
     beside = Path(sys.executable).with_name("tensorboard")  # of an environment that need not be active
     program = "tensorboard" if shutil.which("tensorboard") or not beside.exists() else str(beside)
-    progress.say(shlex.join([program, "--logdir", str(workdir / "tensorboard")]))
+    progress.say(shlex.join([program, "--logdir", str(job.workdir / "tensorboard")]))
 
 
 def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | None]:
@@ -156,41 +206,6 @@ def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | Non
         return shard, None
     jax.config.update("jax_platforms", "cpu")  # the accelerators are for the workers
     return shard, engines.find_engine(FLAGS.engine, FLAGS.workers, engines.parse_allotment(FLAGS.allot))
-
-
-def _report(module, arms, ledger, console) -> None:
-    """results.json and all that is made from it."""
-    place = ledger.folder.path
-    results = gather(module, FLAGS.exp, FLAGS.tier, arms, ledger)
-    write_json(place / "results.json", results)  # first: a report that fails loses nothing
-    verdict = report.asked(sweep_report if FLAGS.sweep else module, results, place)
-    write_json(place / "results.json", results | {"verdict": verdict.sentence})
-    write_pictures(ledger.folder, report.write(results, verdict, place))
-    for table in verdict.tables:
-        terminal(table, console)
-    for line in (*glossary(verdict.tables, results["fraction"]), f"\n{verdict.sentence}"):
-        console.say(line)
-
-
-def _say_plan(arms, console, how) -> None:
-    """What would run."""
-    with console.status("") as status:
-        found = plan(arms, status.update, **how)
-    console.say(
-        f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {layout.describe_devices()}: "
-        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB"
-    )
-    for name, spec in arms.items():
-        console.say(f"  {name}: {spec.seeds} trials")
-
-
-def _say_how_long(arms, folder, progress, stopping, how) -> None:
-    """The prediction, made once a folder and part."""
-    known = folder.path / f"prediction-{folder.shard}.json"
-    if not known.exists():
-        progress.say("timing a few updates of each program to predict how long this takes ...")
-        write_json(known, wait(start(functools.partial(plan, arms, progress.say, **how)), stopping)._asdict())
-    progress.say(f"at most about {clock(read_json(known)['seconds'])} on this machine; less where trials end early")
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -218,7 +233,7 @@ def print_help(argv: list[str]) -> None:
     for name in OURS:
         default = FLAGS[name].default
         lines.append(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
-    module = experiments.load_experiment(FLAGS.exp or "long_memory")
+    module = load_experiment(FLAGS.exp or "long_memory")
     overrides = resolve.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
     lines += ["", resolve.help_text(module, FLAGS.tier, overrides, FLAGS.arms)]
     Screen().say("\n".join(lines))
@@ -228,6 +243,14 @@ def program() -> None:
     """The command line, with its exit status."""
     app.run(functools.partial(hosts.run, main), flags_parser=parse)
 
+
+class _Callable(types.ModuleType):
+    """`rnnlab.run` is this module, since `python -m rnnlab.run` is its command; called, it is the function."""
+
+    __call__ = staticmethod(run)
+
+
+sys.modules[__name__].__class__ = _Callable
 
 if __name__ == "__main__":
     program()

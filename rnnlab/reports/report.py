@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rnnlab.reports.arm_tables import MAIN, arms_csv, arms_table, trials_csv
+from rnnlab.reports.arm_tables import COLUMNS, MAIN, Column, arms_csv, arms_table, trials_csv
 from rnnlab.reports.claims import claims_table
 from rnnlab.reports.html import html_page
 from rnnlab.reports.style import save
@@ -20,7 +21,9 @@ from rnnlab.runs.results import Claim, Results
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import own_error
 
-Draw = Callable[..., Figure | None]  # (results, **options) -> a figure whose label is its caption; None: nothing to draw
+Draw = Callable[
+    ..., Figure | None
+]  # (results, **options) -> a figure whose label is its caption; None: nothing to draw
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,8 +36,20 @@ class Report:
     answer: str  # two short sentences that answer the question with two or three numbers, as they came out
     figures: Mapping[str, Draw]  # by file name without an ending, the main one first
     claims: Sequence[Claim] = ()
-    columns: Sequence[str] = MAIN  # of the main table, by their names in `arm_tables.COLUMNS`
+    columns: Sequence[str | Column] = MAIN  # of the main table: names in `arm_tables.COLUMNS`, or one's own
     tables: Sequence[Table] = ()  # further ones
+    arms: Sequence[str] | None = None  # those that tables and figures show; None: all
+
+
+def among(draw: Draw, arms: Sequence[str]) -> Draw:
+    """A figure of some of the arms, whatever others there are."""
+
+    @functools.wraps(draw)
+    def drawn(results: Results, **options: Any) -> Figure | None:
+        chosen = [name for name in results.arms if name in arms]
+        return draw(results.only(chosen), **options) if chosen else None
+
+    return drawn
 
 
 def asked(module: ModuleType, results: Results, folder: Path) -> Report:
@@ -61,8 +76,9 @@ SMOKE = "A smoke run: it shows that everything works, and its numbers mean nothi
 
 def all_tables(results: Results, report: Report, columns: Sequence[str] | None = None) -> list[Table]:
     """The main table, the claims, all columns of all arms, and the experiment's further tables; without empty ones."""
-    main = arms_table(results, columns or report.columns)
-    every = [main, claims_table(report.claims), arms_table(results), *report.tables]
+    shown = results.only(report.arms) if report.arms else results
+    main = arms_table(shown, columns or report.columns)
+    every = [main, claims_table(report.claims), arms_table(shown, [*COLUMNS, *report.columns]), *report.tables]
     return [table for table in every if table.rows]
 
 
@@ -72,7 +88,8 @@ def write(results: Results, report: Report, folder: Path, columns: Sequence[str]
     Each file is replaced whole; the page comes last, so that it never shows what is not there. Returns the figures'
     PNGs.
     """
-    drawn = {name: figure for name, draw in report.figures.items() if (figure := draw(results)) is not None}
+    shown = results.only(report.arms) if report.arms else results
+    drawn = {name: figure for name, draw in report.figures.items() if (figure := draw(shown)) is not None}
     pngs = {name: save(figure, folder / "figures", name) for name, figure in drawn.items()}
     tables = all_tables(results, report, columns)
     for number, table in enumerate(tables, start=1):
@@ -81,7 +98,7 @@ def write(results: Results, report: Report, folder: Path, columns: Sequence[str]
         write_whole(folder / f"{name}.tex", latex(table, label=f"{results.experiment}-{name}").encode())
         if number > 1:
             write_whole(folder / f"{name}.csv", csv(table).encode())
-    write_whole(folder / "table.csv", arms_csv(results).encode())
+    write_whole(folder / "table.csv", arms_csv(results, report.columns).encode())
     write_whole(folder / "trials.csv", trials_csv(results).encode())
     pictures = {name: (png, drawn[name].get_label()) for name, png in pngs.items()}
     write_whole(folder / "report.html", html_page(results, report.answer, tables, pictures).encode())

@@ -1,19 +1,14 @@
-"""Run an experiment's arms: trials that share a program together, each counted once, and all gathered for a report."""
+"""Run an experiment's arms: trials that share a program together, each counted once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from types import ModuleType
-from typing import Any
 
-from rnnlab.runs.files import read_json, read_jsonl
-from rnnlab.runs.folder import slug
 from rnnlab.runs.group import Group
 from rnnlab.runs.ledger import Ledger, Trial, all_trials, of_shard
-from rnnlab.runs.measure import Probe, fits
+from rnnlab.runs.measure import Probe
 from rnnlab.runs.progress import Progress
 from rnnlab.runs.recorder import write_overview
-from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec, flat, varied
 from rnnlab.training.layout import layout
 from rnnlab.training.loop import kind
@@ -73,54 +68,3 @@ def group_name(members: list[Trial]) -> str:
     """The first arm's name, and how many others there are."""
     arms = list(dict.fromkeys(trial.arm for trial in members))
     return arms[0] + (f" and {len(arms) - 1} more" if len(arms) > 1 else "")
-
-
-def check_names(arms: Mapping[str, ArmSpec]) -> None:
-    """Two arms that would share a file are an error."""
-    taken: dict[str, str] = {}
-    for name in arms:
-        if taken.setdefault(slug(name), name) != name:
-            raise SettingError(f"arms {taken[slug(name)]!r} and {name!r} would share the file {slug(name)}: rename one")
-
-
-def gather(module: ModuleType, name: str, tier: str, arms: Mapping[str, ArmSpec], ledger: Ledger) -> dict[str, Any]:
-    """All that a report reads: `results.json`. Every trial must be in the ledger."""
-    trials = all_trials(arms)
-    ledger.collect(trials)
-    environment = read_json(ledger.folder.path / "environment.json")
-    timings = read_jsonl(ledger.folder.path / "timings.jsonl")
-    tasks = {arm.rpartition("/")[0]: spec.task for arm, spec in arms.items()}
-    return {
-        "experiment": name,
-        "question": module.__doc__.strip().split("\n")[0],
-        "tier": tier,
-        "command": environment["command"],
-        "fraction": next(iter(arms.values())).flow.fraction,
-        "environment": environment,
-        "seconds": round(sum(r["seconds"] for r in timings), 1),
-        "settings": {arm: flat(spec) for arm, spec in arms.items()},
-        "needed_lag": {task: spec.needed_lag for task, spec in tasks.items() if spec.needed_lag is not None},
-        "rule": rules(arms),
-        "chance": {arm: float(spec.task.chance) for arm, spec in arms.items()},
-        "fits": {arm: _fits(ledger, arm, spec) for arm, spec in arms.items()},
-        "trials": [ledger.result(trial) for trial in trials],
-    }
-
-
-def rules(arms: Mapping[str, ArmSpec]) -> dict[str, str]:
-    """Each task's stop rule in words."""
-    found = {}
-    for arm, spec in arms.items():
-        held_out = f"held-out accuracy of at least {spec.task.solved_accuracy:g}"
-        streak = spec.train.streak
-        found[arm.rpartition("/")[0]] = f"{streak:,} training sequences in a row right" if streak else held_out
-    return found
-
-
-def _fits(ledger, arm, spec):
-    found = {}
-    for when in ("init", "trained"):
-        logs = [ledger.flow(Trial(arm, seed, spec), when) for seed in spec.trial_seeds()]
-        if all(logs):
-            found[when] = fits(logs, spec.flow.fraction)
-    return found

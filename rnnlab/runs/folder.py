@@ -76,6 +76,10 @@ class RunFolder:
         if not known.exists():
             write_json(known, dict(config))
 
+    def release(self) -> None:
+        """Lets another process, or a later call of this one, have the folder."""
+        self._lock.close()
+
     def checkpoints(self, name: str) -> Path:
         return self.path / "checkpoints" / self.shard / slug(name)
 

@@ -65,6 +65,27 @@ def plan(
     return Plan(trials, programs, seconds, disk)
 
 
+def say_plan(arms, console, how) -> None:
+    """What would run."""
+    with console.status("") as status:
+        found = plan(arms, status.update, **how)
+    console.say(
+        f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {describe_devices()}: "
+        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB"
+    )
+    for name, spec in arms.items():
+        console.say(f"  {name}: {spec.seeds} trials")
+
+
+def say_how_long(arms, folder, progress, stopping, how) -> None:
+    """The prediction, made once a folder and part."""
+    known = folder.path / f"prediction-{folder.shard}.json"
+    if not known.exists():
+        progress.say("timing a few updates of each program to predict how long this takes ...")
+        write_json(known, wait(start(functools.partial(plan, arms, progress.say, **how)), stopping)._asdict())
+    progress.say(f"at most about {clock(read_json(known)['seconds'])} on this machine; less where trials end early")
+
+
 class _Seconds(NamedTuple):
     """What one program costs, all its slots together."""
 

@@ -100,8 +100,13 @@ class Trial:
         """Whether it had a budget and used it: a trial that diverged at its first update made none, and did."""
         return bool(self.budget and (self.steps or self.diverged))
 
+    @property
+    def sequences_to_learn(self) -> float:
+        """Training sequences until the stop rule was met; nan where it was not."""
+        return self.learned_at * self.sequences / self.steps if self.learned else math.nan
+
     def measured(self, when: When) -> bool:
-        """Whether gradients were measured then: a trial that diverged, or made no update, has no state after training."""
+        """Whether gradients were measured then; what diverged, or made no update, has no state after training."""
         return when in self.horizons and (when == "init" or bool(self.steps and not self.diverged))
 
     def horizon(self, when: When, name: str = "h") -> Reach | None:
@@ -140,6 +145,11 @@ class Arm:
         return typed(self.settings[path])
 
     @property
+    def length(self) -> int:
+        """T, in steps."""
+        return int(self.value("task.length"))
+
+    @property
     def trained(self) -> bool:
         return any(trial.trained for trial in self.trials)
 
@@ -174,6 +184,11 @@ class Arm:
         cut = [_part(trial.horizon(when, name), "censored") for trial in self.trials]
         return 2 * sum(map(bool, cut)) > sum(c is not None for c in cut)
 
+    def at_end(self, name: str = "h", when: When = "init") -> float:
+        """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials."""
+        profiles = (trial.profile(when, name) for trial in self.trials)
+        return float(np.mean([profile.relative[-1] for profile in profiles if profile is not None]))
+
     def held_out(self, name: str) -> Interval:
         """The median held-out loss or accuracy at the end, of trials that did not diverge."""
         return estimates.median(self.each(lambda trial: None if trial.diverged else trial.held_out.get(name)))
@@ -186,7 +201,7 @@ class Arm:
         evaluation, so times are multiples of what lies between two.
         """
         ran = [trial for trial in self.trials if trial.trained]
-        solved = [trial.learned_at * trial.sequences / trial.steps for trial in ran if trial.learned]
+        solved = [trial.sequences_to_learn for trial in ran if trial.learned]
         return Times(solved, [t.budget if t.diverged else t.sequences for t in ran if not t.learned])
 
 
@@ -216,6 +231,11 @@ class Results:
         for arm in self.arms.values():
             found.setdefault(arm.task, {})[arm.label] = arm
         return found
+
+    @property
+    def longest(self) -> dict[str, Arm]:
+        """The arms of the task with the longest sequences, by label."""
+        return max(self.tasks.values(), key=lambda arms: next(iter(arms.values())).length)
 
     @property
     def settings(self) -> dict[str, Mapping[str, str]]:

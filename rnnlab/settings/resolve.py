@@ -173,10 +173,10 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
 def flat(spec: ArmSpec) -> dict[str, str]:
     """A spec as {dotted path: value}, all text: what config.json holds and `resolve` could read back."""
     values = chz.beta_to_blueprint_values(spec)
-    return {path: _text(value) for path, value in values.items() if path not in ("train", "flow")}
+    return {path: as_text(value) for path, value in values.items() if path not in ("train", "flow")}
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A value as one types it on the command line."""
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(shown(value))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -38,36 +38,6 @@ class Curve(NamedTuple):
     low: Float[np.ndarray, " K"]
     high: Float[np.ndarray, " K"]
     censored: Int[np.ndarray, " K"]  # trials whose observation ended there
-
-
-def trained(trial: Mapping[str, Any]) -> bool:
-    """Whether a trial had a budget and used it: one that diverged at its first update did, and made none.
-
-    Results that hold no budget tell it by the updates made, or by the divergence.
-    """
-    return bool(trial.get("budget", 1) and (trial["steps"] or trial["status"] == "diverged"))
-
-
-def budget(trial: Mapping[str, Any], among: Sequence[Mapping[str, Any]]) -> float | int:
-    """Sequences that a trial had; where results do not hold them, those of the longest of `among`."""
-    return trial["budget"] if "budget" in trial else max((other["sequences"] for other in among), default=0)
-
-
-def sequences_to_solve(trials: Sequence[Mapping[str, Any]]) -> Times:
-    """Training sequences until each trial of one arm learned its task, from the trials of `results.json`.
-
-    A trial that did not is censored where it stopped; one that diverged at its budget, for it would not have learned
-    with more sequences either. Trials that were not trained are left out. Learning is seen at an evaluation, so times
-    are multiples of what lies between two.
-    """
-    ran = [trial for trial in trials if trained(trial)]
-    solved = [trial for trial in ran if trial["status"] == "learned"]
-    unsolved = [
-        budget(trial, ran) if trial["status"] == "diverged" else trial["sequences"]
-        for trial in ran
-        if trial["status"] != "learned"
-    ]
-    return Times([trial["learned_at"] * trial["sequences"] / trial["steps"] for trial in solved], unsolved)
 
 
 def survival_curve(times: Times, confidence: float = 0.95) -> Curve:

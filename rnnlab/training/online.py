@@ -186,3 +186,19 @@ def examine(task: Adding1997, model: SequenceModel, key: Array, sequences: int) 
     drawn = jax.vmap(task.sequence)(jax.random.split(key, sequences))
     outputs = jax.vmap(lambda sequence: forward(model, sequence)[1])(drawn)[None]
     return task.metrics(outputs, Batch(jnp.moveaxis(drawn.inputs, 0, 1), drawn.targets[:, 0][None]))
+
+
+def wrong_answers(
+    task: Adding1997, model: SequenceModel, inputs, losses, answers: int, *, tests: int, seed: int
+) -> dict[str, Array]:
+    """How many of `tests` sequences a network gets wrong, the same ones for all trials: {"wrong", "absolute_error"}.
+
+    A network of 1997 sees each sequence from its own start, any other one the blank steps before a short one too.
+    """
+    key = jax.random.key(seed)
+    if isinstance(model.cells[0], LSTM1997Cell):
+        found = examine(task, model, key, tests)
+    else:
+        batch = task.held_out(key, tests)
+        found = task.metrics(model(batch.inputs, answers=answers), batch)
+    return {"wrong": tests * (1 - found["accuracy"]), "absolute_error": found["absolute_error"]}

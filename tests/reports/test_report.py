@@ -8,16 +8,16 @@ from html.parser import HTMLParser
 import matplotlib.image
 import numpy as np
 import pytest
-
 from made_results import made, trial
+from rnnlab.reports.horizon_tables import reach_table
 
 from rnnlab.reports import figures, report
 from rnnlab.reports.claims import published_table
-from rnnlab.reports.horizon_tables import reach_table
 from rnnlab.reports.html import glossary, html_page
 from rnnlab.reports.tables import Table
 from rnnlab.settings.errors import SettingError
 from rnnlab.stats import estimates
+
 
 def verdict(results):
     drawn = {name: getattr(figures, f"{name}_figure")(results) for name in ("flow", "reach", "learning")}

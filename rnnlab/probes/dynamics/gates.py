@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
+from rnnlab.probes.gradients.flow import gradient_flow
+from rnnlab.probes.gradients.scaled import LOG10_2
 from rnnlab.scan.segments import wide
 
 LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
@@ -98,3 +100,20 @@ def carousel(forget: Float[Array, "T B H"]) -> Float[Array, "T H"]:
     """
     logs = jnp.mean(jnp.log10(forget.astype(wide(forget))), axis=1)
     return jnp.concatenate([jnp.zeros_like(logs[:1]), jnp.cumsum(logs[:0:-1], axis=0)])
+
+
+def cell_path_difference(model, inputs, losses, answers) -> dict[str, Float[Array, ""]]:
+    """The largest difference, in log10, of an LSTM's cell path from the product of its forget gates.
+
+    dL/dc_T of the last step times f_T f_{T-1} ... by unit, from the gates of the forward pass, against the norm that
+    `gradient_flow` finds in the backward pass: two independent ways to the same number.
+    """
+    top, inner = f"layer{len(model.cells) - 1}", model.intermediates(inputs)
+    f, o, c, h = (inner[f"{top}/{name}"] for name in "foch")
+    d_h = jax.grad(lambda h: jnp.sum(losses(model.readout(h[None]))))(h[-1])
+    start = jnp.log(jnp.abs(d_h * o[-1] * (1 - jnp.tanh(c[-1]) ** 2)))  # dL/dc_T
+    sums = jnp.cumsum(jnp.log(f[:0:-1]), axis=0)
+    logs = start + jnp.concatenate([jnp.zeros_like(sums[:1]), sums])
+    expected = jax.nn.logsumexp(2 * logs, axis=-1) / (2 * jnp.log(10))
+    path = gradient_flow(model, inputs, losses, answers)[f"{top}/c cell path"]
+    return {"difference": jnp.max(jnp.abs(jnp.log10(path.mantissa) + path.exponent * LOG10_2 - expected))}

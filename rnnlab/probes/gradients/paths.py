@@ -166,3 +166,18 @@ def _by_road(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths
     full = d[:, :1]
     share = jnp.sum(d * full, axis=-1) / jnp.sum(full * full, axis=-1)
     return Paths(LogNorm(norm(d), exponent), Share(share, exponent - exponent[:, :1]))
+
+
+def mean_shares(
+    model: SequenceModel, inputs: Float[Array, "T B D"], losses: Losses, answers: int = 1, lags: int = 120
+) -> dict[str, Array]:
+    """What each path adds to dL/dc of the top layer, the mean over examples, at about so many lags spread by ratio.
+
+    The parts of `Paths.shares` and "lag", in a form that runs under jit: direct, `via g` for each gate g, and cross.
+    """
+    kept = np.unique(np.geomspace(1, len(inputs), lags).round().astype(int)) - 1
+    found = gradient_paths(model, inputs, losses, answers)[f"layer{len(model.cells) - 1}/c"].along
+    values = {name: jnp.ldexp(s.mantissa, s.exponent)[kept] for name, s in found.items()}
+    parts = {DIRECT: values[DIRECT]} | {n: v - values[DIRECT] for n, v in values.items() if n.startswith("via ")}
+    parts["cross"] = 1 - sum(parts.values())
+    return {name: jnp.nanmean(part, axis=1) for name, part in parts.items()} | {"lag": jnp.asarray(kept)}

@@ -1,0 +1,36 @@
+"""The command `rnnlab`: `rnnlab run --exp=long_memory` is `python -m rnnlab.run --exp=long_memory`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+COMMANDS = {
+    "run": "runs an experiment: rnnlab run --exp=long_memory [--help]",
+    "list": "lists the experiments with their questions",
+    "compare": "tells what differs between two runs: rnnlab compare RUN_A RUN_B",
+    "postmortem": "replays the update at which a trial diverged: rnnlab postmortem RUN",
+    "publish": "keeps a run's result small enough for a repository: rnnlab publish RUN NAME",
+}
+
+
+def main() -> None:
+    """The command that the first word names, with the rest of the words."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h", "help"):
+        print("\n".join(f"rnnlab {command}: {says}" for command, says in COMMANDS.items()))
+        return
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        hint = f"the nearest is {near[0]}" if near else f"there is {', '.join(COMMANDS)}"
+        print(f"rnnlab: {name}: no such command; {hint}", file=sys.stderr)
+        sys.exit(2)
+    rest = sys.argv[2:] if name != "list" else ["--list", *sys.argv[2:]]
+    program = "run" if name == "list" else name
+    sys.argv = [f"rnnlab.{program}", *rest]
+    importlib.import_module(f"rnnlab.{program}").program()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The end of a run: results.json, the report's files, what TensorBoard and the terminal show of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnlab.reports import sweep_report
+from rnnlab.reports.definitions import glossary
+from rnnlab.reports.report import all_tables, asked, claims_as_json, write
+from rnnlab.reports.tables import terminal
+from rnnlab.runs.console import Screen
+from rnnlab.runs.files import write_json
+from rnnlab.runs.gather import gather
+from rnnlab.runs.job import Job
+from rnnlab.runs.ledger import Ledger
+from rnnlab.runs.recorder import write_pictures
+from rnnlab.runs.results import results_from
+
+
+def finish(
+    job: Job, ledger: Ledger, console: Screen, columns: Sequence[str] | None = None, every_table: bool = False
+) -> None:
+    """Writes all that is made from the ledger, and says the answer.
+
+    Args:
+      job: what was run.
+      ledger: every trial stands in it.
+      console: gets the main table and the answer.
+      columns: of the main table, in place of the report's own.
+      every_table: the console gets all tables.
+    """
+    folder = ledger.folder.path
+    found = gather(job, ledger)
+    write_json(folder / "results.json", found)  # first: a report that fails loses nothing
+    results = results_from(found)
+    report = asked(sweep_report if job.swept else job.module, results, folder)
+    tables = all_tables(results, report, columns)
+    told = {"verdict": report.answer, "claims": claims_as_json(report.claims)}
+    write_json(folder / "results.json", found | told)
+    pngs = write(results, report, folder, columns)
+    write_pictures(ledger.folder, pngs)
+    for table in tables if every_table else tables[:1]:
+        terminal(table, console)
+    for line in (*glossary(tables[:1], results.fraction), f"\n{report.answer}"):
+        console.say(line)

@@ -1,0 +1,82 @@
+"""Decay rates of gradients against the top Lyapunov exponent of the same trials, and against the spectral radius.
+
+Both read the probe `lyapunov` of an experiment, {"top": nats a step}, and dL/dh at initialisation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rnnlab.reports.scatter import scatter
+from rnnlab.reports.tables import format_interval
+from rnnlab.runs.results import Arm, Claim, Results
+from rnnlab.stats import estimates
+from rnnlab.theory.mean_field import tanh_network
+
+NEAR_ZERO = 0.005  # nats a step: below it 2 % of an exponent is less than its own standard error
+RATE = "rate of dL/dh over lags\n(nats/step)"
+
+
+def having_exponents(arms: Iterable[Arm]) -> list[Arm]:
+    """The arms whose exponents were measured."""
+    return [arm for arm in arms if arm.trials[0].probe("lyapunov")]
+
+
+def rates(arm: Arm) -> list[tuple[float, float]]:
+    """(top exponent, decay rate of dL/dh) of each trial, nats a step.
+
+    The rate is taken from end to end: over the same steps as the exponent, so that the fluctuations of both, which
+    over T steps are of the order of 1 / sqrt(T), are the same ones.
+    """
+    found = []
+    for trial in arm.trials:
+        profile = trial.profile("init")
+        found.append((trial.probe("lyapunov")["top"], profile.relative[-1] * math.log(10) / profile.lag[-1]))
+    return found
+
+
+def decays_at_exponent(arm: Arm, source: str, tolerance: float) -> Claim:
+    """Every trial's rate is its exponent to `tolerance`; not judged where the exponent is near 0."""
+    exponents, measured = np.array(rates(arm)).T
+    apart, expected = float(np.max(np.abs(measured / exponents - 1))), estimates.mean(exponents)
+    return Claim(
+        f"{arm.label}: decay rate is the top Lyapunov exponent", f"{source}; {tolerance:.0%}",
+        f"{format_interval(expected)} nats/step",
+        f"{format_interval(estimates.mean(measured))}, at most {100 * apart:.2g} % apart",
+        None if abs(expected.estimate) < NEAR_ZERO else apart <= tolerance,
+    )  # fmt: skip
+
+
+def against_exponent(results: Results, **how) -> Figure | None:
+    """The decay rate over the top exponent, a marker a trial, a colour a task."""
+    found = {task: having_exponents(arms.values()) for task, arms in results.tasks.items()}
+    points = {task: [pair for arm in arms for pair in rates(arm)] for task, arms in found.items() if arms}
+    if not points:
+        return None
+    exponents = [exponent for pairs in points.values() for exponent, _ in pairs]
+    ends = [min(exponents), max(exponents)]
+    caption = "Decay rate of dL/dh over the top Lyapunov exponent, a marker a trial, over all spectral radii."
+    return scatter(points, xlabel="top Lyapunov exponent (nats/step)", ylabel=RATE, caption=caption,
+                   lines={"theory: rate = exponent": (ends, ends)}, **how)  # fmt: skip
+
+
+def against_radius(results: Results, *, input_variance: float, **how) -> Figure | None:
+    """The decay rate at the longest sequences over the spectral radius, and what mean-field theory predicts.
+
+    `input_variance` is that of x_t w_x.
+    """
+    arms = having_exponents(results.longest.values())
+    if not arms:
+        return None
+    points = [(arm.value("cell.spectral_radius"), rate) for arm in arms for _, rate in rates(arm)]
+    radii = np.linspace(0.3, 2.2, 80)
+    theory = [tanh_network(g, input_variance=input_variance).rate for g in radii]
+    caption = (
+        "Decay rate of dL/dh at the longest length by spectral radius; line: mean-field theory (Chen et al. 2018)."
+    )
+    return scatter({"measured, a trial": points}, xlabel="spectral radius g of $w_h$", ylabel=RATE, caption=caption,
+                   lines={"mean field, infinite width": (radii, theory)}, **how)  # fmt: skip

@@ -1,0 +1,99 @@
+"""A finished run, opened to look at it again: its results, its figures with other arms or axes, its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rnnlab.reports import sweep_report
+from rnnlab.reports.arm_tables import arms_table
+from rnnlab.reports.report import Report, asked
+from rnnlab.reports.tables import Table
+from rnnlab.runs.files import read_json
+from rnnlab.runs.folder import check_run
+from rnnlab.runs.load import Loaded, load
+from rnnlab.runs.results import Arm, Results, Trial, read_results
+from rnnlab.settings.errors import SettingError, nearest
+from rnnlab.settings.experiments import load_experiment
+
+
+class Run:
+    """A finished run's folder.
+
+    Attributes:
+      folder: where it stands.
+      results: all that was found, as objects.
+    """
+
+    def __init__(self, folder: Path, results: Results):
+        self.folder = folder
+        self.results = results
+
+    def __repr__(self) -> str:
+        return f"<Run {self.folder}: {self.results.experiment}, {self.results.tier} tier, {len(self.arms)} arms>"
+
+    @property
+    def arms(self) -> Mapping[str, Arm]:
+        """The arms by name, in their declared order."""
+        return self.results.arms
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The trials of all arms."""
+        return self.results.trials
+
+    @property
+    def verdict(self) -> str:
+        """The answer to the experiment's question."""
+        return self.results.verdict
+
+    @cached_property
+    def report(self) -> Report:
+        """What the experiment makes of its results: claims, and which figures there are."""
+        module = load_experiment(self.results.experiment)
+        swept = not set(self.arms) <= set(module.arms(self.results.tier))
+        return asked(sweep_report if swept else module, self.results, self.folder)
+
+    def figure(self, name: str, arms: str | Iterable[str] | None = None, **options: Any) -> Figure | None:
+        """One of the report's figures again; None where there is nothing to draw.
+
+        Args:
+          name: as in figures/NAME.png: `run.report.figures` lists them.
+          arms: those to draw: names, or a shell pattern as `"*/LSTM*"`.
+          options: of that figure, such as `x="log"` for an axis of lags or `width="column"`.
+
+        Raises:
+          SettingError: there is no such figure, arm or option.
+        """
+        if name not in self.report.figures:
+            raise SettingError(f"{name}: no such figure{nearest(name, self.report.figures)}")
+        results = self.results if arms is None else self.results.only(arms)
+        try:
+            return self.report.figures[name](results, **options)
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise SettingError(f"figure {name}: {error}") from error
+
+    def table(self, columns: Sequence[str] | None = None, arms: str | Iterable[str] | None = None) -> Table:
+        """The main table again, with other columns or arms. Raises SettingError."""
+        results = self.results if arms is None else self.results.only(arms)
+        return arms_table(results, self.report.columns if columns is None else columns)
+
+    def load(self, arm: str, seed: int | None = None) -> Loaded:
+        """The trained network of one trial; see `rnnlab.load`."""
+        return load(self.folder, arm, seed)
+
+
+def open_run(folder: str | Path) -> Run:
+    """A finished run's folder. Raises SettingError for one that holds none, or one that has not ended."""
+    path = Path(folder)
+    check_run(path)
+    if not (path / "results.json").exists():
+        name = read_json(path / "config.json").get("experiment", "")
+        raise SettingError(f"{path}: has not ended (it has no results.json); --exp={name} goes on with it")
+    return Run(path, read_results(path / "results.json"))

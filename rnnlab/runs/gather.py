@@ -1,0 +1,56 @@
+"""From a ledger in which every trial stands to the content of results.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rnnlab.runs.files import read_json, read_jsonl
+from rnnlab.runs.job import Job
+from rnnlab.runs.ledger import Ledger, Trial, all_trials
+from rnnlab.runs.measure import fits
+from rnnlab.runs.results import SCHEMA, split_name
+from rnnlab.settings.resolve import ArmSpec, flat
+
+
+def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
+    """What `results.json` holds, but for the verdict and the claims. Every trial must be in the ledger."""
+    trials = all_trials(job.arms)
+    ledger.collect(trials)
+    environment = read_json(ledger.folder.path / "environment.json")
+    timings = read_jsonl(ledger.folder.path / "timings.jsonl")
+    return {
+        "schema": SCHEMA,
+        "experiment": job.name,
+        "question": job.module.__doc__.strip().split("\n")[0],
+        "tier": job.tier,
+        "command": environment["command"],
+        "fraction": next(iter(job.arms.values())).flow.fraction,
+        "environment": environment,
+        "seconds": round(sum(r["seconds"] for r in timings), 1),
+        "arms": {arm: _described(ledger, arm, spec) for arm, spec in job.arms.items()},
+        "trials": [ledger.result(trial) for trial in trials],
+    }
+
+
+def _described(ledger: Ledger, arm: str, spec: ArmSpec) -> dict[str, Any]:
+    settings, streak = flat(spec), spec.train.streak
+    task, label = split_name(arm, settings)
+    held_out = f"held-out accuracy of at least {spec.task.solved_accuracy:g}"
+    return {
+        "task": task,
+        "label": label,
+        "settings": settings,
+        "chance": float(spec.task.chance),
+        "needed_lag": spec.task.needed_lag,
+        "rule": f"{streak:,} training sequences in a row right" if streak else held_out,
+        "fits": _fits(ledger, arm, spec),
+    }
+
+
+def _fits(ledger, arm, spec):
+    found = {}
+    for when in ("init", "trained"):
+        logs = [ledger.flow(Trial(arm, seed, spec), when) for seed in spec.trial_seeds()]
+        if all(logs):
+            found[when] = fits(logs, spec.flow.fraction)
+    return found
