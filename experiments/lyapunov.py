@@ -78,9 +78,10 @@ def report(results):
         told.append(claims.below(says, source.format(3), size[1], size[0], " nats/step"))
         says = "flossing lengthens the initial horizon of dL/dh"
         told.append(claims.above(says, source.format(4), flossed.horizon(), plain.horizon(), " steps"))
-        told.append(Claim("flossing raises the number of trials that learn", source.format(4),
-                          f"above {plain.learned} of {len(plain.trials)}", f"{flossed.learned} of {len(flossed.trials)}",
-                          flossed.learned > plain.learned if plain.learned < len(plain.trials) else None))  # fmt: skip
+        counts = [f"{arm.learned} of {len(arm.trials)}" for arm in (plain, flossed)]
+        more = flossed.learned > plain.learned if plain.learned < len(plain.trials) else None
+        says = "flossing raises the number of trials that learn"
+        told.append(Claim(says, source.format(4), f"above {counts[0]}", counts[1], more))
         said = f"Flossing brings a vanilla RNN's {K} leading exponents from a mean size of {size[0].estimate:.2g} to "
         said += f"{size[1].estimate:.2g} nats/step. "
     for label, arm in arms.items():  # within one arm: between arms the cell would decide

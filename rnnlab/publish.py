@@ -1,7 +1,7 @@
 """Keep the result of a run beside its experiment: `python -m rnnlab.publish runs/NAME experiments/results/NAME`.
 
 Writes NAME.json, small enough for a repository and complete enough for the experiment's own report, and NAME.md, the
-tables that the report makes from it. What a figure alone needs is left out.
+tables that the report makes from it.
 """
 
 from __future__ import annotations
@@ -12,30 +12,41 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from rnnlab.reports.report import all_tables
 from rnnlab.reports.tables import markdown
 from rnnlab.runs.console import one_line
 from rnnlab.runs.files import Damaged, as_read, read_json, write_line, write_whole
+from rnnlab.runs.results import results_from
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 
 SPACING = 1.05  # between two steps of a curve that are kept, as a ratio
-DROPPED, DROPPED_OF_A_TRIAL = ("fits", "verdict"), ("profiles", "map")
+LAGS = 60  # points kept of a profile over lag
+DROPPED = ("verdict", "claims")  # the report makes them again
 DIGITS = 4
 
 
 def small(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The results with thinned curves of held-out measures and rounded numbers, without profiles, maps and fits.
+    """A results.json with thinned curves and profiles and rounded numbers, and without maps over training.
 
-    Where on which machine they lay is left out too.
+    On which machine it lay, and where, is left out too.
     """
     trials = []
     for trial in results["trials"]:
-        kept = {name: value for name, value in trial.items() if name not in DROPPED_OF_A_TRIAL}
-        trials.append(kept | {"curve": _thin(trial["curve"]), "probes": trial["probes"][:1] + trial["probes"][1:][-1:]})
+        profiles = {when: _thin_profile(curves) for when, curves in trial["profiles"].items()}
+        probes = trial["probes"][:1] + trial["probes"][1:][-1:]
+        trials.append(trial | {"curve": _thin(trial["curve"]), "profiles": profiles, "probes": probes, "map": None})
     kept = {name: value for name, value in results.items() if name not in DROPPED}
     where = {name: value for name, value in results["environment"].items() if name not in ("platform", "command")}
     words = [word for word in shlex.split(results["command"]) if not word.startswith("--workdir")]
     return _rounded(kept | {"trials": trials, "environment": where, "command": shlex.join(words)})
+
+
+def _thin_profile(curves: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    places = np.unique(np.geomspace(1, len(curves["lag"]), LAGS).round().astype(int)) - 1
+    return {name: [values[place] for place in places] for name, values in curves.items()}
 
 
 def _thin(curve: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
@@ -57,22 +68,14 @@ def _rounded(value: Any) -> Any:
     return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
-def tables(results: Mapping[str, Any]) -> str:
-    """What the experiment's report says of the results, as Markdown. Raises SettingError where it needs more."""
-    try:
-        name, where = results["experiment"], results["environment"]
-        ran = f"`{results['command']}`; " + ", ".join(f"{name} {where[name]}" for name in ("jax", "python", "devices"))
-        ran += f"; {where['processor']}; curves thinned to {SPACING - 1:.0%} of the step."
-    except KeyError as error:
-        raise Damaged(f"results without {error}") from error
-    module = load_experiment(name)
-    try:
-        verdict = module.report(results)
-    except KeyError as error:
-        if error.args[0] not in DROPPED + DROPPED_OF_A_TRIAL:
-            raise
-        raise SettingError(f"{name}: its report needs {error}, and that is not published") from error
-    return "\n".join([ran, "", *map(markdown, verdict.tables), verdict.sentence, ""])
+def tables(found: Mapping[str, Any]) -> str:
+    """What the experiment's report says of the results, as Markdown."""
+    results = results_from(found)
+    where = results.environment
+    ran = f"`{results.command}`; " + ", ".join(f"{name} {where.get(name, '')}" for name in ("jax", "python", "devices"))
+    ran += f"; {where.get('processor', '')}; curves thinned to {SPACING - 1:.0%} of the step."
+    report = load_experiment(results.experiment).report(results)
+    return "\n".join([report.answer, "", *map(markdown, all_tables(results, report)), ran, ""])
 
 
 @one_line

@@ -239,8 +239,8 @@ def _caption(results: Results, columns: Sequence[str]) -> str:
     if "fit_decay" in columns:
         said.append(
             "Of the mean dL/dh: the profile averaged over trials, with bootstrap intervals over seeds (over examples "
-            "where there is one); where one rate does not describe its decay, the slopes of the first and second half of the "
-            "lags stand beside it."
+            "where there is one); where one rate does not describe its decay, the slopes of the first and second half "
+            "of the lags stand beside it."
         )
     if "guessing" in columns:
         counts = sorted({trial.guesses.guesses for trial in results.trials if trial.guesses})

@@ -11,6 +11,7 @@ from rnnlab.runs.results import Arm, Claim, Results
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
 
+COLUMNS = ("claim", "source", "expected", "measured", "verdict")
 WORDS = {True: "met", False: "not met", None: "not judged"}
 
 
@@ -47,7 +48,7 @@ def claims_table(claims: Sequence[Claim]) -> Table:
     """A row a claim."""
     rows = [[c.says, c.source, c.expected, c.measured, _verdict(c)] for c in claims]
     caption = "Expected or published, and measured; in brackets 95 % intervals."
-    return Table(caption, ["claim", "source", "expected", "measured", "verdict"], rows)
+    return Table(caption, COLUMNS, rows)
 
 
 def _verdict(claim: Claim) -> str:

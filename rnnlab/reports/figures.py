@@ -1,13 +1,12 @@
 """The figures of a report: adjoints by lag, learning curves, horizons.
 
-Arms are named "TASK/CELL": a task is a panel, a cell keeps its colour, marker and dashes in all of them. A figure's
-label is its caption. The results are those of `results.json`.
+A task is a panel; an arm keeps its colour, marker and dashes in all of them. A figure's label is its caption.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,117 +15,115 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from rnnlab.reports.style import GREY, WIDE, lags_across, legend, losses_up, marks, panels, styled
-from rnnlab.stats import estimates
+from rnnlab.reports.style import GREY, WIDTHS, Scale, Width, lags_across, legend, losses_up, marks, panels, styled
+from rnnlab.runs.results import Arm, Results, Trial, When
 
 POINTS = 1000
-FLOOR = -45  # log10: lower adjoints leave the frame, or they would squeeze the lags that matter
-UNDERFLOW = math.log10(1.17549435e-38)  # the smallest normal float32, as seen from a norm of 1 at lag 0
+BELOW = 3  # decades below the horizon's threshold: what is smaller leaves the frame, or it would squeeze what matters
 BEYOND = 1e3  # times chance: higher losses leave the frame, or they would squeeze those that matter
 WHEN = {"init": "at initialisation", "trained": "after training"}
 THRESHOLD = {"color": GREY, "lw": 0.8}
 NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "least lag that the task needs"}
-LOST = {"color": GREY, "lw": 1, "ls": ":", "label": "float32 underflow, if 1 at lag 0"}
 PATH = {"ls": (0, (4, 1.5)), "mfc": "white"}
 CHANCE = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "label": "chance (no memory)"}
 CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
 
 
-def by_arm(results: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Trials by arm, in their order."""
-    arms: dict[str, list[Any]] = {}
-    for trial in results["trials"]:
-        arms.setdefault(trial["arm"], []).append(trial)
-    return arms
-
-
-def by_task(results: Mapping[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    """Trials by task and cell, in their order; an arm's name is split at its last "/"."""
-    tasks: dict[str, dict[str, list[Any]]] = {}
-    for arm, trials in by_arm(results).items():
-        task, _, cell = arm.rpartition("/")
-        tasks.setdefault(task, {})[cell] = trials
-    return tasks
+def looks_of(results: Results) -> dict[str, dict[str, Any]]:
+    """Colour, dashes and marker by label: an arm looks the same in all panels."""
+    return marks(arm.label for arm in results.arms.values())
 
 
 @styled
-def flow_figure(results: Mapping[str, Any], full: str = "h") -> Figure:
+def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: Width = "page") -> Figure | None:
     """log10 of ||dL/dh_t|| by lag, relative to lag 0; dashed: of dL/dc_t along the cell path alone.
 
-    `full`: another component of the carry in place of h. An adjoint of exactly zero leaves the frame; diverged
-    trials are drawn at initialisation only.
+    Diverged trials are drawn at initialisation only. None where the file holds no profiles.
+
+    Args:
+      results: a panel a task, a row at initialisation and one after training.
+      component: another component of the carry in place of h.
+      x: the scale of the lags; exponential decay is a straight line on a linear one.
+      width: of the figure.
     """
-    tasks, needed = by_task(results), results["needed_lag"]
-    looks = marks(cell for cells in tasks.values() for cell in cells)
-    rows = [when for when in WHEN if any(when in t["profiles"] for t in settled(results["trials"], when))]
-    figure, grid = panels(len(rows), len(tasks), 2.0, sharex="col", sharey=True)
-    threshold = math.log10(results["fraction"])
-    seen = [0.0, threshold]
-    for axes, when in zip(grid, rows, strict=True):
-        for panel, (task, cells) in zip(axes, tasks.items(), strict=True):
-            for index, (cell, trials) in enumerate(cells.items()):
-                for name, dashes in ((full, {"ls": "-"}), ("c cell path", PATH)):
-                    lags, profiles = _profiles(trials, when, name)
+    tasks, looks = results.tasks, looks_of(results)
+    rows: list[When] = [when for when in ("init", "trained") if any(t.profile(when, component) for t in results.trials)]
+    if not rows:
+        return None
+    figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=True)
+    threshold = math.log10(results.fraction)
+    floor, top = threshold - BELOW, 0.0
+    paths = False
+    for axes, (task, arms) in zip(grid.T, tasks.items(), strict=True):
+        needed, last = next(iter(arms.values())).needed_lag, 1.0
+        for panel, when in zip(axes, rows, strict=True):
+            for index, arm in enumerate(arms.values()):
+                for name, dashes in ((component, {"ls": "-"}), ("c cell path", PATH)):
+                    lags, profiles = _profiles(arm, when, name)
                     if len(profiles):
-                        marked = _spread(np.log1p(lags), index + (name != full) / 2)
-                        _line(panel, lags, profiles, looks[cell] | dashes, marked, len(lags))
-                        seen += profiles[np.isfinite(profiles)].tolist()
+                        paths |= name == "c cell path"
+                        seen = lags[(profiles >= floor).any(axis=0)]
+                        last = max(last, seen[-1] if len(seen) else 0)
+                        top = max(top, profiles[np.isfinite(profiles)].max(initial=0))
+                        marked = _spread(_across(lags, x, last), index + (name != component) / 2)
+                        _line(panel, lags, profiles, looks[arm.label] | dashes, marked, len(lags))
             panel.axhline(threshold, **THRESHOLD)
-            if task in needed:
-                panel.axvline(needed[task], **NEEDED)
-            lags_across(panel)
-            panel.set_xlim(left=0)
-        axes[0].set_ylabel(WHEN[when])
-    for panel in grid.flat:
-        panel.set_ylim(max(FLOOR, min(seen) - 1), min(-FLOOR, max(seen) + 1))
+            if needed is not None:
+                panel.axvline(needed, **NEEDED)
+            lags_across(panel, x)
+        axes[0].set_xlim(0, 1.03 * min(max(last, needed or 0), max(arm.length for arm in arms.values())))
+        axes[0].set_title(task)
+        axes[-1].set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
+    for panel, when in zip(grid[:, 0], rows, strict=True):
+        panel.set_ylabel(WHEN[when])
+        panel.set_ylim(floor, 1.05 * top + 0.4)
         panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        if panel.get_ylim()[0] < UNDERFLOW:
-            panel.axhline(UNDERFLOW, **LOST)
-    for top, bottom, task in zip(grid[0], grid[-1], tasks, strict=True):
-        top.set_title(task)
-        bottom.set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
-    solid = [Line2D([], [], label=rf"{cell}: $dL/d{full}_t$", **(mark | {"ls": "-"})) for cell, mark in looks.items()]
-    paths = any("c cell path" in profile for t in results["trials"] for profile in t["profiles"].values())
-    lines = [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
-    lines += [Line2D([], [], label=f"{results['fraction']:g}: the horizon's threshold", **THRESHOLD)]
-    lines += [Line2D([], [], **NEEDED)] * bool(needed)
-    lines += [Line2D([], [], **LOST)] * any(panel.get_ylim()[0] < UNDERFLOW for panel in grid.flat)
+    solid = [Line2D([], [], label=label, **(mark | {"ls": "-"})) for label, mark in looks.items()]
+    lines = [Line2D([], [], color="k", label=f"$dL/d{component}_t$")]
+    lines += [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
+    lines += [Line2D([], [], label=f"{results.fraction:g}: the horizon's threshold", **THRESHOLD)]
+    lines += [Line2D([], [], **NEEDED)] * any(arm.needed_lag is not None for arm in results.arms.values())
     taken = legend(figure, solid, lines)
     figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ma="center")
     figure.set_label(
-        f"Gradient flow by lag. Solid: norm of dL/d{full}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
+        f"Gradient by lag. Solid: norm of dL/d{component}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
         "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
         "A trial's horizon is where its own curve last crosses the grey line. "
-        f"Values below 1e{FLOOR} lie outside the frame."
+        f"Values below 1e{floor:g} lie outside the frame."
     )
     return figure
 
 
 @styled
-def learning_figure(results: Mapping[str, Any]) -> Figure | None:
+def learning(results: Results, *, width: Width = "page") -> Figure | None:
     """Held-out loss by update: the mean over trials, their range as a band, and the chance line.
 
     None where no trial was evaluated. Losses above `BEYOND` times chance leave the frame. A trial that stopped because
     it had learned keeps its last loss to the end of the panel; where all trials of an arm have stopped, the line is
     thin. A diverged trial is a line of its own that ends in a cross.
     """
-    tasks = by_task(results | {"trials": [trial for trial in results["trials"] if trial["curve"]["step"]]})
+    evaluated = {
+        task: {label: arm for label, arm in arms.items() if any(len(t.curve["step"]) for t in arm.trials)}
+        for task, arms in results.tasks.items()
+    }
+    tasks = {task: arms for task, arms in evaluated.items() if arms}
     if not tasks:
         return None
-    looks = marks(cell for cells in by_task(results).values() for cell in cells)
-    rows = math.ceil(len(tasks) / 3)
-    figure, grid = panels(rows, math.ceil(len(tasks) / rows), 1.8)
-    for panel, (task, cells) in zip(grid.flat, tasks.items(), strict=False):
-        end = max(trial["curve"]["step"][-1] for trials in cells.values() for trial in trials)
-        for index, (cell, trials) in enumerate(cells.items()):
-            for trial in (t for t in trials if t["status"] == "diverged"):
-                steps, loss = (np.array(trial["curve"][name], np.float64) for name in ("step", "eval/loss"))
+    looks = looks_of(results)
+    rows = math.ceil(len(tasks) / (3 if width == "page" else 1))
+    figure, grid = panels(rows, math.ceil(len(tasks) / rows), 1.8, width)
+    for panel, (task, arms) in zip(grid.flat, tasks.items(), strict=False):
+        trials = {label: [t for t in arm.trials if len(t.curve["step"])] for label, arm in arms.items()}
+        end = max(trial.curve["step"][-1] for of in trials.values() for trial in of)
+        for index, (label, of) in enumerate(trials.items()):
+            for trial in (t for t in of if t.diverged):
+                steps, loss = trial.curve["step"], trial.curve["eval/loss"]
                 steps, loss = steps[np.isfinite(loss)], loss[np.isfinite(loss)]
-                panel.plot(steps, loss, **(looks[cell] | CROSS), markevery=[-1] if len(loss) else [])
-            steps, losses, stop = _curves([t for t in trials if t["status"] != "diverged"], end)
+                panel.plot(steps, loss, **(looks[label] | CROSS), markevery=[-1] if len(loss) else [])
+            steps, losses, stop = _curves([t for t in of if not t.diverged], end)
             ran = steps <= stop
-            _line(panel, steps, losses, looks[cell], _spread(steps[ran], index), int(ran.sum()))
-        levels = {results["chance"][trials[0]["arm"]] for trials in cells.values()}
+            _line(panel, steps, losses, looks[label], _spread(steps[ran], index), int(ran.sum()))
+        levels = {arm.chance for arm in arms.values()}
         for level in levels:
             panel.axhline(level, **CHANCE)
         panel.set(title=task, xlabel="update", yscale="log")
@@ -139,10 +136,10 @@ def learning_figure(results: Mapping[str, Any]) -> Figure | None:
     for panel in grid[:, 0]:
         panel.set_ylabel("held-out loss")
     lines = [Line2D([], [], **CHANCE)]
-    if any(trial["status"] == "diverged" for trial in results["trials"]):
+    if any(trial.diverged for trial in results.trials):
         lines += [Line2D([], [], color="k", label="a trial that diverged", **CROSS)]
-    drawn = {cell: looks[cell] for cells in tasks.values() for cell in cells}
-    legend(figure, [Line2D([], [], label=cell, **mark) for cell, mark in drawn.items()], lines)
+    drawn = dict.fromkeys(label for arms in tasks.values() for label in arms)
+    legend(figure, [Line2D([], [], label=label, **looks[label]) for label in drawn], lines)
     figure.set_label(
         "Held-out loss against updates: means over trials, bands their range. The line is thin where all trials of an "
         "arm had learned and stopped. Chance is the loss of the best predictor without memory; losses above "
@@ -152,78 +149,79 @@ def learning_figure(results: Mapping[str, Any]) -> Figure | None:
 
 
 @styled
-def reach_figure(results: Mapping[str, Any]) -> Figure:
-    """Horizons of dL/dh by arm, at initialisation (hollow) and after training (filled); medians over trials.
+def horizons(results: Results, *, component: str = "h", width: Width = "page") -> Figure:
+    """Horizons by arm, at initialisation (hollow) and after training (filled); medians over trials.
 
     An arrow marks a horizon as long as the sequence, at the right stands how many trials learned the task.
     """
-    tasks, needed = by_task(results), results["needed_lag"]
-    looks = marks(cell for cells in tasks.values() for cell in cells)
-    heights = [len(cells) for cells in tasks.values()]
-    figure = Figure((WIDE, 0.9 + 0.27 * sum(heights) + 0.25 * len(heights)), layout="constrained")
+    tasks, looks = results.tasks, looks_of(results)
+    heights = [len(arms) for arms in tasks.values()]
+    figure = Figure((WIDTHS[width], 0.9 + 0.27 * sum(heights) + 0.25 * len(heights)), layout="constrained")
     grid = figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for panel, (task, cells) in zip(grid, tasks.items(), strict=True):
-        for row, (cell, trials) in enumerate(cells.items()):
-            for when, shift, face in (("init", -0.15, "white"), ("trained", 0.15, looks[cell]["color"])):
-                reached = [t["reach"][when]["h"] for t in settled(trials, when)]
-                middle = estimates.median([r["horizon"] for r in reached])
-                panel.plot([middle.low, middle.high], [row + shift] * 2, color=looks[cell]["color"])
-                panel.plot(middle.estimate, row + shift, **(looks[cell] | {"mfc": face, "ms": 5.5}), clip_on=False)
-                if any(r["censored"] and r["horizon"] <= middle.estimate for r in reached):
+    trained = any(t.measured("trained") for t in results.trials)
+    for panel, (task, arms) in zip(grid, tasks.items(), strict=True):
+        for row, (label, arm) in enumerate(arms.items()):
+            for when, shift, face in (("init", -0.15, "white"), ("trained", 0.15, looks[label]["color"])):
+                reached = [found for t in arm.trials if (found := t.horizon(when, component))]
+                middle = arm.horizon(when, component)
+                panel.plot([middle.low, middle.high], [row + shift] * 2, color=looks[label]["color"])
+                panel.plot(middle.estimate, row + shift, **(looks[label] | {"mfc": face, "ms": 5.5}), clip_on=False)
+                if any(r.censored and r.horizon <= middle.estimate for r in reached):
                     point = (middle.estimate, row + shift)
-                    arrow = {"arrowstyle": "<-", "color": looks[cell]["color"], "shrinkA": 0, "shrinkB": 3}
+                    arrow = {"arrowstyle": "<-", "color": looks[label]["color"], "shrinkA": 0, "shrinkB": 3}
                     panel.annotate("", point, (18, 0), textcoords="offset points", arrowprops=arrow)
-            learned = sum(trial["status"] == "learned" for trial in trials)
-            panel.text(1.04, row, f"{learned}/{len(trials)}", transform=panel.get_yaxis_transform(), va="center")
-        if task in needed:
-            panel.axvline(needed[task], **NEEDED, zorder=0)
+            if arm.trained:
+                learned = f"{arm.learned}/{len(arm.trials)}"
+                panel.text(1.04, row, learned, transform=panel.get_yaxis_transform(), va="center")
+        if (needed := next(iter(arms.values())).needed_lag) is not None:
+            panel.axvline(needed, **NEEDED, zorder=0)
         panel.set_title(task, loc="left")
         lags_across(panel)
-        panel.set(ylim=(len(cells) - 0.5, -0.5), yticks=range(len(cells)), yticklabels=list(cells))
+        panel.set(ylim=(len(arms) - 0.5, -0.5), yticks=range(len(arms)), yticklabels=list(arms))
         panel.grid(axis="x", lw=0.4, color="0.85")
         panel.set_axisbelow(True)
     grid[-1].set_xlim(-0.1, 1.7 * max(panel.dataLim.x1 for panel in grid))  # leaves room for the arrows
-    grid[0].text(1.04, -0.5, "learned", transform=grid[0].get_yaxis_transform(), va="bottom")
-    grid[-1].set_xlabel(f"horizon: largest lag with dL/dh above {results['fraction']:g} of lag 0 (steps)")
+    if trained:
+        grid[0].text(1.04, -0.5, "learned", transform=grid[0].get_yaxis_transform(), va="bottom")
+    grid[-1].set_xlabel(f"horizon: largest lag with dL/d{component} above {results.fraction:g} of lag 0 (steps)")
     dot = {"color": "k", "ls": "", "marker": "o", "ms": 5.5}
-    dots = [Line2D([], [], mfc=face, label=WHEN[when], **dot) for when, face in (("init", "w"), ("trained", "k"))]
-    legend(figure, dots, [Line2D([], [], **NEEDED)] * bool(needed))
+    faces = (("init", "w"), ("trained", "k")) if trained else (("init", "w"),)
+    dots = [Line2D([], [], mfc=face, label=WHEN[when], **dot) for when, face in faces]
+    legend(figure, dots, [Line2D([], [], **NEEDED)] * any(a.needed_lag is not None for a in results.arms.values()))
     figure.set_label(
-        f"Horizon of dL/dh: the largest lag still above {results['fraction']:g} of lag 0; medians over trials with "
-        "their intervals. Hollow: at initialisation, filled: after training. An arrow marks a horizon that is the "
+        f"Horizon of dL/d{component}: the largest lag still above {results.fraction:g} of lag 0; medians over trials "
+        "with their intervals. Hollow: at initialisation, filled: after training. An arrow marks a horizon that is the "
         "whole sequence and may be longer. At the right: trials that learned the task."
     )
     return figure
 
 
-def settled(trials: Sequence[Any], when: str) -> list[Any]:
-    """The trials with a measurement at "init" or "trained"; what diverged, or made no update, is not trained."""
-    if when == "init":
-        return [t for t in trials if when in t["reach"]]
-    return [t for t in trials if when in t["reach"] and t["steps"] and t["status"] != "diverged"]
+def _across(lags: np.ndarray, x: Scale, last: float) -> np.ndarray:
+    """Where lags lie on the axis, as far as it shows them."""
+    return np.log1p(lags) if x == "log" else lags[lags <= max(last, 1)]
 
 
-def _profiles(trials, when: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _profiles(arm: Arm, when: When, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Lags [K] and log10 norms relative to lag 0 [trials, K]; a profile that is not finite at lag 0 has none.
 
-    Of many lags about `POINTS` are kept, evenly spread over the logarithmic axis: a page and a PDF stay small.
+    Of many lags about `POINTS` are kept, dense near lag 0: a page and a PDF stay small.
     """
-    kept = [t["profiles"][when] for t in settled(trials, when) if name in t["profiles"].get(when, {})]
-    profiles = np.array([p[name] for p in kept if np.isfinite(p[name][0]) and not np.isnan(p[name]).any()], np.float64)
-    if not len(profiles):
-        return np.zeros(0), profiles
-    lags = np.array(kept[0]["lag"])
+    kept = [found for t in arm.trials if (found := t.profile(when, name)) is not None]
+    kept = [p for p in kept if np.isfinite(p.log10[0]) and not np.isnan(p.log10).any()]
+    if not kept:
+        return np.zeros(0), np.zeros((0, 0))
+    lags, profiles = kept[0].lag, np.array([p.relative for p in kept])
     shown = np.arange(len(lags))
     if len(lags) > POINTS:
         shown = np.unique(np.geomspace(1, len(lags), POINTS).round().astype(int)) - 1
-    return lags[shown], (profiles - profiles[:, :1])[:, shown]
+    return lags[shown], profiles[:, shown]
 
 
-def _curves(trials, end: int) -> tuple[np.ndarray, np.ndarray, int]:
+def _curves(trials: Sequence[Trial], end: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Steps [K], losses [trials, K] where every trial has one, and the step at which the last trial stopped."""
-    curves = [(t["curve"]["step"], t["curve"]["eval/loss"], t["status"]) for t in trials]
-    if not curves:
+    if not trials:
         return np.zeros(0), np.zeros((0, 0)), 0
+    curves = [(t.curve["step"], t.curve["eval/loss"], t.status) for t in trials]
     steps = np.unique(np.concatenate([at for at, _, _ in curves] + [[end]]))
     beyond = {"learned": None}  # np.interp's word for the last value
     losses = np.array([np.interp(steps, at, loss, right=beyond.get(s, np.nan)) for at, loss, s in curves])

@@ -13,23 +13,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnlab.reports.figures import NEEDED, WHEN, by_task, settled
-from rnnlab.reports.style import COLOURS, GREY, lags_across, legend, panels, styled
+from rnnlab.reports.figures import NEEDED, WHEN, looks_of
+from rnnlab.reports.style import COLOURS, GREY, Scale, Width, lags_across, legend, panels, styled
+from rnnlab.runs.results import Arm, Results, When
 
 LOWEST = -40  # log10: lower singular values leave the frame
 HATCHES = ["", "///", "...", "\\\\\\", "xxx", "++"]  # a grey print tells parts apart by them
 
 
 @styled
-def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str = "c") -> Figure | None:
-    """Shares of the gradient by path, stacked, by lag: a panel a cell, the mean over its trials.
+def path_shares(
+    results: Results, *, when: When = "init", part: str = "c", x: Scale = "log", width: Width | None = None
+) -> Figure | None:
+    """Shares of the gradient by path, stacked, by lag: a panel an arm of the longest task, the mean over its trials.
 
-    Reads `probes[first or last]["paths"]`: {lag: [...], share name: [...]}.
+    Reads the probe `paths`: {lag: [...], share name: [...]}.
     """
-    kept = _measured(cells, "paths", when)
+    kept = _measured(results.longest, "paths", when)
     if not kept:
         return None
-    figure, (row,) = panels(1, len(kept), 2.1, sharey=True)
+    figure, (row,) = panels(1, len(kept), 2.1, width, sharey=True)
     names: dict[str, None] = {}
     for axes, (cell, found) in zip(row, kept.items(), strict=True):
         lags = np.array(found[0]["lag"])
@@ -43,7 +46,7 @@ def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str 
                 axes.fill_between(lags, base, base + piece, color=_colour(number), lw=0)
                 axes.fill_between(lags, base, base + piece, fc="none", ec="k", hatch=_hatch(number), lw=0, alpha=0.4)
                 base = base + piece
-        lags_across(axes)
+        lags_across(axes, x)
         axes.axhline(1, color="k", lw=0.7)
         axes.axhline(0, color="k", lw=0.7)
         axes.set(title=cell, xlabel="lag k (steps)", xlim=(0, lags[-1]), ylim=(-0.5, 1.5))
@@ -59,18 +62,19 @@ def shares_figure(cells: Mapping[str, list[Any]], when: str = "init", part: str 
 
 
 @styled
-def tau_figure(results: Mapping[str, Any]) -> Figure | None:
+def time_scales(results: Results, *, width: Width | None = None) -> Figure | None:
     """Histograms of the forget gates' time scales, before and after training, and the lag that the task needs.
 
-    Reads `probes[first and last]["gates"]["tau"]`: [H].
+    Reads the probe `gates`: {"tau": [H]}.
     """
-    needed = results["needed_lag"]
-    found = {when: {t: _measured(c, "gates", when) for t, c in by_task(results).items()} for when in WHEN}
+    needed = {t: lag for t, arms in results.tasks.items() if (lag := next(iter(arms.values())).needed_lag) is not None}
+    whens: tuple[When, ...] = ("init", "trained")
+    found = {when: {t: _measured(arms, "gates", when) for t, arms in results.tasks.items()} for when in whens}
     tasks = [task for task, cells in found["init"].items() if cells]
     if not tasks:
         return None
     cells = list(dict.fromkeys(cell for task in tasks for cell in found["init"][task]))
-    figure, grid = panels(len(tasks), len(cells), 1.5, sharex=True, sharey="row")
+    figure, grid = panels(len(tasks), len(cells), 1.5, width, sharex=True, sharey="row")
     bins = np.geomspace(0.3, 3e4, 26)
     looks = {"init": {"color": GREY, "lw": 1.2, "ls": "--"}, "trained": {"color": COLOURS[1], "lw": 1.4}}
     for row, task in zip(grid, tasks, strict=True):
@@ -94,15 +98,15 @@ def tau_figure(results: Mapping[str, Any]) -> Figure | None:
 
 
 @styled
-def singular_figure(cells: Mapping[str, list[Any]], when: str = "init") -> Figure | None:
+def singular_values(results: Results, *, when: When = "init", width: Width | None = None) -> Figure | None:
     """log10 singular values of d state_T / d state_{T-k} by lag, one trial a panel: a line a direction.
 
-    Reads `probes[first or last]["jacobian"]`: {lag: [L], log10: [L, N]}.
+    Reads the probe `jacobian`: {lag: [L], log10: [L, N]}.
     """
-    kept = _measured(cells, "jacobian", when)
+    kept = _measured(results.longest, "jacobian", when)
     if not kept:
         return None
-    figure, (row,) = panels(1, len(kept), 2.1, sharey=True)
+    figure, (row,) = panels(1, len(kept), 2.1, width, sharey=True)
     for axes, (cell, (found, *_)) in zip(row, kept.items(), strict=True):
         values = np.array(found["log10"], float)
         values[~np.isfinite(values)] = np.nan
@@ -125,27 +129,22 @@ def singular_figure(cells: Mapping[str, list[Any]], when: str = "init") -> Figur
 
 
 @styled
-def map_figure(results: Mapping[str, Any]) -> Figure | None:
+def gradient_map(results: Results, *, width: Width | None = None) -> Figure | None:
     """log10 of ||dL/dh_t|| over lag (across) and training (up), of the first trial of every arm that was trained."""
-    maps = {
-        (task, cell): trials[0]["map"]
-        for task, cells in by_task(results).items()
-        for cell, trials in cells.items()
-        if trials[0].get("map")
-    }
-    values = {key: np.array(found["log10"], float) for key, found in maps.items()}
+    maps = {(arm.task, arm.label): arm.trials[0].map for arm in results.arms.values() if arm.trials[0].map}
+    values = {key: found.log10 for key, found in maps.items()}
     finite = np.concatenate([v[np.isfinite(v)] for v in values.values()] or [np.zeros(0)])
     if not len(finite):
         return None
     tasks, cells = (list(dict.fromkeys(names)) for names in zip(*maps, strict=True))
-    figure, grid = panels(len(tasks), len(cells), 1.6, sharex="row", sharey="row")
+    figure, grid = panels(len(tasks), len(cells), 1.6, width, sharex="row", sharey="row")
     limits = {"vmin": max(finite.min(), finite.max() - 12), "vmax": finite.max()}
     for row, task in zip(grid, tasks, strict=True):
         for axes, cell in zip(row, cells, strict=True):
             axes.set_visible((task, cell) in maps)
             if (task, cell) in maps:
                 found = maps[task, cell]
-                mesh = axes.pcolormesh(found["lag"], found["step"], values[task, cell], cmap="cividis", rasterized=True,
+                mesh = axes.pcolormesh(found.lag, found.step, values[task, cell], cmap="cividis", rasterized=True,
                                        shading="nearest", **limits)  # fmt: skip
                 axes.set_facecolor("0.85")
         row[0].set_ylabel(f"{task}\nupdates")
@@ -159,14 +158,45 @@ def map_figure(results: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def _measured(cells, probe: str, when: str) -> dict[str, list[Any]]:
-    """What a probe found in each cell's trials; a cell of whose trials none has it is left out."""
-    place = 0 if when == "init" else -1
-    found = {
-        cell: [t["probes"][place][probe] for t in settled(trials, when) if t["probes"] and probe in t["probes"][place]]
-        for cell, trials in cells.items()
-    }
-    return {cell: values for cell, values in found.items() if values}
+@styled
+def exponents(results: Results, *, width: Width | None = None) -> Figure | None:
+    """Leading Lyapunov exponents over training: the first in colour, the others thin, a line a trial.
+
+    Reads the probe `lyapunov`: {"exponents": [K]} at each update at which it was run.
+    """
+    arms, looks = results.longest, looks_of(results)
+    kept = {label: [t for t in arm.trials if t.probes and "lyapunov" in t.probes[0]] for label, arm in arms.items()}
+    kept = {label: trials for label, trials in kept.items() if trials}
+    if not kept:
+        return None
+    figure, (row,) = panels(1, len(kept), 2.2, width, sharey=True)
+    needed, most = next(iter(arms.values())).needed_lag, 1
+    for axes, (label, trials) in zip(row, kept.items(), strict=True):
+        for trial in trials:
+            steps = [found["step"] for found in trial.probes]
+            spectra = np.array([found["lyapunov"]["exponents"] for found in trial.probes])
+            most = max(most, spectra.shape[1])
+            axes.plot(steps, spectra[:, 1:], color=GREY, lw=0.3)
+            axes.plot(steps, spectra[:, 0], color=looks[label]["color"], lw=1.3)
+        axes.axhline(0, color="k", lw=0.6)
+        if needed:
+            axes.axhline(-1 / needed, color="k", lw=0.8, ls=":")
+        axes.set(title=label, xlabel="update")
+        axes.set_yscale("symlog", linthresh=0.1)
+    row[0].set_ylabel("Lyapunov exponents (nats/step)")
+    lines = [Line2D([], [], color="k", lw=1.3, label="top exponent")]
+    lines += [Line2D([], [], color=GREY, lw=0.6, label=f"exponents 2 to {most}")] * (most > 1)
+    if needed:
+        lines.append(Line2D([], [], color="k", lw=0.8, ls=":", label=f"-1/lag needed (lag {needed})"))
+    legend(figure, lines, [])
+    figure.set_label(f"The {most} leading Lyapunov exponents through training, a line a trial; coloured: the top one.")
+    return figure
+
+
+def _measured(arms: Mapping[str, Arm], probe: str, when: When) -> dict[str, list[Any]]:
+    """What a probe found in each arm's trials; an arm of whose trials none has it is left out."""
+    found = {label: [f for t in arm.trials if (f := t.probe(probe, when))] for label, arm in arms.items()}
+    return {label: values for label, values in found.items() if values}
 
 
 def _colour(number: int) -> str:

@@ -49,7 +49,7 @@ def along_cell_path(arms: Mapping[str, Arm]) -> str:
     """Of the arm whose gradient reaches furthest: what arrives at the largest lag, in full and along the cell path."""
     label = max(arms, key=lambda label: arms[label].at_end("c"))
     full, path = (arms[label].at_end(name) for name in ("c", "c cell path"))
-    return f"With {label} 1e{full:.1f} of it arrives from the first step, 1e{path:.1f} along the cell path alone."
+    return f"With {label} {10**full:.2g} of it arrives at the first step, {10**path:.2g} along the cell path alone."
 
 
 def worth_of_parts(arms: Mapping[str, Arm], whole: str) -> str:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import base64
 import io
 import itertools
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rnnlab.runs.files import write_whole
 
@@ -25,7 +26,8 @@ NARROW, WIDE = 3.3, 6.75  # inches: one column, and both, of a two-column paper
 DPI = 200
 ROW = 0.167  # inches, a row of a legend at 8 pt
 ROOM = 2  # rows that `panels` leaves room for
-SHORT = 18  # characters of a label, of which two fit beside each other in one column of a paper
+CHARACTERS = 15  # an inch of a legend's text at 8 pt
+HANDLE = 7  # characters that a line and its gap take in a legend
 GREY = "0.35"
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000"]
 DASHES = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (8, 2)), (0, (1, 2))]
@@ -52,18 +54,35 @@ def marks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {n: {"color": c, "ls": d, "marker": m} for n, (c, d, m) in zip(dict.fromkeys(names), looks, strict=False)}
 
 
-def panels(rows: int, columns: int, height: float, **shared: Any) -> tuple[Figure, np.ndarray]:
-    """A figure with a grid of axes [rows, columns], each row `height` inches high, and room for a legend below."""
-    width = NARROW if columns == 1 else max(WIDE, 1.35 * columns)
-    figure = Figure((width, height * rows + 0.8), layout="constrained")
+Width = Literal["column", "page"]
+WIDTHS = {"column": NARROW, "page": WIDE}
+
+
+def panels(
+    rows: int, columns: int, height: float, width: Width | None = None, **shared: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a grid of axes [rows, columns], each row `height` inches high, and room for a legend below.
+
+    `width` is that of a column or a page of a two-column paper; left out, a column for a single panel, else a page,
+    or more where panels would be too narrow.
+    """
+    wide = WIDTHS[width] if width else NARROW if columns == 1 else max(WIDE, 1.35 * columns)
+    figure = Figure((wide, height * rows + 0.8), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08)  # inches, between the last tick of one panel and the first of the next
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
-def lags_across(axes: Axes) -> None:
-    """Lags on a logarithmic axis that has a lag 0."""
-    axes.set_xscale("symlog", linthresh=1, linscale=0.4)
-    axes.xaxis.set_major_formatter("{x:g}")
+Scale = Literal["linear", "log"]
+
+
+def lags_across(axes: Axes, scale: Scale = "log") -> None:
+    """Lags on an axis that has a lag 0, also where it is logarithmic: exponential decay is straight on a linear one."""
+    if scale == "log":
+        axes.set_xscale("symlog", linthresh=1, linscale=0.4)
+        axes.xaxis.set_major_formatter("{x:g}")
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
 
 
 def losses_up(axes: Axes) -> None:
@@ -79,8 +98,9 @@ def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> float:
 
     The figure grows by what the legend needs, so that the panels do not shrink. Returns its part of the height.
     """
-    short = all(len(entry.get_label()) <= SHORT for entry in arms + lines)
-    columns = 3 if figure.get_figwidth() >= WIDE else 1 + short
+    longest = max(len(re.sub(r"\\[a-z]+|[${}^_]", "", entry.get_label())) for entry in arms + lines)
+    room = int(CHARACTERS * figure.get_figwidth()) // (longest + HANDLE)
+    columns = max(1, min(5, room, max(len(arms), len(lines))))
     gap = [Line2D([], [], ls="", label=" ")]
     if len(arms) + len(lines) > columns:
         arms = arms + gap * (-len(arms) % columns)

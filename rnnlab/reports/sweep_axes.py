@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
+from rnnlab.runs.results import Results, Trial
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.resolve import varied
 from rnnlab.specs.grid import TRIALS
@@ -32,13 +33,13 @@ def label(path: str) -> str:
     return LABELS.get(path, path.rpartition(".")[2].replace("_", " "))
 
 
-def axis(results: Mapping[str, Any], path: str) -> dict[str, Any]:
+def axis(results: Results, path: str) -> dict[str, Any]:
     """One setting's value by arm: numbers where all arms have one, else text; "n/a" where an arm has no such setting.
 
     Raises:
       SettingError: no arm has such a setting.
     """
-    settings = results["settings"]
+    settings = results.settings
     known = dict.fromkeys(path for values in settings.values() for path in values)
     if path not in known:
         raise SettingError(f"{path}: no arm has such a setting{nearest(path, known)}")
@@ -49,14 +50,14 @@ def axis(results: Mapping[str, Any], path: str) -> dict[str, Any]:
         return texts
 
 
-def design(results: Mapping[str, Any], trials: Sequence[Any], paths: Sequence[str] = ()) -> dict[str, list[Any]]:
+def design(results: Results, trials: Sequence[Trial], paths: Sequence[str] = ()) -> dict[str, list[Any]]:
     """{path: its value in each trial}, for `stats.fanova.importance`; `paths` left out: all that differ between arms.
 
     `trials` are those of the results, or some of them: an importance is of trials with a finite outcome. Arms
     that set several at once, as steps with a length, make axes that no design can tell apart: see `apart`.
     """
-    values = {path: axis(results, path) for path in paths or varied(results["settings"])}
-    return {path: [of_arm[trial["arm"]] for trial in trials] for path, of_arm in values.items()}
+    values = {path: axis(results, path) for path in paths or varied(results.settings)}
+    return {path: [of_arm[trial.arm] for trial in trials] for path, of_arm in values.items()}
 
 
 def scales(design: Mapping[str, Sequence[Any]]) -> dict[str, Scale]:
@@ -98,19 +99,19 @@ def _decides(a: Sequence[Any], b: Sequence[Any]) -> bool:
     return bool(abs(scipy.stats.spearmanr(np.asarray(a), np.asarray(b)).statistic) > SAME)
 
 
-def mixed(results: Mapping[str, Any], trials: Sequence[Any], shown: Sequence[str]) -> list[str]:
+def mixed(results: Results, trials: Sequence[Trial], shown: Sequence[str]) -> list[str]:
     """The settings besides those shown by which trials that stand together differ: their mean is of no one setting."""
-    settings = {arm: results["settings"][arm] for arm in dict.fromkeys(trial["arm"] for trial in trials)}
+    settings = {arm: results.settings[arm] for arm in dict.fromkeys(trial.arm for trial in trials)}
     return [path for path in varied(settings) if path not in (*shown, *TRIALS)]
 
 
-def grouped(results: Mapping[str, Any], *paths: str) -> dict[tuple[Any, ...], list[Any]]:
+def grouped(results: Results, *paths: str) -> dict[tuple[Any, ...], list[Trial]]:
     """Trials by the values of some settings, numbers rising, text as it first appears."""
     values = [axis(results, path) for path in paths]
     places = [{v: number for number, v in enumerate(ordered(of_arm.values()))} for of_arm in values]
-    found: dict[tuple[Any, ...], list[Any]] = {}
-    for trial in results["trials"]:
-        found.setdefault(tuple(of_arm[trial["arm"]] for of_arm in values), []).append(trial)
+    found: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in results.trials:
+        found.setdefault(tuple(of_arm[trial.arm] for of_arm in values), []).append(trial)
     return dict(sorted(found.items(), key=lambda item: [p[v] for p, v in zip(places, item[0], strict=True)]))
 
 

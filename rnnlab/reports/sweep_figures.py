@@ -15,21 +15,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rnnlab.reports.figures import by_task
-from rnnlab.reports.style import COLOURS, GREY, NARROW, legend, marks, panels, styled
+from rnnlab.reports.figures import looks_of
+from rnnlab.reports.style import COLOURS, GREY, NARROW, WIDTHS, Width, legend, marks, panels, styled
 from rnnlab.reports.sweep_axes import axis, grouped, label, mixed, ordered
 from rnnlab.reports.tables import format_number, listed
-from rnnlab.stats import estimates
-from rnnlab.stats.bootstrap import Scores, performance_profile
+from rnnlab.runs.results import Results, Trial
+from rnnlab.stats import bootstrap, estimates
+from rnnlab.stats.bootstrap import Scores
 from rnnlab.stats.fanova import Importance
-from rnnlab.stats.survival import sequences_to_solve, survival_curve
+from rnnlab.stats.survival import survival_curve
 
 CENSORED = {"ls": "", "marker": "|", "ms": 7, "mew": 1.2}
 DODGE = 0.02  # of the axis: bars of arms at one value stand beside each other
 
 
 @styled
-def success_figure(results: Mapping[str, Any], across: str = "task.length", by: str = "cell") -> Figure:
+def success(results: Results, *, across: str = "task.length", by: str = "cell", width: Width | None = None) -> Figure:
     """The share of trials that learned against one setting, a line for each value of another; bars are Wilson's.
 
     Trials of arms that agree in both settings are pooled; a point of arms that differ in others has no bar, for its
@@ -40,7 +41,7 @@ def success_figure(results: Mapping[str, Any], across: str = "task.length", by: 
     """
     found = grouped(results, by, across)
     looks = marks(_named(by, value) for value, _ in found)
-    figure, ((panel,),) = panels(1, 1, 2.1)
+    figure, ((panel,),) = panels(1, 1, 2.1, width)
     place = _places(panel, [x for _, x in found])
     joined = {} if all(isinstance(x, int | float) for _, x in found) else {"ls": ""}  # no line runs between categories
     for number, name in enumerate(looks):
@@ -65,21 +66,21 @@ def success_figure(results: Mapping[str, Any], across: str = "task.length", by: 
 
 
 @styled
-def survival_figure(results: Mapping[str, Any]) -> Figure:
+def survival(results: Results, *, width: Width = "page") -> Figure | None:
     """The share of trials not yet solved by training sequences: Kaplan & Meier's curves with their bands.
 
-    Arms are named "TASK/CELL", as in `rnnlab.reports.figures`. A tick marks where unsolved trials stopped.
+    A tick marks where unsolved trials stopped. None where nothing was trained.
     """
-    tasks = by_task(results)
-    looks = marks(cell for cells in tasks.values() for cell in cells)
-    rows = math.ceil(len(tasks) / 3)
-    figure, grid = panels(rows, math.ceil(len(tasks) / rows), 1.9, sharey=True)
+    trained = {task: {label: arm for label, arm in arms.items() if arm.trained} for task, arms in results.tasks.items()}
+    tasks = {task: arms for task, arms in trained.items() if arms}
+    if not tasks:
+        return None
+    looks = looks_of(results)
+    rows = math.ceil(len(tasks) / (3 if width == "page" else 1))
+    figure, grid = panels(rows, math.ceil(len(tasks) / rows), 1.9, width, sharey=True)
     for panel, (task, cells) in zip(grid.flat, tasks.items(), strict=False):
-        for number, (cell, trials) in enumerate(cells.items()):
-            times = sequences_to_solve(trials)
-            if not len(times.solved) + len(times.unsolved):
-                continue
-            curve = survival_curve(times)
+        for number, (cell, arm) in enumerate(cells.items()):
+            curve = survival_curve(arm.times())
             at, share, low, high = (
                 np.concatenate([[start], values]) for start, values in zip((0, 1, 1, 1), curve[:4], strict=True)
             )
@@ -107,10 +108,10 @@ def survival_figure(results: Mapping[str, Any]) -> Figure:
 
 
 @styled
-def importance_figure(found: Importance, outcome: str, top: int = 10) -> Figure:
+def importance(found: Importance, outcome: str, *, top: int = 10, width: Width = "column") -> Figure:
     """Shares of the variance of `outcome` by settings, the `top` greatest: filled alone, hatched two together."""
     effects = found.effects[:top]
-    figure = Figure((NARROW + 0.6, 1.1 + 0.22 * len(effects)), layout="constrained")
+    figure = Figure((WIDTHS[width], 1.1 + 0.22 * len(effects)), layout="constrained")
     panel = figure.subplots()
     for row, effect in enumerate(effects):
         style = {"fc": COLOURS[0]} if len(effect.axes) == 1 else {"fc": "white", "hatch": "////"}
@@ -135,13 +136,15 @@ def importance_figure(found: Importance, outcome: str, top: int = 10) -> Figure:
 
 
 @styled
-def heat_figure(
-    results: Mapping[str, Any],
+def heat_map(
+    results: Results,
+    *,
     across: str,
     up: str,
-    outcome: Callable[[Sequence[Any]], float],
+    outcome: Callable[[Sequence[Trial]], float],
     name: str,
     between: tuple[float, float] | None = None,
+    width: Width | None = None,
 ) -> Figure:
     """An outcome over two settings, a box with its number for each pair of values.
 
@@ -152,6 +155,7 @@ def heat_figure(
       outcome: a number from the trials of one box; nan leaves it grey.
       name: the outcome's, with its unit.
       between: the ends of the colours; left out, the least and the greatest.
+      width: of the figure; left out, by the number of boxes.
 
     Raises:
       SettingError: no arm has such a setting.
@@ -159,7 +163,8 @@ def heat_figure(
     found = {values: outcome(trials) for values, trials in grouped(results, up, across).items()}
     rows, columns = (ordered(axis(results, path).values()) for path in (up, across))
     values = np.array([[found.get((row, column), math.nan) for column in columns] for row in rows], np.float64)
-    figure = Figure((max(1.7 + 0.55 * len(columns), NARROW), 1.0 + 0.4 * len(rows)), layout="constrained")
+    inches = WIDTHS[width] if width else max(1.7 + 0.55 * len(columns), NARROW)
+    figure = Figure((inches, 1.0 + 0.4 * len(rows)), layout="constrained")
     panel = figure.subplots()
     low, high = between or (None, None)
     mesh = panel.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", ec="white", lw=1, vmin=low, vmax=high)
@@ -183,8 +188,13 @@ def heat_figure(
 
 
 @styled
-def profile_figure(
-    scores: Mapping[str, Scores], name: str, thresholds: np.ndarray | None = None, scale: str = "linear"
+def performance_profile(
+    scores: Mapping[str, Scores],
+    name: str,
+    thresholds: np.ndarray | None = None,
+    *,
+    scale: str = "linear",
+    width: Width | None = None,
 ) -> Figure:
     """The share of trials whose score is above a threshold, a line for each name (Agarwal et al. 2021, section 4.2).
 
@@ -193,15 +203,16 @@ def profile_figure(
       name: the score's, with its unit.
       thresholds: where the share is taken; left out, over all finite scores.
       scale: of the horizontal axis, as matplotlib names it.
+      width: of the figure.
     """
     if thresholds is None:
         every = np.concatenate([np.asarray(group, np.float64) for arm in scores.values() for group in arm])
         every = every[np.isfinite(every)]
         thresholds = np.linspace(every.min(), every.max(), 201)
     looks = marks(scores)
-    figure, ((panel,),) = panels(1, 1, 2.1)
+    figure, ((panel,),) = panels(1, 1, 2.1, width)
     for number, (arm, groups) in enumerate(scores.items()):
-        found = performance_profile(groups, thresholds)
+        found = bootstrap.performance_profile(groups, thresholds)
         style = looks[arm] | {"markevery": (7 * number % 40, 40), "drawstyle": "steps-post"}
         panel.fill_between(found.thresholds, found.low, found.high, step="post", color=style["color"], alpha=0.15, lw=0)
         panel.plot(found.thresholds, found.share, **style)
@@ -232,8 +243,8 @@ def _places(panel: Axes, values: Sequence[Any]) -> Callable[[Sequence[Any], floa
     return lambda xs, part: np.array(xs, np.float64) + part * (names[-1] - names[0])
 
 
-def _learned(trials: Sequence[Any]) -> estimates.Interval:
-    return estimates.proportion(sum(trial["status"] == "learned" for trial in trials), len(trials))
+def _learned(trials: Sequence[Trial]) -> estimates.Interval:
+    return estimates.proportion(sum(trial.learned for trial in trials), len(trials))
 
 
 def _named(path: str, value: Any) -> str:
@@ -246,7 +257,7 @@ def _counts(found: Mapping[Any, Sequence[Any]]) -> str:
     return f"{counts[0]} trials a point" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} trials a point"
 
 
-def _pooled(results: Mapping[str, Any], found: Mapping[Any, Sequence[Any]], shown: Sequence[str]) -> str:
+def _pooled(results: Results, found: Mapping[Any, Sequence[Any]], shown: Sequence[str]) -> str:
     """A caption's sentence on the settings over which trials of one place are pooled; empty where there is none."""
     paths = dict.fromkeys(path for trials in found.values() for path in mixed(results, trials, shown))
     if not paths:

@@ -8,7 +8,6 @@ import re
 import textwrap
 from collections.abc import Sequence
 from csv import writer
-from pathlib import Path
 from typing import NamedTuple
 
 import rich.box
@@ -16,10 +15,11 @@ import rich.table
 from rich.console import Console
 from rich.markup import escape
 
-from rnnlab.runs.files import write_whole
 from rnnlab.stats.estimates import Interval
 
-PAPER = 105  # characters across both columns of a paper in footnote size
+COLUMN, PAGE = 50, 105  # characters across one column, and both, of a paper in footnote size
+GAP = 1  # characters between two columns of a table in a paper
+GAP_BETWEEN, HEAD = 3, 10  # characters between two columns in a terminal, and of a narrow column's head
 PROSE = 32  # characters, above which a cell of several words is prose: it is broken into lines of so many
 EM = 0.5  # of footnote size, a character's width
 
@@ -56,7 +56,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def terminal(table: Table, console: Console) -> None:
-    """Prints the table in as many blocks as the width needs; as plain text where there is no terminal."""
+    """Prints the table within the console's width; as plain text where there is no terminal."""
     if not console.is_terminal:
         console.print(plain(table), markup=False, highlight=False, soft_wrap=True)
         return
@@ -71,16 +71,23 @@ def terminal(table: Table, console: Console) -> None:
 
 
 def plain(table: Table, width: int = 120) -> str:
-    """Aligned text, for a log: columns that fit in `width` characters, then the next ones below."""
+    """Aligned text, for a log."""
     blocks = []
     for columns, rows in _blocks(table, width):
-        heads = [column.split("\n") for column in columns]
-        height = max(map(len, heads))
-        lines = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
-        widths = [max(map(len, cells)) for cells in zip(*lines, *rows, strict=True)]
-        lines += [tuple("-" * w for w in widths), *rows]
+        lines = [line for row in (columns, *rows) for line in _lines(row, row is columns)]
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        rule = max(column.count("\n") for column in columns) + 1
+        lines.insert(rule, tuple("-" * w for w in widths))
         blocks.append("\n".join(_aligned(line, widths) for line in lines))
     return "\n\n".join([textwrap.fill(table.caption, width), *blocks]) + "\n"
+
+
+def _lines(row: Sequence[str], at_foot: bool) -> list[tuple[str, ...]]:
+    """The lines of a row whose cells may have several: a head's stand at its foot, a cell's at its top."""
+    cells = [cell.split("\n") for cell in row]
+    height = max(map(len, cells))
+    padded = [[""] * (height - len(c)) + c if at_foot else c + [""] * (height - len(c)) for c in cells]
+    return list(zip(*padded, strict=True))
 
 
 def markdown(table: Table) -> str:
@@ -91,34 +98,43 @@ def markdown(table: Table) -> str:
     return "\n".join([table.caption.translate(marks), "", *("| " + " | ".join(line) + " |" for line in shown)]) + "\n"
 
 
-def latex(table: Table) -> str:
-    """A `table*` for a paper of two columns (needs booktabs), in as many blocks below each other as its width needs."""
-    parts = [
-        "% \\usepackage{booktabs}",
-        r"\begin{table*}",
-        r"\centering\footnotesize",
+def latex(table: Table, label: str) -> str:
+    """A `table` for one column of a paper, or a `table*` for its page, with one tabular; needs booktabs.
+
+    A table that is too wide for a page is set as it is, with a comment that says so. `label` stands behind "tab:".
+    """
+    kinds = ["l"] + ["r"] * (len(table.columns) - 1)
+    sizes = []
+    for place, (head, cells) in enumerate(zip(table.columns, zip(*table.rows, strict=True), strict=True)):
+        longest = max(map(len, cells))
+        if any(map(_prose, cells)):
+            kinds[place], longest = f"p{{{PROSE * EM:g}em}}", PROSE
+        sizes.append(max(longest, *map(len, textwrap.wrap(head, max(longest, 10)) or [""])))
+    width = sum(sizes) + GAP * len(sizes)
+    star = "*" * (width > COLUMN)
+    heads = [_head(column, size, kind) for column, size, kind in zip(table.columns, sizes, kinds, strict=True)]
+    parts = ["% \\usepackage{booktabs}"]
+    if width > PAGE:
+        parts.append("% wider than a page: choose fewer columns (--columns=...)")
+    parts += [
+        rf"\begin{{table{star}}}",
         rf"\caption{{{_tex(table.caption)}}}",
+        rf"\label{{tab:{label}}}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}",
+        r"\toprule",
+        " & ".join(heads) + r" \\",
+        r"\midrule",
     ]
-    for columns, rows in _blocks(table, PAPER, PROSE):
-        kinds = ["l" if n == 0 else "r" for n in range(len(columns))]
-        for place, cells in enumerate(zip(*rows, strict=True)):
-            if any(map(_prose, cells)):
-                kinds[place] = f"p{{{PROSE * EM:g}em}}"
-        # A header of several lines is a small tabular of its own: no package beyond booktabs is needed.
-        lines = [r" \\ ".join(_tex(line) for line in column.split("\n")) for column in columns]
-        heads = [
-            rf"\begin{{tabular}}[b]{{@{{}}{'r' if kind == 'r' else 'l'}@{{}}}}{head}\end{{tabular}}"
-            for kind, head in zip(kinds, lines, strict=True)
-        ]
-        parts += [
-            rf"\begin{{tabular}}{{{''.join(kinds)}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
-        ]
-        parts += [" & ".join(map(_tex_cell, row, kinds)) + r" \\" for row in rows]
-        parts += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
-    return "\n".join([*parts[:-1], r"\end{table*}"]) + "\n"
+    parts += [" & ".join(map(_tex_cell, row, kinds)) + r" \\" for row in table.rows]
+    parts += [r"\bottomrule", r"\end{tabular}", rf"\end{{table{star}}}"]
+    return "\n".join(parts) + "\n"
+
+
+def _head(text: str, size: int, kind: str) -> str:
+    """A header of several lines is a small tabular of its own: no package beyond booktabs is needed."""
+    lines = r" \\ ".join(_tex(line) for line in textwrap.wrap(text, max(size, 10)))
+    return rf"\begin{{tabular}}[b]{{@{{}}{'r' if kind == 'r' else 'l'}@{{}}}}{lines}\end{{tabular}}"
 
 
 def csv(table: Table) -> str:
@@ -126,12 +142,6 @@ def csv(table: Table) -> str:
     file = io.StringIO()
     writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
     return file.getvalue()
-
-
-def write_forms(table: Table, folder: Path, name: str) -> None:
-    """NAME.md, NAME.tex and NAME.csv, each replaced whole."""
-    for ending, form in {"md": markdown, "tex": latex, "csv": csv}.items():
-        write_whole(folder / f"{name}.{ending}", form(table).encode())
 
 
 def _like(value: float, scale: float, digits: int) -> str:
@@ -149,23 +159,36 @@ def _prose(cell: str) -> bool:
     return len(cell) > PROSE and len(re.findall(r"[a-zA-Z]{2,}", cell)) > 4
 
 
-def _blocks(table: Table, width: int, prose: int | None = None) -> list[tuple[list[str], list[list[str]]]]:
-    """(columns, rows) of as many columns as fit in `width`, headers folded to their cells; the first always leads.
+def _blocks(table: Table, width: int) -> list[tuple[list[str], list[list[str]]]]:
+    """(columns, rows) in one block that fits in `width` if it can be had, heads folded to their cells.
 
-    A column with cells of prose is `prose` characters wide, as its lines are to be broken.
+    What is too wide gets its intervals below its estimates; what is too wide then is cut into blocks of as many
+    columns as fit, each led by the first.
     """
-    cells = [[row[place] for row in table.rows] for place in range(len(table.columns))]
-    longest = [max(map(len, column), default=0) for column in cells]
-    if prose is not None:
-        longest = [prose if any(map(_prose, column)) else size for column, size in zip(cells, longest, strict=True)]
-    heads = [textwrap.fill(head, max(size, 14)) for head, size in zip(table.columns, longest, strict=True)]
-    sizes = [max(size, *map(len, head.split("\n"))) + 3 for head, size in zip(heads, longest, strict=True)]
+    rows = [list(row) for row in table.rows]
+    if sum(_sizes(table.columns, rows)) > width:
+        rows = [[row[0], *(re.sub(r" (?=[\[(])", "\n", cell, count=1) for cell in row[1:])] for row in rows]
+    sizes = _sizes(table.columns, rows)
+    heads = [
+        textwrap.fill(head, max(size - GAP_BETWEEN, HEAD)) for head, size in zip(table.columns, sizes, strict=True)
+    ]
     groups: list[list[int]] = [[0]]
     for place in range(1, len(heads)):
         if len(groups[-1]) > 1 and sum(sizes[p] for p in groups[-1]) + sizes[place] > width:
             groups.append([0])
         groups[-1].append(place)
-    return [([heads[p] for p in group], [[row[p] for p in group] for row in table.rows]) for group in groups]
+    return [([heads[p] for p in group], [[row[p] for p in group] for row in rows]) for group in groups]
+
+
+def _sizes(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Characters that each column takes, the gap behind it included."""
+    longest = [
+        max((len(line) for row in rows for line in row[place].split("\n")), default=0) for place in range(len(heads))
+    ]
+    folded = [
+        max(map(len, textwrap.wrap(head, max(size, HEAD)) or [""])) for head, size in zip(heads, longest, strict=True)
+    ]
+    return [max(pair) + GAP_BETWEEN for pair in zip(longest, folded, strict=True)]
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

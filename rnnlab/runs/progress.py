@@ -12,8 +12,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from rnnlab.stats.survival import trained
-
 LINE_SECONDS = 10.0  # between two plain lines
 
 
@@ -80,11 +78,11 @@ class Progress:
         """A trial has ended, so many updates early, or had ended before."""
         self._total -= undone
         arm = self._ended[trial["arm"]]
-        arm.append({name: trial[name] for name in ("arm", "seed", "status", "steps", "reason")})
+        arm.append({name: trial[name] for name in ("arm", "seed", "status", "steps", "budget", "reason")})
         if len(arm) < self._trials[trial["arm"]]:
             return
         learned = sum(t["status"] == "learned" for t in arm)
-        tried = any(map(trained, arm))
+        tried = any(t["budget"] and (t["steps"] or t["status"] == "diverged") for t in arm)
         said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if tried else f"{trial['arm']}: measured"
         for t in arm:
             if t["reason"]:

@@ -1,0 +1,80 @@
+"""Points of trials: one quantity over another, and losses at the end over a setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rnnlab.reports.figures import BEYOND, CHANCE
+from rnnlab.reports.style import COLOURS, Width, legend, losses_up, marks, panels, styled
+from rnnlab.reports.sweep_axes import label
+from rnnlab.runs.results import Results, Trial
+
+Points = Sequence[tuple[float, float]]
+
+
+@styled
+def scatter(
+    points: Mapping[str, Points],
+    *,
+    xlabel: str,
+    ylabel: str,
+    caption: str,
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+    width: Width = "column",
+) -> Figure:
+    """Points (x, y) by name, and lines (xs, ys) that a theory predicts; both axes have their zero marked."""
+    figure, ((axes,),) = panels(1, 1, 2.6, width)
+    handles = []
+    for name, look in marks(points).items():
+        xs, ys = np.array(points[name], np.float64).T
+        handles += axes.plot(xs, ys, **(look | {"ls": "", "mfc": "none"}), label=name)
+    drawn = [axes.plot(xs, ys, color="k", lw=0.9, zorder=0, label=name)[0] for name, (xs, ys) in (lines or {}).items()]
+    for rule, (low, high) in ((axes.axvline, axes.get_xlim()), (axes.axhline, axes.get_ylim())):
+        if low < 0 < high:
+            rule(0, color="0.6", lw=0.6, ls=":")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    legend(figure, handles, drawn)
+    figure.set_label(caption)
+    return figure
+
+
+@styled
+def final_losses(results: Results, *, setting: str, width: Width = "column") -> Figure | None:
+    """Held-out loss at the end of training by the value of one setting, a circle a trial.
+
+    Trials that diverged, or ended above `BEYOND` times chance, are counted above the frame. None where no arm was
+    trained.
+    """
+    arms = [arm for arm in results.arms.values() if arm.trained]
+    if not arms:
+        return None
+    chance = arms[0].chance
+    figure, ((axes,),) = panels(1, 1, 2.0, width)
+    for place, arm in enumerate(arms):
+        shown = [loss for loss in map(_loss, arm.trials) if loss <= BEYOND * chance]
+        axes.plot([place] * len(shown), shown, "o", color=COLOURS[0], mfc="w")
+        if len(shown) < len(arm.trials):
+            above = f"{len(arm.trials) - len(shown)} \N{UPWARDS ARROW}"
+            axes.annotate(above, (place, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", size=7)
+    line = axes.axhline(chance, **CHANCE)
+    axes.set(yscale="log", ylabel="held-out loss at the end", xlabel=label(setting))
+    axes.set_xticks(
+        range(len(arms)), [arm.settings[setting].removesuffix(".0").replace("None", "none") for arm in arms]
+    )
+    axes.set_xlim(-0.5, len(arms) - 0.5)
+    losses_up(axes)
+    legend(figure, [Line2D([], [], ls="", marker="o", color=COLOURS[0], mfc="w", label="a trial")], [line])
+    figure.set_label(
+        f"Held-out loss after training, by {label(setting)}; a circle a trial. Trials that diverged or ended above "
+        f"{BEYOND:g} times chance are counted above the frame."
+    )
+    return figure
+
+
+def _loss(trial: Trial) -> float:
+    return math.inf if trial.diverged else trial.held_out.get("loss", math.inf)
