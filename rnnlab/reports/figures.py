@@ -6,7 +6,7 @@ A task is a panel; an arm keeps its colour, marker and dashes in all of them. A 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ BELOW = 3  # decades below the horizon's threshold: what is smaller leaves the f
 BEYOND = 1e3  # times chance: higher losses leave the frame, or they would squeeze those that matter
 WHEN = {"init": "at initialisation", "trained": "after training"}
 THRESHOLD = {"color": GREY, "lw": 0.8}
-NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "least lag that the task needs"}
+NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "lag that the task needs"}
 PATH = {"ls": (0, (4, 1.5)), "mfc": "white"}
 CHANCE = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "label": "chance (no memory)"}
 CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
@@ -50,11 +50,14 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     rows: list[When] = [when for when in ("init", "trained") if any(t.profile(when, component) for t in results.trials)]
     if not rows:
         return None
-    figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=True)
     threshold = math.log10(results.fraction)
-    floor, top = threshold - BELOW, 0.0
+    tops = [_highest(arms.values(), rows, component) for arms in tasks.values()]
+    if alike := max(tops) < BELOW:  # where gradients explode each task has a scale of its own
+        tops = [max(tops)] * len(tops)
+    figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=alike)
     paths = False
-    for axes, (task, arms) in zip(grid.T, tasks.items(), strict=True):
+    for axes, top, (task, arms) in zip(grid.T, tops, tasks.items(), strict=True):
+        floor = min(threshold - BELOW, -top)
         needed, last = next(iter(arms.values())).needed_lag, 1.0
         for panel, when in zip(axes, rows, strict=True):
             for index, arm in enumerate(arms.values()):
@@ -64,24 +67,23 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
                         paths |= name == "c cell path"
                         seen = lags[(profiles >= floor).any(axis=0)]
                         last = max(last, seen[-1] if len(seen) else 0)
-                        top = max(top, profiles[np.isfinite(profiles)].max(initial=0))
                         marked = _spread(_across(lags, x, last), index + (name != component) / 2)
                         _line(panel, lags, profiles, looks[arm.label] | dashes, marked, len(lags))
             panel.axhline(threshold, **THRESHOLD)
             if needed is not None:
                 panel.axvline(needed, **NEEDED)
             lags_across(panel, x)
+            panel.set_ylim(floor, 1.05 * top + 0.4)
+            panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes[0].set_xlim(0, 1.03 * min(max(last, needed or 0), max(arm.length for arm in arms.values())))
         axes[0].set_title(task)
         axes[-1].set_xlabel("lag k (steps back from the loss)" if len(tasks) < 3 else "lag k (steps)")
     for panel, when in zip(grid[:, 0], rows, strict=True):
         panel.set_ylabel(WHEN[when])
-        panel.set_ylim(floor, 1.05 * top + 0.4)
-        panel.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     solid = [Line2D([], [], label=label, **(mark | {"ls": "-"})) for label, mark in looks.items()]
     lines = [Line2D([], [], color="k", label=f"$dL/d{component}_t$")]
-    lines += [Line2D([], [], color="k", marker="o", label=r"$dL/dc_t$ along the cell path", **PATH)] * paths
-    lines += [Line2D([], [], label=f"{results.fraction:g}: the horizon's threshold", **THRESHOLD)]
+    lines += [Line2D([], [], color="k", marker="o", label="$dL/dc_t$, cell path alone", **PATH)] * paths
+    lines += [Line2D([], [], label="threshold of the horizon", **THRESHOLD)]
     lines += [Line2D([], [], **NEEDED)] * any(arm.needed_lag is not None for arm in results.arms.values())
     taken = legend(figure, solid, lines)
     figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ma="center")
@@ -89,9 +91,16 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
         f"Gradient by lag. Solid: norm of dL/d{component}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
         "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
         "A trial's horizon is where its own curve last crosses the grey line. "
-        f"Values below 1e{floor:g} lie outside the frame."
+        "What lies further below it is outside the frame."
     )
     return figure
+
+
+def _highest(arms: Iterable[Arm], whens: Sequence[When], component: str) -> float:
+    """The greatest mean over trials of any curve, in decades over lag 0."""
+    curves = [_profiles(arm, when, name)[1] for arm in arms for when in whens for name in (component, "c cell path")]
+    means = np.concatenate([curve.mean(axis=0) for curve in curves if len(curve)])
+    return float(means[np.isfinite(means)].max(initial=0.0))
 
 
 @styled

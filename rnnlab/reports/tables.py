@@ -19,7 +19,7 @@ from rnnlab.stats.estimates import Interval
 
 COLUMN, PAGE = 50, 105  # characters across one column, and both, of a paper in footnote size
 GAP = 1  # characters between two columns of a table in a paper
-GAP_BETWEEN, HEAD = 3, 10  # characters between two columns in a terminal, and of a narrow column's head
+GAP_BETWEEN, HEAD = 2, 10  # characters between two columns in a terminal, and of a narrow column's head
 PROSE = 32  # characters, above which a cell of several words is prose: it is broken into lines of so many
 EM = 0.5  # of footnote size, a character's width
 
