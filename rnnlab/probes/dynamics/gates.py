@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 
 LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
 FAR = 30.0  # beyond it every bounded gate has reached its end
@@ -86,7 +86,7 @@ def time_scale(forget: Float[Array, "T B H"]) -> Float[Array, " H"]:
     After Tallec & Ollivier 2018, Can recurrent neural networks warp time, section 3: their 1 / (1 - f) is
     tau + 1/2 for slow units.
     """
-    rate = -jnp.mean(jnp.log(forget.astype(wide(forget))), axis=(0, 1))
+    rate = -jnp.mean(jnp.log(forget.astype(sum_dtype(forget))), axis=(0, 1))
     return jnp.where(rate == 0, jnp.inf, 1 / rate)
 
 
@@ -96,5 +96,5 @@ def carousel(forget: Float[Array, "T B H"]) -> Float[Array, "T H"]:
     How much of dL/dc at the last step comes back k steps before along c_t = f c_{t-1} + ... alone: the constant
     error carousel of Hochreiter & Schmidhuber 1997, section 3.2, with forget gates. -inf after a gate of exactly 0.
     """
-    logs = jnp.mean(jnp.log10(forget.astype(wide(forget))), axis=1)
+    logs = jnp.mean(jnp.log10(forget.astype(sum_dtype(forget))), axis=1)
     return jnp.concatenate([jnp.zeros_like(logs[:1]), jnp.cumsum(logs[:0:-1], axis=0)])

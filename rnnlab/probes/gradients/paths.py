@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.reverse_scan import Losses, Passage, walk_back
 from rnnlab.probes.gradients.scaled import LogNorm, normalise
-from rnnlab.scan.segments import norm, wide
+from rnnlab.scan.segments import norm, sum_dtype
 
 FULL = "full"
 DIRECT = "direct"
@@ -162,7 +162,7 @@ def _measure(passage: Passage):
 
 def _by_road(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
     """Each road's norm, and its projection on the first, which is the full one."""
-    d, exponent = normalise(d.astype(wide(d)), exponent)
+    d, exponent = normalise(d.astype(sum_dtype(d)), exponent)
     full = d[:, :1]
     share = jnp.sum(d * full, axis=-1) / jnp.sum(full * full, axis=-1)
     return Paths(LogNorm(norm(d), exponent), Share(share, exponent - exponent[:, :1]))

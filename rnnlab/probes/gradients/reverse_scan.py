@@ -18,9 +18,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.scaled import NOTHING, common_frame, normalise
-from rnnlab.scan.adjoints import perturbed
+from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.projected import hidden
-from rnnlab.scan.segments import even, scan_segments
+from rnnlab.scan.segments import even_segment, scan_segments
 
 Losses = Callable[[Float[Array, "N B K"]], Float[Array, " B"]]
 Measure = Callable[["Passage"], PyTree]
@@ -101,7 +101,7 @@ def walk_back(
             end, ys, _ = forward(carries, xs)
             return end, ys if want_ys else None, carries
 
-        return scan_segments(body, carries, xs, even(len(xs), most))
+        return scan_segments(body, carries, xs, even_segment(len(xs), most))
 
     def back(state, step):
         """One step backwards, from the top layer down: each hands dL/dx to the one below."""
@@ -121,7 +121,9 @@ def walk_back(
             state, passages = jax.lax.scan(back, state, (kept, d_ys), reverse=True)
             return state, [measure(passage) for passage in passages], None
 
-        state, measured, _ = scan_segments(body, state, (xs, d_ys), even(len(xs), most), each=starts, reverse=True)
+        state, measured, _ = scan_segments(
+            body, state, (xs, d_ys), even_segment(len(xs), most), each=starts, reverse=True
+        )
         return state, measured
 
     silent = length - answers
@@ -163,7 +165,7 @@ class _Layer:
         """((adjoints of the carry before, exponent), (dL/dx of the full road, exponent), what passed)."""
         d_carry, exponent = state
         before, z = kept
-        step = perturbed(self.cell.update if self.split else self.cell)
+        step = with_carry_addition(self.cell.update if self.split else self.cell)
         (_, y), pull = jax.vjp(step, before, z, jax.tree.map(jnp.zeros_like, before))
         if d_y is None:
             d_y = jnp.zeros((len(roads), *y.shape), y.dtype)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from rnnlab.scan.segments import norm, wide
+from rnnlab.scan.segments import norm, sum_dtype
 
 LOG10_2 = math.log10(2)
 NOTHING = -(2**30)  # the exponent of zero: below any that T steps can reach
@@ -35,7 +35,7 @@ def normalise(tree: PyTree, exponent: Int[Array, " *B"]) -> tuple[PyTree, Int[Ar
     """tree * 2^exponent with the largest magnitude of each example in [1/2, 1): NOTHING is the exponent of zeros."""
     tops = [jnp.max(jnp.abs(leaf), axis=-1) for leaf in jax.tree.leaves(tree)]
     largest = jnp.max(jnp.stack(tops), axis=0) if len(tops) > 1 else tops[0]
-    largest = largest.astype(wide(largest))
+    largest = largest.astype(sum_dtype(largest))
     shift = _exponent(largest)
     exponent = jnp.where(largest == 0, NOTHING, jnp.maximum(exponent + shift, NOTHING))
     return scale(tree, -shift), exponent
@@ -45,7 +45,7 @@ def scale(tree: PyTree, exponent: Int[Array, " *B"]) -> PyTree:
     """Exact multiplication by 2^exponent; what falls below the smallest normal number may become zero."""
 
     def one(leaf):
-        factor = _power(exponent, wide(leaf))[..., None]
+        factor = _power(exponent, sum_dtype(leaf))[..., None]
         return (leaf * factor).astype(leaf.dtype)
 
     return jax.tree.map(one, tree)
@@ -59,7 +59,7 @@ def common_frame(one: PyTree, one_exponent: Array, two: PyTree, two_exponent: Ar
 
 def log_norm(d: Float[Array, "*T H"], exponent: Int[Array, " *T"]) -> LogNorm:
     """The norm over H of d * 2^exponent."""
-    d, exponent = normalise(d.astype(wide(d)), exponent)
+    d, exponent = normalise(d.astype(sum_dtype(d)), exponent)
     return LogNorm(norm(d), exponent)
 
 

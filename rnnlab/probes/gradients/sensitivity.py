@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.reverse_scan import Passage, walk_back
 from rnnlab.probes.gradients.scaled import LogNorm, normalise, scale
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 
 
 def sensitivity(model: SequenceModel, inputs: Float[Array, "T B D"]) -> LogNorm:
@@ -59,5 +59,5 @@ def _combined(d_xs: Float[Array, "K T B D"], exponent: Int[Array, "K T B"]) -> L
     """The Frobenius norm over outputs and inputs, each output brought to the exponent of the largest."""
     common = jnp.max(exponent, axis=0)
     d_xs = scale(d_xs, exponent - common)
-    d_xs = d_xs.astype(wide(d_xs))
+    d_xs = d_xs.astype(sum_dtype(d_xs))
     return LogNorm(jnp.sqrt(jnp.sum(jnp.square(d_xs), axis=(0, -1))), common)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 
 
 class Clipping(NamedTuple):
@@ -81,7 +81,7 @@ def _compare(before: PyTree, after: PyTree) -> Clipping:
 
 def _flat(tree):
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)]
-    return jnp.concatenate([leaf.astype(wide(leaf)) for leaf in leaves])
+    return jnp.concatenate([leaf.astype(sum_dtype(leaf)) for leaf in leaves])
 
 
 def _unit(vector):

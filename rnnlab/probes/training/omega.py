@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.reverse_scan import Losses, Passage, walk_back
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 
 
 def omega(
@@ -127,5 +127,5 @@ def _term(passed: Array, arriving: Array) -> Array:
 
 def _norm(leaves: list[Array]) -> Array:
     """Over all components; its derivative at zero is zero."""
-    square = sum(jnp.sum(jnp.square(leaf.astype(wide(leaf))), axis=-1) for leaf in leaves)
+    square = sum(jnp.sum(jnp.square(leaf.astype(sum_dtype(leaf))), axis=-1) for leaf in leaves)
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
