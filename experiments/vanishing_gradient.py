@@ -20,8 +20,8 @@ import numpy as np
 
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
+from rnnlab.probes.gradients.extended_range import LOG10_2
 from rnnlab.probes.gradients.flow import gradient_flow
-from rnnlab.probes.gradients.scaled import LOG10_2
 from rnnlab.reports import figures
 from rnnlab.reports.claims import Claim, claims_table, summary
 from rnnlab.reports.horizon_tables import reach_table

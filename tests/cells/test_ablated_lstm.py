@@ -1,4 +1,4 @@
-"""An LSTM without one of its parts: what is left is the LSTM's own, and each part's absence shows where theory says."""
+"""An LSTM without one of its parts: the rest is the LSTM's own, and the absence shows where theory predicts it."""
 
 from typing import get_args
 
@@ -98,7 +98,7 @@ def test_a_gate_that_is_gone_leaves_no_parameters_behind(without):
 
 
 @pytest.mark.parametrize("without", PARTS)
-def test_the_fast_engine_and_finite_differences_agree_with_plain_autodiff(without):
+def test_unroll_and_finite_differences_agree_with_plain_autodiff(without):
     cell, xs = build(without, **FLOAT64), inputs(9)
 
     def loss(way, cell):
@@ -157,5 +157,5 @@ def test_without_independence_input_and_forget_gate_sum_to_one_and_the_cell_stat
 
 def test_gradient_paths_name_the_gates_that_are_left():
     model = SequenceModel(AblatedLSTM(features=H, without="forget gate"), D, 1, rngs=nnx.Rngs(0))
-    roads = gradient_paths(model, inputs(6).astype(jnp.float32), lambda outputs: outputs[-1, :, 0])["layer0/c"].norms
-    assert set(roads) == {"direct", "via i", "via g", "via o", "full"}
+    paths = gradient_paths(model, inputs(6).astype(jnp.float32), lambda outputs: outputs[-1, :, 0])["layer0/c"].norms
+    assert set(paths) == {"direct", "via i", "via g", "via o", "full"}
