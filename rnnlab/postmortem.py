@@ -19,8 +19,9 @@ from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import ArmSpec, from_flat
-from rnnlab.training.loop import blank_state, training_loss
 from rnnlab.training.spec import BATCHES, stream, use_float64
+from rnnlab.training.state import blank_state
+from rnnlab.training.updates import training_loss
 
 
 def examine(spec: ArmSpec, state: Any) -> tuple[Divergence | None, dict[str, float]]:

@@ -16,8 +16,8 @@ from rnnlab.settings.resolve import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.training.guessing import Guesses, guess
 from rnnlab.training.layout import Layout, map_trials
-from rnnlab.training.loop import TrainState
 from rnnlab.training.spec import GUESSES, PROBES, stream
+from rnnlab.training.state import TrainState
 
 GUESSES_A_TRIAL, GUESSED_ON = 32, 64  # networks with guessed weights, and sequences that each is judged by
 PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
