@@ -118,7 +118,7 @@ def test_the_scores_sum_to_the_textbooks_observed_less_expected():
 
 
 def test_of_few_trials_p_is_counted_out():
-    """Three against three, one arm wholly first: 2 of the 20 splits, where the asymptotic test says .025."""
+    """Three against three, one arm wholly first: 2 of the 20 splits, where the asymptotic p is .025."""
     assert survival.logrank_test(Times([1, 2, 3], []), Times([4, 5, 6], [])) == pytest.approx((0.1, 0.1))
     assert scipy.stats.logrank([1, 2, 3], [4, 5, 6]).pvalue < 0.03
     assert survival.logrank_test(Times([1], []), Times([2, 3], [9])).least == 0.25
@@ -126,7 +126,7 @@ def test_of_few_trials_p_is_counted_out():
     assert p == survival.logrank(Times([3, 5, 7, 8], []), Times([9, 12], [20]))
 
 
-def test_few_trials_give_no_more_false_alarms_than_they_may():
+def test_few_trials_give_no_more_false_positives_than_they_may():
     """Two arms of 5 with the same exponential times and a budget: p < .05 in 1 of 20 at most."""
     rng, ps = np.random.default_rng(3), []
     for _ in range(400):
