@@ -88,7 +88,7 @@ def test_complex_eigenvalues_and_the_edge_of_stability():
 
 
 @pytest.mark.parametrize("settings", [{"sigma_w": -1.0}, {"sigma_w": 1.0, "sigma_b": math.nan}])
-def test_values_that_cannot_be_are_named(settings):
+def test_bad_values_are_named(settings):
     with pytest.raises(ValueError, match="must be finite and at least 0"):
         tanh_network(**settings)
     with pytest.raises(ValueError, match="fraction=0"):

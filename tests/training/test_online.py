@@ -77,7 +77,7 @@ def test_an_update_and_its_metrics_equal_those_of_the_general_update():
         np.testing.assert_allclose(one, two, rtol=1e-12)
 
 
-def test_what_stands_before_the_start_is_no_part_of_a_sequence():
+def test_the_padding_before_the_start_is_no_part_of_a_sequence():
     """Values, gradient and all: the sequence cut out gives what the padded one gives, whatever the padding."""
     spec = double()
     model = initial_state(spec, 1).model
@@ -107,7 +107,7 @@ def run(spec, states, windows=3, where=FOUR):
 
 
 def test_trials_do_not_affect_one_another():
-    """Permuting trials permutes results, to the bit; one that diverges, or has another rate, changes no other."""
+    """Permuting trials permutes results bit-exactly; one that diverges, or has another rate, changes no other."""
     states = states_of(SPEC, range(4))
     rates = np.asarray([0.5, 1e30, 0.1, 0.5], states.numbers["learning_rate"].dtype)
     states = states._replace(numbers={"learning_rate": rates})
