@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rnnlab.cells import CellSpec
 from rnnlab.scan.projected import hidden
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 from rnnlab.scan.unroll import unroll
 
 
@@ -38,8 +38,8 @@ class SequenceModel(nnx.Module):
     ) -> Float[Array, "N B K"]:
         """Outputs at the last `answers` steps (all, left out).
 
-        Before them the top layer hands on its carry alone, so a loss at the end keeps no [T, B, H].
-        `taps`: zeros as `tap_zeros` gives them; see `rnnlab.scan.unroll.unroll`.
+        Before them the top layer returns its carry alone, so a loss at the end stores no [T, B, H].
+        `taps`: zeros whose gradients are the adjoint norms, as `tap_zeros` gives them; see `rnnlab.scan.unroll.unroll`.
         """
         length, batch_size = inputs.shape[:2]
         silent = length - (length if answers is None else answers)
@@ -59,7 +59,7 @@ class SequenceModel(nnx.Module):
         return self.readout(ys)
 
     def step(self, carries: list[PyTree], x: Float[Array, "B D"]) -> tuple[list[PyTree], Float[Array, "B H"]]:
-        """One step of all layers: their carries, and what the top one says."""
+        """One step of all layers: their carries, and the output y of the top one."""
         new = []
         for cell, carry in zip(self.cells, carries, strict=True):
             carry, x = cell(carry, x)
@@ -67,9 +67,9 @@ class SequenceModel(nnx.Module):
         return new, x
 
     def tap_zeros(self, length: int, batch_size: int) -> list[PyTree]:
-        """Taps for every layer: their gradients are the adjoint norms [T, B] of each carry component."""
+        """Zeros for every layer whose gradients are the adjoint norms [T, B] of each carry component."""
         carries = self.initial_carry(batch_size)
-        return jax.tree.map(lambda c: jnp.zeros((length, batch_size), wide(c)), carries)
+        return jax.tree.map(lambda c: jnp.zeros((length, batch_size), sum_dtype(c)), carries)
 
     def names(self) -> list[PyTree]:
         """The carry components' names by layer, as in `layer0/c`: a tree like `initial_carry`."""
@@ -82,7 +82,7 @@ class SequenceModel(nnx.Module):
         return named
 
     def intermediates(self, inputs: Float[Array, "T B D"]) -> dict[str, Float[Array, "T B K"]]:
-        """Outputs and every h_t, c_t and gate over time, by name; under jit, what nobody reads costs nothing."""
+        """Outputs and every h_t, c_t and gate over time, by name; under jit, what is not read costs nothing."""
         found: dict[str, Array] = {}
         ys = inputs
         for layer, (cell, carry) in enumerate(zip(self.cells, self.initial_carry(inputs.shape[1]), strict=True)):
@@ -99,5 +99,5 @@ class SequenceModel(nnx.Module):
 
 
 def carry_names(cell, carry: PyTree) -> tuple[str, ...]:
-    """The components of a cell's carry; of a foreign cell the last is taken for its h, and one before it for its c."""
+    """Names of the components of a cell's carry; of a foreign cell the last is taken as h, and one before it as c."""
     return getattr(cell, "carry_names", ("c", "h")[-len(jax.tree.leaves(carry)) :])

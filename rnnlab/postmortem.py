@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rnnlab.probes.training.watchdog import Alarm, first_alarm
+from rnnlab.probes.training.divergence import Divergence, first_divergence
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.files import Damaged
 from rnnlab.runs.folder import RunFolder
@@ -19,20 +19,20 @@ from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.runs.load import last_state, read_arms
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec
-from rnnlab.training.loop import training_loss
 from rnnlab.training.spec import BATCHES, stream, use_float64
+from rnnlab.training.updates import training_loss
 
 
-def examine(spec: ArmSpec, state: Any) -> tuple[Alarm | None, dict[str, float]]:
-    """(first alarm, loss and gradient norm) of the update that one trial's state stands before."""
+def examine(spec: ArmSpec, state: Any) -> tuple[Divergence | None, dict[str, float]]:
+    """(first divergence, loss and gradient norm) of the update that one trial's state stands before."""
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
     batch = spec.task.sample(key, spec.train.batch_size)
     losses = functools.partial(spec.task.losses, batch=batch)
-    alarm = first_alarm(state.model, batch.inputs, losses, spec.task.answers, spec.train.bound or math.inf)
+    divergence = first_divergence(state.model, batch.inputs, losses, spec.task.answers, spec.train.bound or math.inf)
     objective = functools.partial(training_loss, spec, batch)
     loss, gradient = jax.jit(jax.value_and_grad(lambda model: objective(model, None)[0]))(state.model)
     square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))
-    return alarm, {"loss": float(loss), "gradient norm": math.sqrt(square)}
+    return divergence, {"loss": float(loss), "gradient norm": math.sqrt(square)}
 
 
 def postmortem(folder: Path) -> list[str]:
@@ -53,9 +53,9 @@ def postmortem(folder: Path) -> list[str]:
         except Damaged as error:
             lines.append(str(error))
             continue
-        alarm, found = examine(trial.spec, state)
+        divergence, found = examine(trial.spec, state)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
-        first = f"first: {alarm}" if alarm else "nothing is beyond float32 by itself"
+        first = f"first: {divergence}" if divergence else "nothing is beyond float32 by itself"
         lines.append(f"{trial}, update {int(state.step) + 1}: {numbers}; {first}")
     return lines or [f"{folder}: no trial has diverged"]
 

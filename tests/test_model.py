@@ -42,7 +42,7 @@ def test_intermediates_are_the_recurrence_step_by_step():
 
 
 def test_intermediates_cost_nothing_when_not_read():
-    """jit prunes what nobody reads: the program with outputs alone keeps no [T, B, H] of gates."""
+    """jit prunes what is not read: the program with outputs alone keeps no [T, B, H] of gates."""
     model = model_of(LSTM(features=32))
     xs = jax.ShapeDtypeStruct((512, 4, 3), jnp.float32)
 

@@ -1,4 +1,4 @@
-"""Long short-term memory with one part taken away."""
+"""Long short-term memory with one part removed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Without = Literal[
     "input squashing",
     "output squashing",
 ]
-GONE = {"forget gate": "f", "input gate": "i", "output gate": "o", "independence": "i"}  # its block of z
+REMOVED_BLOCK = {"forget gate": "f", "input gate": "i", "output gate": "o", "independence": "i"}  # of z, by part
 
 
 @chz.chz
 class AblatedLSTM(LSTM):
-    """An LSTM without one of its parts, which shows what the part is for.
+    """An LSTM with one of its parts removed, which shows what the part contributes.
 
     i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o);  g = tanh(z_g)
     c_t = f c_{t-1} + i g;                               h_t = o tanh(c_t)
@@ -38,23 +38,23 @@ class AblatedLSTM(LSTM):
     forget gate: f = 1, the memory cell of Hochreiter & Schmidhuber 1997.
     input gate: i = 1.  output gate: o = 1.
     independence: i = 1 - f, coupled input and forget gate (CIFG).
-    linearity: c_t = tanh(f c_{t-1} + i g), so that the cell state is no linear conveyor belt.
+    linearity: c_t = tanh(f c_{t-1} + i g), so that the cell state is no linear recurrence.
     input squashing: g = z_g.  output squashing: h_t = o c_t.
 
-    Greff et al. 2017, section 3 (NFG, NIG, NOG, CIFG, NIAF, NOAF); linearity is taken away here alone. What is left
-    starts with the very weights and biases that an LSTM of the same seed has: ablations are compared in pairs.
+    Greff et al. 2017, section 3 (NFG, NIG, NOG, CIFG, NIAF, NOAF); removing linearity is an addition of this library.
+    The remaining parts start with the weights and biases of an LSTM of the same seed: ablations are compared in pairs.
     """
 
-    without: Without = chz.field(default="nothing", doc="the part that is taken away")
+    without: Without = chz.field(default="nothing", doc="the part that is removed")
 
     def build(self, in_features: int, *, rngs: nnx.Rngs) -> AblatedLSTMCell:
         whole = super().build(in_features, rngs=rngs)
-        kept = np.repeat([gate != GONE.get(self.without) for gate in "ifgo"], self.features)
+        kept = np.repeat([gate != REMOVED_BLOCK.get(self.without) for gate in "ifgo"], self.features)
         return AblatedLSTMCell(self, in_features, *(w[...][..., kept] for w in (whole.w_x, whole.w_h, whole.b)))
 
 
 class AblatedLSTMCell(Cell):
-    """Carry (c, h); w_x [D, Z], w_h [H, Z], b [Z] by i, f, g, o without the gate that is gone: Z = 4H or 3H.
+    """Carry (c, h); w_x [D, Z], w_h [H, Z], b [Z] by i, f, g, o without the removed gate: Z = 4H or 3H.
 
     At fixed z, dc_t/dc_{t-1} is diag(f): 1 without a forget gate, and diag(f (1 - c_t^2)) without linearity.
     """
@@ -67,7 +67,7 @@ class AblatedLSTMCell(Cell):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        return tuple(gate for gate in "ifgo" if gate != GONE.get(self.without))
+        return tuple(gate for gate in "ifgo" if gate != REMOVED_BLOCK.get(self.without))
 
     def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
         """i, f, g and o; a gate that is held at 1 is left out."""

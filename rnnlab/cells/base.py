@@ -1,4 +1,4 @@
-"""What every rnnlab cell is: a frozen spec that builds a Flax NNX module whose step is a projection and an update."""
+"""The base of every rnnlab cell: a spec that builds a Flax NNX module whose step is a projection and an update."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DType = Literal["float32", "bfloat16", "float64"]
 
 @chz.chz
 class CellSpec:
-    """One step of recurrence: what to build, and nothing built yet."""
+    """The specification of a cell, from which `build` makes the module."""
 
     features: int = field(64, "hidden width H", low=1)
     dtype: DType = chz.field(default="float32", doc="computation dtype; sums over time stay at least float32")
     param_dtype: DType = chz.field(default="float32", doc="dtype in which parameters are kept and updated")
 
     def readout_options(self) -> dict[str, Any]:
-        """What a readout beside this cell is made with, as `nnx.Linear` names it; left out, as Flax does."""
+        """Options of `nnx.Linear` for the readout of a model with this cell; those left out have Flax's defaults."""
         return {}
 
     def build(self, in_features: int, *, rngs: nnx.Rngs) -> nnx.RNNCellBase:
@@ -36,7 +36,7 @@ class Cell(nnx.RNNCellBase):
     """A step (carry, x) -> (carry, y): z = x w_x + h w_h + b, then `update(carry, z)`.
 
     A subclass writes `update` and, where it has them, `gates`; it states the names of its carry's
-    components (h last, y is h). Speed, taps, segments and path decomposition follow from that.
+    components (h last, y is h). The fast `unroll`, adjoint norms, segments and path decomposition follow from that.
     """
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
@@ -61,7 +61,7 @@ class Cell(nnx.RNNCellBase):
         raise TypeError(f"{type(self).__name__} has no update")
 
     def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
-        """The named internals that z_t determines; none for a cell without gates."""
+        """Gates and other internals that z_t determines, by name; none for a cell without gates."""
         del z
         return {}
 

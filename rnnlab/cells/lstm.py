@@ -17,7 +17,7 @@ from rnnlab.specs.fields import field
 
 @chz.chz
 class LSTM(CellSpec):
-    """Long short-term memory: a cell state as a linear conveyor belt, and three gates.
+    """Long short-term memory: a cell state as a linear recurrence, and three gates.
 
     i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o);  g = tanh(z_g)
     c_t = f c_{t-1} + i g;                               h_t = o tanh(c_t)

@@ -37,8 +37,8 @@ class LSTM1997(CellSpec):
     output_biases: tuple[float, ...] = chz.field(default=(), doc="the same for its output gate")
     init_range: float = field(0.1, "weights and biases are drawn from U[-init_range, init_range]", low=0)
     biased: Literal["all units", "input gates"] = chz.field(default="all units", doc="units that have a bias")
-    g_range: float = field(2.0, "what a cell may take in at one step, at most", above=0)
-    h_range: float = field(1.0, "what a cell may give out, at most", above=0)
+    g_range: float = field(2.0, "largest input that a cell takes at one step", above=0)
+    h_range: float = field(1.0, "largest output of a cell", above=0)
     gradient: Literal["full", "truncated"] = chz.field(
         default="full", doc="truncated: no error goes back in time but along the cell states"
     )
@@ -84,7 +84,7 @@ class LSTM1997Cell(Cell):
     """s_t = s_{t-1} + i g and h_t = o r(s_t); carry (s, a, h), a the gates. At fixed z and a, ds_t/ds_{t-1} is 1.
 
     Parameters: w_x [D, Z], w_h [H, Z], w_g [2N, Z] and b [Z], the columns by input gates, output gates and cells.
-    With the truncated gradient what a step hands on as a and h is a constant to the next one; y_t is not.
+    With the truncated gradient the outgoing a and h are constants to the next step; y_t is not.
     """
 
     carry_names = ("s", "gates", "h")
@@ -92,7 +92,9 @@ class LSTM1997Cell(Cell):
     def __init__(self, spec: LSTM1997, in_features: int, w_x: Array, w_h: Array, b: Array, w_g: Array):
         super().__init__(spec, in_features, w_x, w_h, b)
         self.w_g = nnx.Param(w_g.astype(jnp.dtype(spec.param_dtype)))
-        self.spec = chz.replace(spec, init_range=0.0, input_biases=(), output_biases=())  # what was drawn is drawn
+        self.spec = chz.replace(
+            spec, init_range=0.0, input_biases=(), output_biases=()
+        )  # only the draw of the weights reads these
         self.h_carries_gradient = spec.gradient == "full"
 
     def projection(self):

@@ -1,4 +1,4 @@
-"""Draws of weight matrices, block by block: each gate gets a matrix of its own."""
+"""Initial weight matrices, drawn block by block: each gate gets a matrix of its own."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rnnlab.runs.progress import Progress
 from rnnlab.runs.recorder import write_overview
 from rnnlab.settings.resolve import ArmSpec, flat, varied
 from rnnlab.training.layout import layout
-from rnnlab.training.loop import kind
+from rnnlab.training.updates import program_key
 
 SHOWN = ("cell", "cell.features", "task", "task.length", "train.learning_rate")  # in TensorBoard where none differ
 
@@ -59,7 +59,7 @@ def by_program(trials: list[Trial], probes: Probes, shard: tuple[int, int]) -> l
     for trial in trials:
         spec = trial.spec
         if spec not in kinds:
-            kinds[spec] = (kind(spec), spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
+            kinds[spec] = (program_key(spec), spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
         found.setdefault(kinds[spec], []).append(trial)
     return [(members, [trial for trial in members if trial in mine]) for members in found.values()]
 

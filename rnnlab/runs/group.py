@@ -18,8 +18,9 @@ from rnnlab.runs.trial_result import trial_result
 from rnnlab.training.background import start, wait
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.layout import Layout, replace, stack, unstack
-from rnnlab.training.loop import TrainState, blank_state, compile_windows, fit, initial_state, kind
-from rnnlab.training.spec import SOLVED, going
+from rnnlab.training.loop import fit
+from rnnlab.training.state import SOLVED, TrainState, blank_state, initial_state, unfinished
+from rnnlab.training.updates import compile_windows, program_key
 
 
 class UnderWay(NamedTuple):
@@ -61,7 +62,7 @@ class Group:
         self._progress, self._stopping = progress, stopping
         self._own = own_probes(self.spec.task, self.spec.flow, probes, where) if probes else None
         self._checkpoints = Checkpoints(ledger.folder.checkpoints(name))
-        self._slots: list[UnderWay | None] = [None] * where.slots
+        self._slots: list[UnderWay | None] = [None] * where.trials_at_once
         self._since = time.monotonic()
         progress.begin(name, len(pending), self.spec.train.steps)
 
@@ -76,7 +77,8 @@ class Group:
 
     def _run(self) -> None:
         train = self.spec.train
-        program = start(compile_windows, kind(self.spec), self._where) if train.steps else None  # meanwhile probes run
+        key = program_key(self.spec)
+        program = start(compile_windows, key, self._where) if train.steps else None  # meanwhile probes run
         state = self._restored()
         while (ended := self._ended(state)) or (fresh := self._refill()):
             state = replace(state, {} if ended else fresh)
@@ -98,9 +100,9 @@ class Group:
 
     def _restored(self) -> TrainState:
         """The slots as a checkpoint has them, but for trials that others have or that have ended; else empty ones."""
-        empty = stack([jax.device_get(blank_state(self.spec))] * self._where.slots)
+        empty = stack([jax.device_get(blank_state(self.spec))] * self._where.trials_at_once)
         found = self._checkpoints.restore(empty, self._progress.warn)
-        state, host = found or (empty, {"updates": 0, "slots": [None] * self._where.slots})
+        state, host = found or (empty, {"updates": 0, "slots": [None] * self._where.trials_at_once})
         self._updates = host["updates"]
         mine = {(trial.arm, trial.seed): trial for trial in self._pending}
         for slot, known in enumerate(host["slots"]):
@@ -122,7 +124,7 @@ class Group:
         return [(slot, under_way) for slot, under_way in enumerate(self._slots) if under_way]
 
     def _ended(self, state: TrainState) -> list[int]:
-        under_way = going(self.spec, np.asarray(state.status), np.asarray(state.step))
+        under_way = unfinished(self.spec, np.asarray(state.status), np.asarray(state.step))
         return [slot for slot, _ in self._occupied() if not under_way[slot]]
 
     def _refill(self) -> dict[int, TrainState]:
@@ -156,7 +158,7 @@ class Group:
     def _filled(self, states: dict[int, TrainState]) -> TrainState:
         """As many states as there are slots, some of them twice."""
         any_ = next(iter(states.values()))
-        return stack([states.get(slot, any_) for slot in range(self._where.slots)])
+        return stack([states.get(slot, any_) for slot in range(self._where.trials_at_once)])
 
     def _measure(self, states: TrainState, chosen: Sequence[int]) -> list[Measured]:
         return self._wait(start(measure, self.spec, self._where, states, chosen))

@@ -15,8 +15,8 @@ from rnnlab.runs.ledger import Ledger, Trial
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import ArmSpec, from_flat
-from rnnlab.training.loop import TrainState, blank_state
 from rnnlab.training.spec import use_float64
+from rnnlab.training.state import TrainState, blank_state
 
 
 class Loaded(NamedTuple):

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rnnlab.probes.gradients.extended_range import LogNorm
 from rnnlab.probes.gradients.flow import FlowSpec, gradient_flow
-from rnnlab.probes.gradients.horizon import NotFinite, horizon, mean_over_examples, reach
-from rnnlab.probes.gradients.scaled import LogNorm
+from rnnlab.probes.gradients.horizon import NotFinite, horizon_intervals, mean_over_examples, memory_horizon
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.training.guessing import Guesses, guess
 from rnnlab.training.layout import Layout, map_trials
-from rnnlab.training.loop import TrainState
 from rnnlab.training.spec import GUESSES, PROBES, stream
+from rnnlab.training.state import TrainState
 
 GUESSES_A_TRIAL, GUESSED_ON = 32, 64  # networks with guessed weights, and sequences that each is judged by
 PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 
     def reach(self, fraction: float) -> dict[str, dict[str, Any]]:
         """Decay rate, half-life and horizon by name."""
-        return {name: reach(profile, fraction)._asdict() for name, profile in self.profiles().items()}
+        return {name: memory_horizon(profile, fraction)._asdict() for name, profile in self.profiles().items()}
 
 
 @functools.cache
@@ -91,7 +91,7 @@ def guessing(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[
 
 
 def fits(trials: Sequence[Mapping[str, np.ndarray]], fraction: float) -> dict[str, Any]:
-    """Over the trials' `Measured.logs`: {name: `Horizon` as JSON holds it, or None where there is none to fit}."""
+    """Over the trials' `Measured.logs`: {name: `HorizonIntervals` as JSON holds it, None without a fit}."""
     return {name: _fit([logs[name] for logs in trials], fraction) for name in trials[0]}
 
 
@@ -99,7 +99,7 @@ def _fit(seeds, fraction):
     if not all(np.isfinite(log10[1:]).any() for log10 in seeds):
         return None
     try:
-        found = horizon(seeds, fraction)
+        found = horizon_intervals(seeds, fraction)
     except NotFinite:
         return None
     intervals = {name: getattr(found, name)._asdict() for name in ("decay_rate", "half_life", "horizon")}

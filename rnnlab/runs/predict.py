@@ -16,7 +16,8 @@ from rnnlab.runs.ledger import all_trials
 from rnnlab.runs.measure import Probe, measure, own_measurements, own_probes
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.layout import Layout, layout, stack
-from rnnlab.training.loop import compile_windows, initial_state, kind
+from rnnlab.training.state import initial_state
+from rnnlab.training.updates import compile_windows, program_key
 
 BYTES_A_TRIAL = 120_000  # its results, events, figures' share and last state, in a small run
 HOST = 0.3  # seconds that a trial's files and pictures take
@@ -55,7 +56,7 @@ def plan(
         say(f"  timing {group_name(members)}")
         where = layout(len(members), spec.train.batch_size, inner)
         cost = _seconds(spec, tuple(probes(spec).items()), where)
-        rounds = math.ceil(len(mine) / where.slots)
+        rounds = math.ceil(len(mine) / where.trials_at_once)
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
         own = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)
         probes_a_trial = (2 if spec.train.steps else 1) * cost.probe + own * cost.own_probes
@@ -99,17 +100,17 @@ class _Seconds(NamedTuple):
 
 def _seconds(spec: ArmSpec, own: tuple[tuple[str, Probe], ...], where: Layout) -> _Seconds:
     drawn, state = _timed(lambda: jax.device_get(initial_state(spec, 0)))
-    state = stack([state] * where.slots)
+    state = stack([state] * where.trials_at_once)
     compilation = update = evaluation = cost = 0.0
     if steps := spec.train.steps:
-        compilation, run = _timed(lambda: compile_windows(kind(spec), where))
+        compilation, run = _timed(lambda: compile_windows(program_key(spec), where))
 
         def window(left: int) -> tuple[float, int]:
             """Seconds of a window in which so many updates are left, then an evaluation; updates before trials ended.
 
             All hosts are given the first one's seconds, so that they go on together.
             """
-            near = state._replace(step=np.full(where.slots, steps - left, np.int32))
+            near = state._replace(step=np.full(where.trials_at_once, steps - left, np.int32))
             found = [_timed(lambda: jax.block_until_ready(run(near))) for _ in range(2)]
             _, record = found[0][1]
             return hosts.agreed(min(seconds for seconds, _ in found)), int(np.max(jax.device_get(record["ran"])))

@@ -15,8 +15,7 @@ from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import LINES, Ledger, Trial
 from rnnlab.runs.tags import description
 from rnnlab.settings.resolve import flat
-from rnnlab.training.loop import outcome
-from rnnlab.training.spec import DIVERGED
+from rnnlab.training.state import DIVERGED, outcome
 
 METRICS = (
     "eval/loss",

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from rnnlab.probes.gradients.horizon import Reach
+from rnnlab.probes.gradients.horizon import MemoryHorizon
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.stats import estimates
@@ -81,7 +81,9 @@ class Trial:
     reason: str | None  # what diverged
     held_out: Mapping[str, float]  # loss and accuracy at the end; empty where nothing was evaluated
     curve: Mapping[str, np.ndarray]  # "step" [N], and by update: "eval/loss", "train/loss", "grad/norm", ...
-    horizons: Mapping[str, Mapping[str, Reach]]  # by when, and by the carry's component: "h", "c", "c cell path"
+    horizons: Mapping[
+        str, Mapping[str, MemoryHorizon]
+    ]  # by when, and by the carry's component: "h", "c", "c cell path"
     profiles: Mapping[str, Mapping[str, Profile]]  # likewise
     probes: Sequence[Mapping[str, Any]]  # an experiment's own, with their "step": the first before training
     guesses: Guesses | None
@@ -109,7 +111,7 @@ class Trial:
         """Whether gradients were measured then; what diverged, or made no update, has no state after training."""
         return when in self.horizons and (when == "init" or bool(self.steps and not self.diverged))
 
-    def horizon(self, when: When, name: str = "h") -> Reach | None:
+    def horizon(self, when: When, name: str = "h") -> MemoryHorizon | None:
         """Decay rate, half-life and horizon of a component's adjoint; None where it was not measured."""
         return self.horizons[when].get(name) if self.measured(when) else None
 
@@ -331,7 +333,7 @@ def read_trial(found: Mapping[str, Any]) -> Trial:
         **{name: found[name] for name in kept},
         held_out=found["eval"],
         curve={name: np.asarray(values, np.float64) for name, values in found["curve"].items()},
-        horizons={when: {n: Reach(**r) for n, r in of.items()} for when, of in found["reach"].items()},
+        horizons={when: {n: MemoryHorizon(**r) for n, r in of.items()} for when, of in found["reach"].items()},
         profiles=profiles,
         probes=tuple(found.get("probes", ())),
         guesses=Guesses(**drawn) if drawn else None,
@@ -349,5 +351,5 @@ def typed(text: str) -> Any:
     return None if text == "None" else text
 
 
-def _part(reached: Reach | None, name: str) -> float | None:
+def _part(reached: MemoryHorizon | None, name: str) -> float | None:
     return None if reached is None else getattr(reached, name)

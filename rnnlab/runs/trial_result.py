@@ -10,8 +10,7 @@ import numpy as np
 from rnnlab.runs.ledger import Trial
 from rnnlab.runs.measure import Measured, thin
 from rnnlab.runs.recorder import map_lags
-from rnnlab.training.loop import TrainState, outcome
-from rnnlab.training.spec import DIVERGED
+from rnnlab.training.state import DIVERGED, TrainState, outcome
 
 
 def trial_result(

@@ -1,4 +1,4 @@
-"""Total adjoints of what a step hands on, for any cell, without its help."""
+"""Total adjoints of a step's outgoing carry, for any cell, without its help."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 Function = Callable[..., tuple[PyTree, PyTree]]
 
 
-def perturbed(step: Function) -> Function:
+def with_carry_addition(step: Function) -> Function:
     """`step(*args) -> (carry, y)` with one more argument, an addition to its outgoing carry.
 
     The addition reaches every use of these values within the step as well (an LSTM's c in h = o tanh c,
@@ -20,7 +20,7 @@ def perturbed(step: Function) -> Function:
     made where that variable is defined, within a jitted function too.
 
     Raises:
-      TypeError: the step is wrapped in a transformation that hides that place (jax.checkpoint, say).
+      TypeError: the step is wrapped in a transformation that hides that definition (jax.checkpoint, say).
     """
 
     def run(*args):
@@ -39,7 +39,7 @@ def _evaluate(closed: core.ClosedJaxpr, args: list[Array], additions: dict[int, 
     at_the_end, pending = [None] * len(jaxpr.outvars), {}
     for number, addition in additions.items():
         var = jaxpr.outvars[number]
-        if isinstance(var, core.Literal) or var in values:  # handed through or constant: no equation here defines it
+        if isinstance(var, core.Literal) or var in values:  # passed through or constant: no equation here defines it
             for other, out in enumerate(jaxpr.outvars):
                 if out is var:  # a y that is h, say: both are this component
                     at_the_end[other] = addition if at_the_end[other] is None else at_the_end[other] + addition

@@ -1,4 +1,4 @@
-"""The fast road of `rnnlab.scan.unroll`: a custom VJP for cells that are a projection and an update."""
+"""The projected form of `rnnlab.scan.unroll`: a custom VJP for cells that are a projection and an update."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
-from rnnlab.scan.adjoints import perturbed
-from rnnlab.scan.segments import even, norm, scan_segments, wide
+from rnnlab.scan.adjoints import with_carry_addition
+from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype
 
 ROWS = 512  # steps times batch whose dz are made before their matmul: enough for its speed, and still in the cache
 
@@ -29,16 +29,16 @@ def hoists_input() -> bool:
 
 
 def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segment: int) -> tuple[PyTree, Array]:
-    """See `rnnlab.scan.unroll.unroll`. The walk back goes over segments of time, latest first."""
+    """See `rnnlab.scan.unroll.unroll`. The backward pass is a reverse scan over segments of time, latest first."""
     own, update = _own_parameters(cell, carry, xs)
     length, *batch, _ = xs.shape
     keep_all = segment == length
-    if keep_all:  # the walk back goes by segments all the same, so that their dz stay in the cache
-        segment = even(length, ROWS // max(1, math.prod(batch)))
+    if keep_all:  # the backward pass goes by segments all the same, so that their dz stay in the cache
+        segment = even_segment(length, ROWS // max(1, math.prod(batch)))
     hoist = hoists_input()
 
     def forward(projection, own, carry, xs):
-        """A segment forwards: (carry, ys), and each step's (carry_{t-1}, z_t) for whoever walks back."""
+        """A segment forwards: (carry, ys), and each step's residuals (carry_{t-1}, z_t) for the backward pass."""
         w_x, w_h, b = projection
         w_both = jnp.concatenate([w_x, w_h])
 
@@ -52,7 +52,7 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
         carry, (ys, kept) = jax.lax.scan(body, carry, _dot(xs, w_x) + b if hoist else xs)
         return (carry, ys), kept
 
-    def walk_back(projection, own, xs, kept, state, d_ys):
+    def backward(projection, own, xs, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
         w_x, w_h, _ = projection
         w_h_transposed = w_h.T
@@ -63,7 +63,9 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             if taps is None:
                 (_, y), pull = jax.vjp(update, own, before, z)
             else:
-                (_, y), pull = jax.vjp(perturbed(update), own, before, z, jax.tree.map(jnp.zeros_like, before))
+                (_, y), pull = jax.vjp(
+                    with_carry_addition(update), own, before, z, jax.tree.map(jnp.zeros_like, before)
+                )
             step_own, d_before, dz, *additions = pull((d_carry, jnp.zeros_like(y) if d_y is None else d_y))
             leaves, treedef = jax.tree.flatten(d_before)
             leaves[-1] = leaves[-1] + _dot(dz, w_h_transposed).astype(leaves[-1].dtype)
@@ -113,9 +115,9 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             xs, kept, d_ys = inputs
             if not keep_all:
                 _, kept = forward(projection, own, start, xs)
-            return *walk_back(projection, own, xs, kept, state, d_ys), None
+            return *backward(projection, own, xs, kept, state, d_ys), None
 
-        zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, wide(p)), (projection, own))
+        zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, sum_dtype(p)), (projection, own))
         (d_carry, *totals), (d_xs, norms), _ = scan_segments(
             body, (d_carry, *zeros), (xs, kept, d_ys), segment, each=starts, reverse=True
         )
@@ -157,4 +159,4 @@ def _dot(x: Array, w: Array) -> Array:
 def _outer(x: Array, dz: Array) -> Array:
     """The sum over time and batch of x_t^T dz_t [M, N], as one matmul."""
     axes = tuple(range(dz.ndim - 1))
-    return jax.lax.dot_general(x.astype(dz.dtype), dz, ((axes, axes), ((), ())), preferred_element_type=wide(dz))
+    return jax.lax.dot_general(x.astype(dz.dtype), dz, ((axes, axes), ((), ())), preferred_element_type=sum_dtype(dz))

@@ -23,7 +23,7 @@ def scan_segments(
 
     Args:
       body: `(state, xs of a segment, that segment's part of each) -> (state, ys of the segment, anything)`.
-      state: what is handed from segment to segment.
+      state: the scan's carry, passed from segment to segment.
       xs: arrays [T, ...].
       segment: steps a segment, at least 1.
       each: arrays with one entry a segment, [ceil(T / segment), ...].
@@ -56,8 +56,8 @@ def scan_segments(
     return state, ys, ones
 
 
-def even(length: int, most: int) -> int:
-    """A segment of at most `most` steps: one that divides the time, if one of more than half of that does.
+def even_segment(length: int, most: int) -> int:
+    """A segment of at most `most` steps: one that divides T, if one of more than half of that does.
 
     A shorter first segment would be compiled by itself.
     """
@@ -65,11 +65,11 @@ def even(length: int, most: int) -> int:
     return next((n for n in range(most, most // 2, -1) if length % n == 0), most)
 
 
-def wide(x: Array):
-    """The type that sums over time are kept in: at least float32."""
+def sum_dtype(x: Array):
+    """The dtype in which sums over time are accumulated: at least float32."""
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def norm(d: Array) -> Array:
     """Over the last axis, in at least float32."""
-    return jnp.sqrt(jnp.sum(jnp.square(d.astype(wide(d))), axis=-1))
+    return jnp.sqrt(jnp.sum(jnp.square(d.astype(sum_dtype(d))), axis=-1))

@@ -9,9 +9,9 @@ any differentiable function, and h is the last component of the carry. From the 
 for the weight gradients of a whole segment of time (not an addition at every step), recomputation by
 segments, and the norm of every adjoint dL/dh_t from the backward pass that training does anyway.
 
-Any other callable (carry, x) -> (carry, y) runs through the same call on the plain road, `jax.lax.scan`
-with rematerialised segments. Forward-mode differentiation and reading want `jax.lax.scan(cell, carry, xs)`,
-which `unroll(cell, carry, xs)` equals.
+Any other callable (carry, x) -> (carry, y) runs through the same call in the general form: `jax.lax.scan` with
+rematerialised segments. For forward-mode differentiation use `jax.lax.scan(cell, carry, xs)` itself, which
+`unroll(cell, carry, xs)` equals.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from rnnlab.scan.adjoints import perturbed
+from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.projected import hidden, unroll_projected
-from rnnlab.scan.segments import even, norm, scan_segments
+from rnnlab.scan.segments import even_segment, norm, scan_segments
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -42,12 +42,14 @@ def unroll(
     """Equal to `jax.lax.scan(cell, carry, xs)`, with a faster and leaner reverse-mode gradient.
 
     Args:
-      cell: `(carry, x) -> (carry, y)`. One with `projection()` and `update(carry, z)` takes the fast road.
+      cell: `(carry, x) -> (carry, y)`. One with `projection()` and `update(carry, z)` runs in the projected form,
+        which is the fast one.
       carry: the initial carry, arrays [*B, H].
       xs: inputs [T, *B, D].
-      taps: a tree like `carry` of zeros [T, *B]. The "gradient" with respect to a tap is ||dL/dh_t||
-        (||dL/dc_t||): the norm over H of the adjoint of that carry component as it leaves step t, every
-        use of it counted: by later steps, by y_t, and by the rest of the same step.
+      taps: zeros whose gradients are the adjoint norms: a tree like `carry` of zeros [T, *B]. They do not change
+        the output. The "gradient" with respect to one is ||dL/dh_t|| (||dL/dc_t||): the norm over H of the adjoint
+        of that carry component as it leaves step t, every use of it counted: by later steps, by y_t, and by the
+        rest of the same step.
       segment: keep the carry every `segment` steps and recompute in between; T or more stores everything.
         T need not divide by it. Left out, it is chosen by shape.
 
@@ -64,35 +66,35 @@ def unroll(
         _check_taps(taps, carry, length)
     if length == 0:
         return jax.lax.scan(cell, carry, xs)
-    fast = hasattr(cell, "projection")
-    segment = min(segment or choose_segment(length, hidden(carry).shape, fast=fast), length)
-    return (unroll_projected if fast else _unroll_plain)(cell, carry, xs, taps, segment)
+    projected = hasattr(cell, "projection")
+    segment = min(segment or choose_segment(length, hidden(carry).shape, projected=projected), length)
+    return (unroll_projected if projected else _unroll_general)(cell, carry, xs, taps, segment)
 
 
-STORED = 2**30  # bytes of residuals: beyond them, recomputing is the lesser evil everywhere
+STORED = 2**30  # bytes of residuals above which recomputing is the better choice everywhere
 
 
-def choose_segment(length: int, shape: tuple[int, ...], *, fast: bool = True) -> int:
+def choose_segment(length: int, shape: tuple[int, ...], *, projected: bool = True) -> int:
     """Steps a segment for h of `shape` [*B, H]; the whole length where everything is to be kept.
 
-    Recomputing costs a step's matmul once more, which grows with H for each number kept, and saves the traffic of
-    what is kept. Measured by scripts/bench on CPU: on the fast road it pays below H = 256, from 64 KiB a unit on.
+    Recomputing costs a step's matmul once more, which grows with H for each number kept, and saves the memory traffic
+    of what is kept. Measured by scripts/bench on CPU: in the projected form it pays below H = 256, from 64 KiB a unit.
     """
     numbers, features = math.prod(shape), shape[-1]
     kept = length * numbers * 8 * 4  # about: an LSTM's c, h, z and y in float32
-    if kept <= (features * 2**16 if fast and features < 256 else STORED):
+    if kept <= (features * 2**16 if projected and features < 256 else STORED):
         return length
-    return even(length, max(8, min(64, 2**16 // numbers)))
+    return even_segment(length, max(8, min(64, 2**16 // numbers)))
 
 
-def _unroll_plain(cell, carry, xs, taps, segment):
-    """`jax.lax.scan`, rematerialised by segments."""
+def _unroll_general(cell, carry, xs, taps, segment):
+    """`jax.lax.scan`, rematerialised by segments, for a step of any form."""
 
     def body(carry, inputs):
         x, tap = inputs
         if tap is None:
             return cell(carry, x)
-        return perturbed(cell)(carry, x, jax.tree.map(_tap, tap, carry))
+        return with_carry_addition(cell)(carry, x, jax.tree.map(_tap, tap, carry))
 
     @jax.checkpoint
     def run(carry, inputs):

@@ -1,4 +1,4 @@
-"""A name is a file: import what stands in a folder."""
+"""Discovery by file name: import every module of a package."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def export_all(package: str, namespace: dict[str, Any], bases: tuple[type, ...])
 
 
 def subclasses(base: type) -> dict[str, type]:
-    """Every concrete subclass of `base` known by now, by name: what a user may write for it."""
+    """Every subclass of `base` imported so far, by name: what a user may write for it."""
     found = {}
     for child in base.__subclasses__():
         found[child.__name__] = child

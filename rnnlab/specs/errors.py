@@ -1,4 +1,4 @@
-"""What a program says in one line and without a traceback."""
+"""Errors that a program reports in one line and without a traceback."""
 
 
 class UserError(ValueError):

@@ -74,13 +74,13 @@ def zipped(axes: Mapping[str, Iterable[Any]]) -> Arms:
     _check_paths(columns)
     counts = {path: len(values) for path, values in columns.items()}
     if len(set(counts.values())) > 1:
-        said = ", ".join(f"{path} has {n}" for path, n in counts.items())
-        raise ValueError(f"zipped: as many values for every path, but {said}")
+        lengths = ", ".join(f"{path} has {n}" for path, n in counts.items())
+        raise ValueError(f"zipped: as many values for every path, but {lengths}")
     return _named(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
 def grid(axes: Mapping[str, Iterable[Any]]) -> Arms:
-    """Every combination of one value a path. `seed`, a range, is no axis: it says which trials every arm has.
+    """Every combination of one value a path. `seed`, a range, is no axis: it sets which trials every arm has.
 
     Raises:
       ValueError: a path without values, or with one twice; seeds that are not consecutive.
@@ -176,8 +176,8 @@ def name(settings: Settings) -> str:
     for path, word in sorted(zip(paths, last, strict=True), key=lambda both: "." in both[0]):  # the class leads
         value = shown(settings[path])
         plain = path in ("cell", "task") or (path == "task.length" and "task" in settings)
-        said = value if plain else f"{word if last.count(word) == 1 else path}={value}"
-        words[path.split(".")[0] == "task"].append(said)
+        setting = value if plain else f"{word if last.count(word) == 1 else path}={value}"
+        words[path.split(".")[0] == "task"].append(setting)
     return "/".join(" ".join(part) for part in words.values() if part)
 
 
@@ -204,7 +204,7 @@ def _check_paths(axes: Mapping[str, Any]) -> None:
     if not axes:
         raise ValueError("a sweep needs a path and its values, as in task.length=100,500")
     if "seed" in axes:
-        raise ValueError("seed: it says which trials every arm has; give it to grid")
+        raise ValueError("seed: it sets which trials every arm has; give it to grid")
     empty = [path for path, values in axes.items() if isinstance(values, list) and not values]
     if empty:
         raise ValueError(f"{empty[0]}: no values")

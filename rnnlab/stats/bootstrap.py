@@ -1,8 +1,8 @@
-"""Estimates that have no interval in closed form, by resampling trials; and aggregates over tasks that stand outliers.
+"""Bootstrap intervals where there is no closed form, and aggregates over tasks that are robust to outliers.
 
 Agarwal et al. 2021, Deep reinforcement learning at the edge of the statistical precipice, section 4. Scores come as
-one list of trials a task: trials are drawn with replacement within each task (the stratified bootstrap), for tasks are
-chosen and trials are drawn.
+one list of trials a task: trials are drawn with replacement within each task (the stratified bootstrap), since the
+tasks are chosen and only the trials are random.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def bootstrap(
 
     Returns:
       The estimate and its ends: nan ends where no task has two trials, all nan for a nan among the values or no value.
-      A task with one trial beside others adds nothing to the scatter.
+      A task with one trial beside others adds nothing to the variance.
 
     Raises:
       ValueError: a task without trials, or a confidence outside (0, 1).
@@ -58,7 +58,7 @@ def bootstrap(
 def interquartile_mean(scores: Scores, confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
     """The mean of the middle half of all trials, with its bootstrap interval.
 
-    A quarter of them, rounded down, is left out at each end: of three trials none, which is their mean. It scatters
+    A quarter of them, rounded down, is left out at each end: of three trials none, which is their mean. It varies
     less than a median, and an outlier does not move it. Arguments and errors are those of `bootstrap`.
     """
     return bootstrap(

@@ -1,6 +1,6 @@
-"""Estimates over seeds with their intervals: a mean, a median, a proportion, or what a bootstrap drew.
+"""Estimates over seeds with their intervals: a mean, a median, a proportion, or a statistic from bootstrap draws.
 
-No interval is made up for one trial.
+A single trial has no interval.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from jaxtyping import Float
 
 
 class Interval(NamedTuple):
-    """An estimate, in the unit of its values, and the ends of its interval; nan stands for "not known"."""
+    """An estimate, in the unit of its values, and the ends of its interval; nan means "not known"."""
 
     estimate: float
     low: float
     high: float
-    n: int  # how many values it rests on
+    n: int  # number of values
 
 
 def mean(values: Sequence[float | int], confidence: float = 0.95) -> Interval:
@@ -65,7 +65,7 @@ def median(values: Sequence[float | int], confidence: float = 0.95) -> Interval:
 
 
 def proportion(successes: int, n: int, confidence: float = 0.95) -> Interval:
-    """A success rate with Wilson's score interval (Wilson 1927), which says something at 0 of n and n of n too."""
+    """A success rate with Wilson's score interval (Wilson 1927), which has a width at 0 of n and n of n too."""
     if n == 0:
         return Interval(math.nan, math.nan, math.nan, 0)
     interval = scipy.stats.binomtest(successes, n).proportion_ci(confidence, method="wilson")
@@ -77,16 +77,16 @@ def from_draws(
 ) -> Interval:
     """An `Interval` around an estimate from its bootstrap draws: Student's t with the standard error of the draws.
 
-    Drawing n values with replacement scatters as if the n values had no mean of their own to be freed of: the error is
-    too small by sqrt((n - groups) / n), which is put right (Hesterberg 2015, What teachers should know about the
-    bootstrap). Percentiles of the draws share that fault: of three values they cover three times in four.
+    The variance of resampled statistics is biased, as that of a sample divided by n is: the standard error is too small
+    by sqrt((n - groups) / n), which is corrected here (Hesterberg 2015, What teachers should know about the bootstrap).
+    Percentiles of the draws have the same bias: for three values their 95 % interval covers three times in four.
 
     Args:
       estimate: of all n values; with fewer than two values a group it has no interval (nan).
       draws: the same statistic of resampled values. Where one is not finite the ends are the least and the greatest.
       n: how many values there are.
       confidence: of the interval.
-      groups: into how many the values fall, each resampled within itself; degrees of freedom are n - groups.
+      groups: how many groups the values form, each resampled within itself; degrees of freedom are n - groups.
     """
     if n <= groups:
         return Interval(estimate, math.nan, math.nan, n)

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from sklearn.ensemble import RandomForestRegressor
 
 Scale = Literal["linear", "log", "levels"]
-FEW = 20  # trials, or trees: with fewer some trial may be in every tree's sample, and none is left to judge by
+FEW = 20  # trials, or trees: with fewer some trial may be in every tree's sample, so that R^2 is not known
 
 
 class Effect(NamedTuple):
@@ -32,8 +32,8 @@ class Effect(NamedTuple):
 class Importance(NamedTuple):
     """Effects, the greatest first, and how far the forest that they describe can be trusted."""
 
-    effects: list[Effect]  # all main effects and all pairs; what is left to 1 are interactions of three axes and more
-    explained: float  # R^2 of trials that a tree has not seen: near 0 the shares say nothing; nan for a few trials
+    effects: list[Effect]  # all main effects and all pairs; the rest to 1 are interactions of three and more axes
+    explained: float  # R^2 of trials that a tree has not seen: near 0 the shares are meaningless; nan for few trials
 
 
 class _Axis(NamedTuple):

@@ -12,11 +12,11 @@ import scipy.stats
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
 
-EXACT = 13  # pairs up to which all 2^n signs are counted out, also with ties and zeros
+EXACT = 13  # pairs up to which all 2^n signs are enumerated, also with ties and zeros
 
 
 class Paired(NamedTuple):
-    """One arm less another, pair by pair."""
+    """One arm minus another, pair by pair."""
 
     mean: Interval
     median: Interval
@@ -47,7 +47,7 @@ def differences(a: Sequence[float | int], b: Sequence[float | int]) -> Paired:
 
 
 class PairedSuccess(NamedTuple):
-    """One arm's success rate less another's."""
+    """One arm's success rate minus another's."""
 
     difference: Interval
     only_a: int  # pairs in which a alone succeeded
@@ -78,10 +78,10 @@ def success_difference(a: Sequence[bool], b: Sequence[bool], confidence: float =
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """The p of several tests, corrected so that any false alarm among them is as rare as of one test (Holm 1979).
+    """The p of several tests, corrected so that the chance of any false positive is that of one test (Holm 1979).
 
-    The least p is multiplied by how many tests there are, the next by one less, and so on; none falls below a lesser
-    one's. A test that was not made (nan) does not count.
+    The smallest p is multiplied by the number of tests, the next by one less, and so on; none falls below that of a
+    smaller p. A test that was not made (nan) does not count.
     """
     p = np.asarray(ps, np.float64)
     corrected = np.full(len(p), math.nan)

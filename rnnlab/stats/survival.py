@@ -19,12 +19,12 @@ from jaxtyping import Float, Int
 from rnnlab.stats.estimates import Interval
 
 NEARLY = 1e-9  # a survival of 1/2 is a product of ratios, and may miss it by rounding
-SPLITS = 20_000  # of trials into two arms that a permutation test counts out, or draws where there are more
+SPLITS = 20_000  # of trials into two arms that a permutation test enumerates, or draws where there are more
 MANY = 20  # trials in each arm, above which the asymptotic test is as good
 
 
 class Times(NamedTuple):
-    """Of each trial one time, in any unit: when it solved its task, or until when it had not."""
+    """One time for each trial, in any unit: when it solved its task, or when its observation ended without."""
 
     solved: Sequence[float | int]
     unsolved: Sequence[float | int]
@@ -89,14 +89,14 @@ class LogRank(NamedTuple):
     """The log-rank test of two arms."""
 
     p: float  # two-sided
-    least: float  # the least p that any split of the same times could have: above .05 the test cannot speak
+    least: float  # the smallest p that any split of the same times could have: above .05 the test has no power
 
 
 def logrank(a: Times, b: Times) -> float:
     """The two-sided p that the curves of a and b are one: the log-rank test (Mantel 1966), 1 where no trial solved.
 
-    It compares who solves first among the trials still at it, so that it is made for curves that do not cross. See
-    `logrank_test` for how p is found.
+    It compares which arm solves first among the trials still at risk, so it suits curves that do not cross. See
+    `logrank_test` for how p is computed.
 
     Raises:
       ValueError: an arm without trials, or a time that is negative or not finite.
@@ -107,10 +107,10 @@ def logrank(a: Times, b: Times) -> float:
 def logrank_test(a: Times, b: Times) -> LogRank:
     """The log-rank test by permutation; by its asymptotic distribution where each arm has more than `MANY` trials.
 
-    Solved less expected of an arm is a sum of one score a trial, 1 or 0 less the Nelson-Aalen hazard until its time,
-    so under the hypothesis any split of all trials into the two arms is as likely. Up to `SPLITS` splits all are
-    counted (7 against 7 trials are 3,432), of more so many are drawn with a fixed seed and the observed one is
-    added to them (Phipson & Smyth 2010). The asymptotic p of 3 against 3 trials is as low as .025, with 20 splits.
+    Observed minus expected solutions of an arm are a sum of one score a trial, 1 or 0 minus the Nelson-Aalen hazard
+    until its time, so under the hypothesis any split of all trials into the two arms is as likely. Up to `SPLITS` all
+    splits are enumerated (7 against 7 trials have 3,432), of more that many are drawn with a fixed seed and the one
+    observed is added (Phipson & Smyth 2010). The asymptotic p of 3 against 3 trials is as low as .025, with 20 splits.
 
     Raises:
       ValueError: an arm without trials, or a time that is negative or not finite.
@@ -137,7 +137,7 @@ def logrank_test(a: Times, b: Times) -> LogRank:
 
 
 def _scores(a: Times, b: Times) -> Float[np.ndarray, " N"]:
-    """Each trial's part in solved less expected: a's trials first. They sum to 0."""
+    """Each trial's term of observed minus expected solutions: a's trials first. They sum to 0."""
     times = np.array([*a.solved, *a.unsolved, *b.solved, *b.unsolved], np.float64)
     solved = np.repeat([True, False, True, False], [len(a.solved), len(a.unsolved), len(b.solved), len(b.unsolved)])
     at, deaths = np.unique(times[solved], return_counts=True)

@@ -41,7 +41,7 @@ class Adding(Task):
 
     @property
     def needed_lag(self) -> int:
-        """From the last place that the first marker may have."""
+        """From the last position that the first marker may have."""
         return self.length - windows_at(self.markers, self.length, "markers")[0][1]
 
     @property

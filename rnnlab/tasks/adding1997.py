@@ -1,4 +1,4 @@
-"""The adding problem to the letter of 1997."""
+"""The adding problem exactly as published in 1997."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TESTS = 2560  # test sequences
 
 
 class Sequence(NamedTuple):
-    """One sequence, at the end of L steps: those before `start` are no part of it."""
+    """One sequence, padded in front to L steps: those before `start` are no part of it."""
 
     inputs: Float[Array, "L D"]
     start: Int[Array, ""]
@@ -39,8 +39,8 @@ class Adding1997(Task):
     loss=squared is half the squared error, so that a step of size lr moves a linear output by lr times its error;
     loss=entropy is the cross-entropy of a logistic output, whose error is not multiplied by the unit's slope.
 
-    `length` is that of the longest sequence. In a batch shorter ones stand at its end, blank pairs before them,
-    which a network sees as blank; `sequence` says where they end, and `rnnlab.training.online` starts there.
+    `length` is that of the longest sequence. In a batch shorter ones are padded in front with blank pairs, which the
+    network reads; `sequence` gives the step where the padding ends, at which `rnnlab.training.online` starts.
     """
 
     length: int = field(110, "longest sequence, in steps: 1.1 T", low=1)
@@ -75,7 +75,7 @@ class Adding1997(Task):
 
     @property
     def needed_lag(self) -> int:
-        """From the last place that the second marker may have, in the shortest sequence."""
+        """From the last position that the second marker may have, in the shortest sequence."""
         return self.shortest - (self.shortest // 2 - 1)
 
     @property
@@ -115,7 +115,7 @@ class Adding1997(Task):
         return Batch(found.inputs, found.targets)
 
     def answer(self, outputs: Float[Array, "N B K"]) -> Float[Array, "N B K"]:
-        """What the output unit says."""
+        """The activation of the output unit."""
         return jax.nn.sigmoid(outputs) if self.output == "logistic" else outputs
 
     def losses(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:

@@ -1,4 +1,4 @@
-"""What every task is: a frozen spec whose batches are a pure function of a key."""
+"""The base of every task: a frozen spec whose batches are a pure function of a key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rnnlab.specs.fields import field
 
 
 class Batch(NamedTuple):
-    """Sequences and what is asked at their last N steps (N = 1: one answer at the end)."""
+    """Sequences and the targets at their last N steps (N = 1: one answer at the end)."""
 
     inputs: Float[Array, "T B D"]
     targets: Num[Array, "N B *K"]
@@ -38,12 +38,12 @@ class Task:
 
     @property
     def answers(self) -> int:
-        """N, the number of last steps at which outputs count."""
+        """N, the number of last steps at which outputs enter the loss."""
         return 1
 
     @property
     def needed_lag(self) -> int | None:
-        """The least lag, in steps back from the last one, that every answer asks to be bridged; None: not known."""
+        """The shortest lag, in steps back from the last one, that every answer depends on; None: not known."""
         return None
 
     @property
@@ -64,7 +64,7 @@ class Task:
         raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
 
     def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
-        """The part of each sequence's answers that is right, 0 to 1."""
+        """The fraction of each sequence's answers that is right, 0 to 1."""
         raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
 
     def metrics(self, outputs: Float[Array, "N B K"], batch: Batch) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Task:
 
 
 def cross_entropy(outputs: Float[Array, "N B K"], targets: Num[Array, "N B"]) -> Float[Array, "N B"]:
-    """Nats."""
+    """Cross-entropy at each step, in nats."""
     log_p = jax.nn.log_softmax(outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32)))
     return -jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
 

@@ -62,6 +62,6 @@ class CopyMemory(Task):
         return jnp.mean(cross_entropy(outputs, batch.targets), axis=0)
 
     def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
-        """Over the symbols alone: blanks are no achievement."""
+        """Over the symbols alone: the blanks are trivial."""
         recalled = jnp.argmax(outputs[-self.symbols :], -1) == batch.targets[-self.symbols :]
         return jnp.mean(recalled.astype(outputs.dtype), axis=0)

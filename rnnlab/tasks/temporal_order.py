@@ -40,7 +40,7 @@ class TemporalOrder(Task):
 
     @property
     def needed_lag(self) -> int:
-        """From the last place that the first symbol may have."""
+        """From the last position that the first symbol may have."""
         return self.length - windows_at(self.windows, self.length, "windows")[0][1]
 
     @property
@@ -52,9 +52,9 @@ class TemporalOrder(Task):
         noise_key, *keys = jax.random.split(key, 1 + 2 * len(windows))
         symbols = jax.random.randint(noise_key, (self.length, batch_size), 2, 6)
         answer = jnp.zeros((batch_size,), symbols.dtype)
-        for window, place, draw in zip(windows, keys[::2], keys[1::2], strict=True):
-            which = jax.random.randint(draw, (batch_size,), 0, 2)
-            symbols = symbols.at[positions(place, window, batch_size), jnp.arange(batch_size)].set(which)
+        for window, position_key, symbol_key in zip(windows, keys[::2], keys[1::2], strict=True):
+            which = jax.random.randint(symbol_key, (batch_size,), 0, 2)
+            symbols = symbols.at[positions(position_key, window, batch_size), jnp.arange(batch_size)].set(which)
             answer = 2 * answer + which
         return Batch(jax.nn.one_hot(symbols, self.in_features), answer[None])
 

@@ -1,1 +1,1 @@
-"""What theory predicts in closed form."""
+"""Closed-form predictions of theory."""

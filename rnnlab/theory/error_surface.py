@@ -33,7 +33,7 @@ def two_parameter_surface(
     """E = (s(x_steps) - target)^2 of x_t = w s(x_{t-1}) + b from x_0 = start, s the logistic function.
 
     Pascanu, Mikolov & Bengio 2013, section 2.3 and figure 6, whose values are the defaults. In float64, its
-    derivatives carried forwards.
+    derivatives by forward accumulation.
     """
     w, b = np.broadcast_arrays(np.asarray(w, np.float64), np.asarray(b, np.float64))
     x, x_w, x_b = np.full(w.shape, start), np.zeros(w.shape), np.zeros(w.shape)

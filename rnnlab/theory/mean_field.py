@@ -1,4 +1,4 @@
-"""What theory predicts before a network is built: the horizon of a wide random RNN, and the curse of memory."""
+"""Theory of networks before training: the horizon of a wide random RNN, and the curse of memory."""
 
 from __future__ import annotations
 

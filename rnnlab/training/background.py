@@ -1,4 +1,4 @@
-"""Waiting for what computes without being deaf to a request to stop."""
+"""Work in a background thread, waited for in such a way that a request to stop is heard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-POLL = 0.1  # seconds between two looks at whether to stop
+POLL = 0.1  # seconds between two checks for a request to stop
 
 
 class Interrupted(Exception):
@@ -24,7 +24,7 @@ def start(function: Callable[..., Any], *args: Any) -> Future:
 
 
 def wait(future: Future, stopping: Callable[[], bool]) -> Any:
-    """The future's result. Raises Interrupted as soon as `stopping()`, and leaves the work to itself then."""
+    """The future's result. Raises Interrupted as soon as `stopping()`, and the work then goes on unobserved."""
     while not stopping():
         if concurrent.futures.wait([future], POLL).done:
             return future.result()
@@ -32,9 +32,10 @@ def wait(future: Future, stopping: Callable[[], bool]) -> Any:
 
 
 def stop_on_signals() -> list[int]:
-    """Filled by the first SIGTERM or Ctrl-C, which saves and stops; a second one ends the process at once.
+    """A list that the first SIGTERM or Ctrl-C is appended to, on which a run saves and stops; a second one ends the
+    process at once.
 
-    The handler writes nothing: it may come in the midst of a write.
+    The handler writes nothing, as it may interrupt a write.
     """
     received: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Refuse to measure anything with a JAX that computes wrongly."""
+"""A check that JAX computes correctly, before anything is measured with it."""
 
 from __future__ import annotations
 

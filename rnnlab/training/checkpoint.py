@@ -16,10 +16,10 @@ from jaxtyping import PyTree
 
 
 class Checkpoints:
-    """The newest few states of one training, each with what the host must know to go on from it.
+    """The newest few states of one training, each with what the host needs to resume from it.
 
-    A checkpoint appears whole or not at all (it is written beside its place and renamed). Whether its bytes
-    are still those that were written is checked with a digest when it is read, which Orbax does not do.
+    A checkpoint appears whole or not at all (it is written under another name and renamed). When it is read, a digest
+    checks that its bytes are those that were written, which Orbax does not do.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
@@ -27,15 +27,15 @@ class Checkpoints:
         self.keep = keep
 
     def save(self, step: int, state: PyTree, host: dict[str, Any]) -> None:
-        """Writes the state as of `step`; older checkpoints beyond `keep` go once this one stands.
+        """Writes the state as of `step`; older checkpoints beyond `keep` are deleted once it is on disk.
 
-        Of processes that train together only the first writes, and the others do nothing.
+        Of processes that train together only the first writes.
         """
         if jax.process_index():
             return
         arrays = _arrays(state)
-        place = self.folder / f"{step:09d}"
-        if place.exists():  # a resumed run that had nothing left to do
+        folder = self.folder / f"{step:09d}"
+        if folder.exists():  # a resumed run that had nothing left to do
             return
         for torn in self.folder.glob("*.orbax-checkpoint-tmp*"):  # what a kill during a save left
             shutil.rmtree(torn, ignore_errors=True)
@@ -44,46 +44,46 @@ class Checkpoints:
         )
         try:
             with _checkpointer() as checkpointer:
-                checkpointer.save(place, items)
+                checkpointer.save(folder, items)
         except ValueError as error:  # how TensorStore reports that it could not write
             full = "No space left" in str(error) or "os_error_code='28'" in str(error)
-            raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(place)) from error
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(folder)) from error
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self.folder / f"{old:09d}")
 
     def steps(self) -> list[int]:
-        """The steps that stand on disk, oldest first."""
+        """The steps on disk, oldest first."""
         found = self.folder.glob("*") if self.folder.exists() else []
         return sorted(int(p.name) for p in found if p.name.isdigit())
 
     def restore(
         self, like: PyTree, report: Callable[[str], None], *, put_aside: bool = True
     ) -> tuple[PyTree, dict[str, Any]] | None:
-        """The newest state that is whole, shaped like `like`, and its host part; None where there is none.
+        """The newest undamaged state, shaped like `like`, and its host part; None where there is none.
 
-        A damaged one is reported, put aside as `NAME.damaged` (unless the caller only reads), and the one before it
-        is taken.
+        A damaged one is reported, renamed to `NAME.damaged` (unless the caller only reads), and the one before it is
+        taken.
         """
         for step in reversed(self.steps()):
-            place = self.folder / f"{step:09d}"
+            folder = self.folder / f"{step:09d}"
             try:
-                return self._read(place, like)
+                return self._read(folder, like)
             except Exception as error:  # whatever a damaged file makes Orbax raise
                 if put_aside:
-                    other = place.with_name(place.name + ".damaged")
+                    other = folder.with_name(folder.name + ".damaged")
                     shutil.rmtree(other, ignore_errors=True)
-                    place.rename(other)
+                    folder.rename(other)
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 aside = ": put aside" if put_aside else ""
-                report(f"checkpoint {place} is damaged ({reason[:160]}){aside}; the one before it is tried")
+                report(f"checkpoint {folder} is damaged ({reason[:160]}){aside}; the one before it is tried")
         return None
 
-    def _read(self, place: Path, like: PyTree):
+    def _read(self, folder: Path, like: PyTree):
         arrays = _arrays(like)
         shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in arrays.items()}
         items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), host=ocp.args.JsonRestore())
         with _checkpointer() as checkpointer:
-            found = checkpointer.restore(place, items)
+            found = checkpointer.restore(folder, items)
         restored = {name: np.asarray(found["state"][name]) for name in arrays}
         host = dict(found["host"])
         if host.pop("digest") != _digest(restored):

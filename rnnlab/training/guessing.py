@@ -15,7 +15,7 @@ RANGE = 100.0  # all weights are drawn from U[-RANGE, RANGE], as there
 
 
 class Guesses(NamedTuple):
-    """What networks with guessed weights reach, one number each."""
+    """The result of each network with guessed weights."""
 
     solved: Bool[Array, " N"]  # by the task's own rule, on these sequences
     accuracy: Float[Array, " N"]
@@ -26,7 +26,7 @@ def guess(model: SequenceModel, task: Task, batch: Batch, key: Array, guesses: i
 
     Args:
       model: only its shapes count.
-      task: whose rule says what is solved.
+      task: its stop rule decides what is solved.
       batch: inputs [T, B, D] and targets.
       key: of the guesses.
       guesses: N.

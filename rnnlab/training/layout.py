@@ -3,7 +3,7 @@
 On CPU every core is a host device: trials are spread over them and run one after another on each
 (`vmap` over trials is 1.5 to 2 times slower than that on CPU); where there are fewer trials than cores, a
 trial's batch is spread too. On one accelerator trials are batched; over several, spread and batched.
-A program has slots for some trials at a time; whoever runs it puts the next trial where one has ended.
+A program runs a fixed number of trials at a time; its caller replaces each that has ended by the next one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS = ("auto", "mapped", "batched", "sequential")
 
 
 def use_every_core() -> str | None:
-    """One host device a core on CPU. Before JAX starts its backend; else a word on why it is too late."""
+    """Gives every core a host device on CPU, before JAX starts its backend; returns a warning where it is too late."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         jax.config.update("jax_num_cpu_devices", cores)
@@ -48,7 +48,7 @@ def describe_devices() -> str:
 
 
 class Layout(NamedTuple):
-    """Where trials run that share a program: `slots` of them at a time."""
+    """How trials that share a program lie on the devices."""
 
     over_trials: int  # devices over which trials are spread
     each: int  # trials that one device holds
@@ -56,22 +56,23 @@ class Layout(NamedTuple):
     over_batch: int  # devices over which each trial's batch is spread
 
     @property
-    def slots(self) -> int:
+    def trials_at_once(self) -> int:
+        """S, the leading axis of what the program takes and returns."""
         return self.over_trials * self.each
 
     def whole_batches(self) -> Layout:
-        """The same slots with no batch spread: for what has a batch of its own, such as a probe."""
+        """The same trials with no batch spread: for a function with a batch of its own, such as a probe."""
         return self._replace(over_batch=1)
 
 
 def layout(trials: int, batch_size: int, kind: str = "auto") -> Layout:
-    """Where this many trials of one program run.
+    """How this many trials of one program lie on the devices.
 
-    auto: mapped on CPU, batched on accelerators. mapped: a trial a device, and its next one when that has ended; where
-    there are fewer trials than devices, what is left splits the batch, where it divides. batched: up to BATCHED trials
-    at once on each device. sequential: one trial at a time, its batch over all devices.
-    A trial's bits may depend on its layout, so the layout depends on all trials of a program, not on those that are
-    still to be run or fall to one of several machines.
+    auto: mapped on CPU, batched on accelerators. mapped: one trial a device, and the next one when it has ended; where
+    there are fewer trials than devices, the others share the batch, if it divides. batched: up to BATCHED trials at
+    once on each device. sequential: one trial at a time, its batch over all devices.
+    A trial's results may depend on its layout in the last bits, so the layout depends on all trials of a program, not
+    on those that are still to be run or that one of several machines runs.
     """
     devices = jax.device_count()
     if kind == "auto":
@@ -85,7 +86,7 @@ def layout(trials: int, batch_size: int, kind: str = "auto") -> Layout:
 
 
 def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTree], PyTree]:
-    """`function` over the leading axis of a tree [slots, ...], compiled as one program.
+    """`function` over the leading axis of a tree [S, ...], compiled as one program.
 
     Within `function` the batch may be spread over the mesh axis `BATCH`: see `local_batch` and
     `jax.lax.pmean(..., BATCH)`.
@@ -98,11 +99,11 @@ def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTre
     spec = PartitionSpec("trial")
     inner = jax.vmap(function) if where.inner == "batched" else functools.partial(jax.lax.map, function)
 
-    # What leaves is the same on all devices of the batch axis, which functions see to by pmean; JAX's own
+    # Outputs are the same on all devices of the batch axis, which functions ensure by pmean; JAX's own
     # check of that (check_vma) does not know custom VJPs.
     spread = jax.shard_map(inner, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
-    # Said beforehand, so that the first call, with arrays fresh from the host, compiles what all others use.
+    # Set beforehand, so that the first call, with arrays fresh from the host, compiles what all others use.
     placed = NamedSharding(mesh, spec)
     return jax.jit(spread, in_shardings=placed, out_shardings=placed)
 
@@ -129,14 +130,14 @@ def unstack(tree: PyTree, index: int) -> PyTree:
 
 
 def replace(tree: PyTree, parts: Mapping[int, PyTree]) -> PyTree:
-    """A stacked tree with some trials' parts put in; the same tree where there are none."""
+    """A stacked tree with the parts {index: tree} of some trials replaced; the same tree where there are none."""
     if not parts:
         return tree
 
     def put(whole, *leaves):
         whole = np.array(whole)
-        for place, leaf in zip(parts, leaves, strict=True):
-            whole[place] = leaf
+        for index, leaf in zip(parts, leaves, strict=True):
+            whole[index] = leaf
         return whole
 
     return jax.tree.map(put, tree, *parts.values())

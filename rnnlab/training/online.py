@@ -1,11 +1,11 @@
-"""Online training with forward traces: one sequence an update, and no walk back in time.
+"""Online training with forward traces: one sequence an update, and no backward pass through time.
 
 With the truncated gradient (Hochreiter & Schmidhuber 1997, appendix A.1) a weight acts on a cell state through sums
-over time alone, ds_T/dw = sum over t of a factor of step t times what the weight read at t. A scan forwards hands out
-factors and sources, one matmul adds them up, and the loss at the end multiplies in. All trials run in one program,
-one after another within a device, each with its own weights, stream, learning rate and end.
-`training.loop` takes this road for windows of trials that it `fits`. The updates are those of the general road but for
-the blank pairs before a short sequence, which a batch has and which this road leaves out.
+over time alone, ds_T/dw = sum over t of a factor of step t times what the weight read at t. A forward scan returns
+factors and sources, one matmul adds them up, and the loss at the end is multiplied in. All trials run in one program,
+one after another within a device, each with its own weights, random stream, learning rate and end.
+`training.updates` uses it for windows of trials that it `fits`. Its updates equal those of the general update, but for
+the blank pairs before a short sequence, which a batch has and which are left out here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from rnnlab.cells.lstm1997 import LSTM1997, LSTM1997Cell
 from rnnlab.model import SequenceModel
 from rnnlab.tasks.adding1997 import Adding1997, Sequence
 from rnnlab.tasks.base import Batch
-from rnnlab.training.spec import BATCHES, DIVERGED, HELD_OUT, TrialSpec, counted, going, stream
+from rnnlab.training.spec import BATCHES, HELD_OUT, TrialSpec, stream
+from rnnlab.training.state import DIVERGED, TrainState, count_streak, unfinished
 
 
 def fits(spec: TrialSpec, model: SequenceModel) -> bool:
@@ -37,8 +38,8 @@ def fits(spec: TrialSpec, model: SequenceModel) -> bool:
     )  # fmt: skip
 
 
-class Traced(NamedTuple):
-    """What one sequence says."""
+class SequenceGradient(NamedTuple):
+    """The gradient of the loss on one sequence, and the outputs and adjoints behind it."""
 
     gradient: SequenceModel  # a tree like the model
     outputs: Float[Array, "1 1 K"]
@@ -46,10 +47,10 @@ class Traced(NamedTuple):
 
 
 def forward(model: SequenceModel, sequence: Sequence) -> tuple[dict[str, Array], Float[Array, " K"]]:
-    """What every step read and did, and the outputs at the end.
+    """Inputs, gates and states of every step by name, and the outputs at the end.
 
-    Products are written out as sums, so that XLA on CPU compiles the loop as one kernel: 10 times as fast as a
-    dot a step, at these widths.
+    Products are written out as sums, so that XLA on CPU compiles the loop as one kernel: 10 times as fast as a dot
+    product at each step, at these widths.
     """
     cell: Any = model.cells[0]
     spec, blocks = cell.spec, cell.spec.num_blocks
@@ -79,7 +80,7 @@ def forward(model: SequenceModel, sequence: Sequence) -> tuple[dict[str, Array],
     return {"s": s, "last": last, "backs": backs, "g": g, "within": within, "sources": sources}, outputs
 
 
-def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> Traced:
+def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> SequenceGradient:
     """The truncated gradient of the task's loss on one sequence."""
     cell: Any = model.cells[0]
     spec, blocks, size = cell.spec, cell.spec.num_blocks, cell.spec.cells_per_block
@@ -102,9 +103,9 @@ def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> Trac
 
     d_z_in = jnp.sum((d_s * g * i * (1 - i)).reshape(len(g), blocks, size), axis=2)
     d_z = jnp.concatenate([d_z_in, jnp.zeros_like(d_z_in).at[-1].set(d_o), d_s * i * slope], axis=1)
-    into = jnp.concatenate([d_z[1:], jnp.zeros_like(d_z[:1])])  # an error reaches what was handed on, and ends there
+    into = jnp.concatenate([d_z[1:], jnp.zeros_like(d_z[:1])])  # an error reaches the step before and ends there
     d_a, d_last = (into @ w[...].T.astype(d_z.dtype) * found["within"][:, None] for w in (cell.w_g, cell.w_h))
-    adjoints = d_s * found["within"][:, None], d_a, d_last  # y_T is the answer; what is handed on is not used again
+    adjoints = d_s * found["within"][:, None], d_a, d_last  # y_T is the answer; the last a and h are not used again
 
     biased = blocks if spec.biased == "input gates" else d_w.shape[1]
     d_w = d_w.at[-1, biased:].set(0)
@@ -114,7 +115,7 @@ def gradient(task: Adding1997, model: SequenceModel, sequence: Sequence) -> Trac
     new.readout.kernel[...] = found["last"][2 * blocks :, None] * d_out
     if model.readout.bias is not None:
         new.readout.bias[...] = d_out
-    return Traced(new, outputs[None, None], adjoints)
+    return SequenceGradient(new, outputs[None, None], adjoints)
 
 
 def _spread(gates, spec: LSTM1997):
@@ -126,9 +127,9 @@ def _squash(s, limit):
     return limit * (2 * jax.nn.sigmoid(s) - 1)
 
 
-def learn(spec: TrialSpec, state: Any, sequence: Sequence) -> tuple[Any, dict[str, Array]]:
-    """The update on one sequence, what was measured before it; a loss or gradient that is no number, or above
-    `train.bound`, ends the trial without one."""
+def learn(spec: TrialSpec, state: TrainState, sequence: Sequence) -> tuple[TrainState, dict[str, Array]]:
+    """The state after an update on one sequence, and the loss and gradient norm before it. Where these are not finite,
+    or above `train.bound`, the trial ends without the update."""
     train, task = spec.train, spec.task
     found = gradient(task, state.model, sequence)
     batch = Batch(sequence.inputs[:, None], sequence.targets[:, None])
@@ -140,17 +141,14 @@ def learn(spec: TrialSpec, state: Any, sequence: Sequence) -> tuple[Any, dict[st
     model = jax.tree.map(lambda w, d: w - (rate * d).astype(w.dtype), state.model, found.gradient)
     moved = state._replace(model=model, step=state.step + 1)
     if train.streak:
-        moved = counted(train, moved, task.right(found.outputs, batch)[0] == 1, 1)
+        moved = count_streak(train, moved, task.right(found.outputs, batch)[0] == 1, 1)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
     state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
     return state, {"loss": loss, "norm": norm}
 
 
-def updates(spec: TrialSpec, state: Any) -> tuple[Any, dict[str, Any]]:
-    """The updates of a window and what was measured in them, as `rnnlab.training.loop` has them.
-
-    A trial's state is `rnnlab.training.loop.TrainState`.
-    """
+def updates(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """The updates of a window and their metrics, named as in `rnnlab.training.updates`."""
     # The stream does not depend on the window: sequence n of a trial is drawn from its seed and n.
     numbers = state.step + jnp.arange(spec.train.window)
     keys = jax.vmap(functools.partial(jax.random.fold_in, stream(state.seed, BATCHES)))(numbers)
@@ -158,7 +156,7 @@ def updates(spec: TrialSpec, state: Any) -> tuple[Any, dict[str, Any]]:
 
     def more(carry):
         number, state, _, _ = carry
-        return (number < spec.train.window) & going(spec, state.status, state.step)
+        return (number < spec.train.window) & unfinished(spec, state.status, state.step)
 
     def body(carry):
         number, state, sums, _ = carry
@@ -176,7 +174,7 @@ def updates(spec: TrialSpec, state: Any) -> tuple[Any, dict[str, Any]]:
     return state, measured | {"ran": jnp.asarray(ran, jnp.int32), "taps": [taps]}
 
 
-def evaluate(spec: TrialSpec, state: Any) -> dict[str, Array]:
+def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
     """Held-out metrics, always of the same sequences, each from its own start."""
     return examine(spec.task, state.model, stream(state.seed, HELD_OUT), spec.train.eval_size)
 

@@ -1,4 +1,4 @@
-"""What a trial is: a cell, a task, a training and a seed, from which its model and its random streams follow."""
+"""What a trial is: its cell, task and training, and the model and random streams that follow from its seed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import chz
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from flax import nnx
 from jaxtyping import Array
@@ -22,8 +20,6 @@ from rnnlab.tasks import Adding, Task
 
 # One key, one purpose: the streams that are folded into a trial's seed.
 WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES = range(6)
-RUNNING, SOLVED, DIVERGED = 0, 1, 2  # how a trial stands
-Status = Array | np.ndarray
 NUMBERS = ("learning_rate", "clip_norm")
 
 
@@ -55,11 +51,11 @@ class TrainSpec:
     checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
 
     def numbers(self) -> dict[str, float]:
-        """The settings that a program takes as inputs: trials that differ in them alone share it."""
+        """The settings that a compiled program takes as inputs: trials that differ in them alone share it."""
         return {name: getattr(self, name) for name in NUMBERS if getattr(self, name) is not None}
 
     def without_numbers(self) -> TrainSpec:
-        """What is left of a training when `numbers` are taken out: what its program is compiled for."""
+        """The training with its `numbers` set to 1: what its program is compiled for."""
         return chz.replace(self, **dict.fromkeys(self.numbers(), 1.0))
 
     def optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
@@ -110,29 +106,9 @@ def _flosser(task: Task, train: TrainSpec):
 
 
 def use_float64(specs: Iterable[TrialSpec]) -> None:
-    """float64 in all of JAX where a cell asks for it: JAX would hand out float32 in its place."""
+    """Enables float64 in all of JAX where a cell needs it: JAX would use float32 instead."""
     if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs):
         jax.config.update("jax_enable_x64", True)
-
-
-def going(spec: TrialSpec, status: Status, step: Status) -> Status:
-    """Whether a trial has updates to make."""
-    return (status == RUNNING) & (step < spec.train.steps)
-
-
-def counted(train: TrainSpec, state: Any, right: Array, sequences: int) -> Any:
-    """The state after so many more training sequences, right or not: with a full streak it has learned, and ends if it
-    is to end."""
-    streak = jnp.where(right, state.streak + sequences, 0).astype(jnp.int32)
-    return learned(train, state._replace(streak=streak), streak >= (train.streak or 0))
-
-
-def learned(train: TrainSpec, state: Any, solved: Array) -> Any:
-    """The state, its stop rule met or not."""
-    return state._replace(
-        status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
-        learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
-    )
 
 
 def stream(seed: int | Array, purpose: int) -> Array:

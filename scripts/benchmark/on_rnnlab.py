@@ -26,9 +26,9 @@ from rnnlab.training.layout import (
     stack,
     use_every_core,
 )
-from rnnlab.training.loop import compile_windows, initial_state
-from rnnlab.training.loop import kind as program_of
 from rnnlab.training.spec import TrainSpec, TrialSpec
+from rnnlab.training.state import initial_state
+from rnnlab.training.updates import compile_windows, program_key
 
 TRIALS, UPDATES = 8, 10
 FAR = [8, 16384, 2, 64]  # the shape of the memory figures
@@ -121,9 +121,9 @@ def trials(way: str) -> Job:
     where = layouts()[way]
     train = TrainSpec(steps=UPDATES, window=UPDATES, batch_size=32, eval_size=32, stop_when_solved=False)
     spec = TrialSpec(cell=LSTM(features=64), task=Adding(length=200), train=train)
-    run = compile_windows(program_of(spec), where)
-    state = stack([jax.device_get(initial_state(spec, 0))] * where.slots)
-    calls = range(TRIALS // where.slots)
+    run = compile_windows(program_key(spec), where)
+    state = stack([jax.device_get(initial_state(spec, 0))] * where.trials_at_once)
+    calls = range(TRIALS // where.trials_at_once)
     return Job(lambda: jax.block_until_ready([run(state) for _ in calls]))
 
 
@@ -135,8 +135,8 @@ def online(length: int, sequences: int) -> Job:
     cell = LSTM1997(features=4, input_biases=(-3.0, -6.0), biased="input gates", gradient="truncated")
     task = Adding1997(length=length, varied=0.0, loss="entropy")
     spec = TrialSpec(cell=cell, task=task, train=train)
-    run = compile_windows(program_of(spec), where)
-    state = stack([jax.device_get(initial_state(spec, seed)) for seed in range(where.slots)])
+    run = compile_windows(program_key(spec), where)
+    state = stack([jax.device_get(initial_state(spec, seed)) for seed in range(where.trials_at_once)])
     return Job(lambda: jax.block_until_ready(run(state)))
 
 

@@ -1,4 +1,4 @@
-"""An LSTM without one of its parts: what is left is the LSTM's own, and each part's absence shows where theory says."""
+"""An LSTM without one of its parts: the rest is the LSTM's own, and the absence shows where theory predicts it."""
 
 from typing import get_args
 
@@ -77,7 +77,7 @@ def test_each_ablation_is_the_whole_lstm_of_the_same_seed_with_one_equation_chan
         np.testing.assert_allclose(mine, want, rtol=1e-12, atol=1e-14)
 
 
-def test_with_nothing_taken_away_it_is_an_lstm_to_the_bit():
+def test_with_nothing_removed_it_is_bit_exactly_an_lstm():
     """Weights, states and gradients."""
     cells = [spec.build(D, rngs=nnx.Rngs(5)) for spec in (LSTM(features=H), AblatedLSTM(features=H))]
     xs = inputs().astype(jnp.float32)
@@ -90,15 +90,15 @@ def test_with_nothing_taken_away_it_is_an_lstm_to_the_bit():
 
 
 @pytest.mark.parametrize("without", PARTS)
-def test_a_gate_that_is_gone_leaves_no_parameters_behind(without):
-    """G H (D + H + 1) of them: G = 3 where a gate is gone or made from another, else 4."""
+def test_a_removed_gate_leaves_no_parameters(without):
+    """G H (D + H + 1) of them: G = 3 where a gate is removed or made from another, else 4."""
     count = sum(leaf.size for leaf in jax.tree.leaves(build(without)))
     gates = 3 if without in ("forget gate", "input gate", "output gate", "independence") else 4
     assert count == gates * H * (D + H + 1)
 
 
 @pytest.mark.parametrize("without", PARTS)
-def test_the_fast_engine_and_finite_differences_agree_with_plain_autodiff(without):
+def test_unroll_and_finite_differences_agree_with_plain_autodiff(without):
     cell, xs = build(without, **FLOAT64), inputs(9)
 
     def loss(way, cell):
@@ -123,7 +123,7 @@ def flow(without, length=200):
     return gradient_flow(model, xs, lambda outputs: outputs[-1, :, 0])["layer0/c cell path"].log10()
 
 
-def test_without_a_forget_gate_the_cell_path_keeps_its_norm_to_the_bit():
+def test_without_a_forget_gate_the_cell_path_keeps_its_norm_bit_exactly():
     """The constant error carousel of 1997: dc_t/dc_{t-1} = 1, so the adjoint of lag 199 is that of lag 0."""
     path = np.asarray(flow("forget gate"))
     np.testing.assert_array_equal(path, np.broadcast_to(path[:1], path.shape))
@@ -157,5 +157,5 @@ def test_without_independence_input_and_forget_gate_sum_to_one_and_the_cell_stat
 
 def test_gradient_paths_name_the_gates_that_are_left():
     model = SequenceModel(AblatedLSTM(features=H, without="forget gate"), D, 1, rngs=nnx.Rngs(0))
-    roads = gradient_paths(model, inputs(6).astype(jnp.float32), lambda outputs: outputs[-1, :, 0])["layer0/c"].norms
-    assert set(roads) == {"direct", "via i", "via g", "via o", "full"}
+    paths = gradient_paths(model, inputs(6).astype(jnp.float32), lambda outputs: outputs[-1, :, 0])["layer0/c"].norms
+    assert set(paths) == {"direct", "via i", "via g", "via o", "full"}

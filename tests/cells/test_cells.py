@@ -161,7 +161,7 @@ def test_spectral_radius_is_what_was_asked_for(radius):
     np.testing.assert_allclose(np.abs(np.linalg.eigvals(np.asarray(w_h, np.float64))).max(), radius, rtol=1e-4)
 
 
-def test_a_spec_tells_its_shapes_without_drawing():
+def test_a_spec_gives_its_shapes_without_drawing():
     """What a program is compiled for is asked of an abstract build, of a matrix with a set radius too."""
     spec = VanillaRNN(features=6, recurrent="normal", spectral_radius=1.5)
     built = jax.eval_shape(lambda: spec.build(2, rngs=nnx.Rngs(0)).w_h[...])

@@ -16,7 +16,7 @@ from rnnlab.runs.files import read_json
 from rnnlab.runs.hosts import _packed
 from rnnlab.settings import experiments, resolve
 from rnnlab.training.checkpoint import Checkpoints
-from rnnlab.training.loop import initial_state
+from rnnlab.training.state import initial_state
 
 ONE = ("--exp=tiny", "--arms=*LSTM", "seeds=1")
 LATE = """

@@ -145,12 +145,12 @@ def separate_adjoint_norms(cell, carry, xs, weights, t):
 
 
 @pytest.mark.parametrize("segment", [2, 7])
-@pytest.mark.parametrize("road", ["projected", "plain"])
-def test_taps_are_the_norms_of_the_adjoints(segment, road):
-    """Every t, 1e-12: c_t counts its use in h_t, h_t counts its use as y_t, on either road."""
+@pytest.mark.parametrize("form", ["projected", "general"])
+def test_taps_are_the_norms_of_the_adjoints(segment, form):
+    """Every t, 1e-12: c_t counts its use in h_t, h_t counts its use as y_t, in either form."""
     cell, carry, xs = problem("LSTM", 7, 3, 2, 4)
     weights = random_like(jax.eval_shape(lambda: jax.lax.scan(cell, carry, xs)), jax.random.key(9))
-    step = cell if road == "projected" else lambda carry, x: cell(carry, x)
+    step = cell if form == "projected" else lambda carry, x: cell(carry, x)
 
     def tapped(taps):
         return loss(lambda *args: unroll(*args, taps=taps, segment=segment), weights, step, carry, xs)
@@ -215,7 +215,7 @@ def test_a_chosen_segment_fits(length, shape):
 
 def test_a_chosen_segment_divides_the_time_and_bounds_what_is_kept():
     assert choose_segment(1000, (16, 128)) == 25
-    for fast in (True, False):
-        segment = choose_segment(100_000, (64, 512), fast=fast)  # all of it would be 100 GiB
+    for projected in (True, False):
+        segment = choose_segment(100_000, (64, 512), projected=projected)  # all of it would be 100 GiB
         assert 100_000 % segment == 0 and segment <= 64
-    assert choose_segment(16_384, (8, 64), fast=False) == 16_384
+    assert choose_segment(16_384, (8, 64), projected=False) == 16_384

@@ -140,7 +140,7 @@ def test_unions_lose_nothing():
         (lambda: grid.choice([]), "choice: no values"),
     ],
 )
-def test_what_is_no_design_is_one_clear_line(make, message):
+def test_a_bad_design_is_one_clear_line(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 
@@ -182,7 +182,7 @@ def test_a_bad_sweep_is_one_clear_line_with_the_nearest_right_answer(text, messa
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_sweep_stands_in_place_of_the_experiments_own_arms():
+def test_a_sweep_replaces_the_experiments_own_arms():
     """experiment < command line < sweep; names are completed to TASK LENGTH/CELL, as reports read them."""
     found = resolve.resolve(bench(), "quick", {"cell.features": "5"}, sweep=parse_sweep("cell=GRU,LSTM seed=4:6"))
     assert list(found) == ["Adding 200/GRU", "Adding 200/LSTM"]

@@ -14,7 +14,7 @@ def test_of_a_mean_it_is_students_interval():
     np.testing.assert_allclose(got, estimates.mean(values), rtol=0.01)
 
 
-def test_resampling_within_tasks_leaves_out_the_scatter_between_them():
+def test_resampling_within_tasks_leaves_out_the_variance_between_them():
     """Two tasks a hundred apart: the mean's variance is that of a stratified sample, the sum of (n_k/N)^2 s_k^2/n_k."""
     easy, hard = [101.0, 103.0, 99.0, 100.0], [1.0, 0.0, 2.5, 0.7]
     got = bootstrap.bootstrap([easy, hard], np.mean, resamples=50_000)
@@ -53,7 +53,7 @@ def test_what_is_not_known_is_nan():
         bootstrap.interquartile_mean([[1.0, 2.0]], confidence=95.0)
 
 
-def test_a_profile_is_one_less_the_empirical_distribution():
+def test_a_profile_is_one_minus_the_empirical_distribution():
     scores = [[0.1, 0.4, 0.4], [0.9, -math.inf]]
     got = bootstrap.performance_profile(scores, np.array([-1.0, 0.1, 0.4, 0.9]))
     np.testing.assert_allclose(got.share, [4 / 5, 3 / 5, 1 / 5, 0])

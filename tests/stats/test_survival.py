@@ -68,13 +68,13 @@ def test_what_is_not_reached_is_infinite():
     assert survival.logrank(Times([], [100, 100]), Times([], [100])) == 1
 
 
-def test_arms_that_are_alike_are_not_told_apart():
+def test_equal_arms_do_not_differ_significantly():
     assert survival.logrank(PLACEBO, PLACEBO) == pytest.approx(1)
     assert survival.logrank(Times([5], []), Times([], [2, 2])) == 1  # b's trials had all stopped by then
 
 
-def test_a_diverged_trial_is_watched_to_the_end():
-    """It counts as unsolved at the arm's budget, not where it died: dying early is not a reason to be left out."""
+def test_a_diverged_trial_is_censored_at_its_budget():
+    """It counts as unsolved at the arm's budget, not where it diverged: diverging early is no reason to be left out."""
     trials = [
         {"status": "learned", "learned_at": 50, "steps": 50, "sequences": 1600},
         {"status": "learned", "learned_at": 80, "steps": 200, "sequences": 6400},  # it trained on
@@ -86,7 +86,7 @@ def test_a_diverged_trial_is_watched_to_the_end():
 
 
 def test_an_arm_that_always_diverges_is_slower_than_one_that_learns():
-    """It is watched to its budget, not to the longest of its own arm: five that died at once against five that took
+    """It is censored at its budget, not at the longest of its arm: five that diverged at once against five that took
     half of the budget are 2 of the 252 splits."""
     good = [{"status": "learned", "learned_at": 50 + n, "steps": 50 + n, "sequences": 32 * (50 + n), "budget": 3200}
             for n in range(5)]  # fmt: skip
@@ -111,14 +111,14 @@ def test_a_trial_that_diverged_at_its_first_update_was_trained(trial, whether):
     assert survival.trained(trial) == whether
 
 
-def test_the_scores_sum_to_the_textbooks_observed_less_expected():
+def test_the_scores_sum_to_the_textbooks_observed_minus_expected():
     """Freireich's arms: 9 relapses where 19.25 are expected, 21 where 10.75 are (Klein & Moeschberger 2003, 7.3)."""
     scores = survival._scores(MERCAPTOPURINE, PLACEBO)
     np.testing.assert_allclose([scores[:21].sum(), scores[21:].sum()], [9 - 19.25, 21 - 10.75], atol=5e-3)
 
 
-def test_of_few_trials_p_is_counted_out():
-    """Three against three, one arm wholly first: 2 of the 20 splits, where the asymptotic test says .025."""
+def test_the_p_of_few_trials_is_enumerated():
+    """Three against three, one arm wholly first: 2 of the 20 splits, where the asymptotic p is .025."""
     assert survival.logrank_test(Times([1, 2, 3], []), Times([4, 5, 6], [])) == pytest.approx((0.1, 0.1))
     assert scipy.stats.logrank([1, 2, 3], [4, 5, 6]).pvalue < 0.03
     assert survival.logrank_test(Times([1], []), Times([2, 3], [9])).least == 0.25
@@ -126,7 +126,7 @@ def test_of_few_trials_p_is_counted_out():
     assert p == survival.logrank(Times([3, 5, 7, 8], []), Times([9, 12], [20]))
 
 
-def test_few_trials_give_no_more_false_alarms_than_they_may():
+def test_few_trials_give_no_more_false_positives_than_they_may():
     """Two arms of 5 with the same exponential times and a budget: p < .05 in 1 of 20 at most."""
     rng, ps = np.random.default_rng(3), []
     for _ in range(400):

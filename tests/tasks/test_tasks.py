@@ -48,7 +48,7 @@ def test_adding_marks_one_value_in_each_half_and_asks_for_their_sum():
     assert (markers[:20].sum(0) == 1).all() and (markers[20:].sum(0) == 1).all()
     np.testing.assert_allclose((values * markers).sum(0), batch.targets[0, :, 0], rtol=1e-5)
     where = np.argmax(markers[:20], axis=0)
-    assert set(where) == set(range(20))  # every place of the window is drawn
+    assert set(where) == set(range(20))  # every position of the window is drawn
 
 
 def test_addings_chance_is_the_loss_of_answering_one():

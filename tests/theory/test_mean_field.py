@@ -12,7 +12,7 @@ from scipy.integrate import quad
 from rnnlab.cells import VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
-from rnnlab.probes.gradients.horizon import reach
+from rnnlab.probes.gradients.horizon import memory_horizon
 from rnnlab.theory.mean_field import linear_sensitivity_variance, linear_state_variance, tanh_network
 
 
@@ -55,7 +55,7 @@ def test_the_predicted_rate_is_the_measured_one(sigma_w, drive):
     model.cells[0].w_h[...] = sigma_w * model.cells[0].w_h[...]
     inputs = math.sqrt(drive) * jax.random.normal(jax.random.key(0), (180, 8, 100), jnp.float32)
     flow = jax.jit(lambda model, xs: gradient_flow(model, xs, lambda ys: ys[-1, :, 0])["layer0/h"])(model, inputs)
-    measured = reach(flow.log10().mean(axis=1)[:151]).decay_rate  # the first 29 steps settle
+    measured = memory_horizon(flow.log10().mean(axis=1)[:151]).decay_rate  # the first 29 steps settle
     predicted = tanh_network(sigma_w, input_variance=drive)  # w_x's entries have variance 1 / D
     np.testing.assert_allclose(measured, predicted.rate, rtol=0.02)
 
@@ -88,7 +88,7 @@ def test_complex_eigenvalues_and_the_edge_of_stability():
 
 
 @pytest.mark.parametrize("settings", [{"sigma_w": -1.0}, {"sigma_w": 1.0, "sigma_b": math.nan}])
-def test_values_that_cannot_be_are_named(settings):
+def test_bad_values_are_named(settings):
     with pytest.raises(ValueError, match="must be finite and at least 0"):
         tanh_network(**settings)
     with pytest.raises(ValueError, match="fraction=0"):

@@ -12,8 +12,8 @@ from rnnlab.cells import LSTM
 from rnnlab.tasks import Adding
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.layout import stack
-from rnnlab.training.loop import initial_state
 from rnnlab.training.spec import TrainSpec, TrialSpec
+from rnnlab.training.state import initial_state
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def assert_same(a, b):
         np.testing.assert_array_equal(one, two)
 
 
-def test_a_state_comes_back_bit_for_bit_with_its_host_part(tmp_path, state):
+def test_a_state_is_restored_bit_exactly_with_its_host_part(tmp_path, state):
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.restore(state, pytest.fail) is None
     for step in (1, 2, 3):
@@ -65,11 +65,11 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_
     for step in (1, 2):
         checkpoints.save(step, moved(state, step), {"n": step})
     damage(tmp_path / "000000002", how)
-    said = []
-    restored, host = checkpoints.restore(state, said.append)
+    reported = []
+    restored, host = checkpoints.restore(state, reported.append)
     assert_same(restored, moved(state, 1))
-    assert host == {"n": 1} and len(said) == 1 and "000000002 is damaged" in said[0] and "\n" not in said[0]
-    checkpoints.save(2, moved(state, 2), {"n": 2})  # its place is free again
+    assert host == {"n": 1} and len(reported) == 1 and "000000002 is damaged" in reported[0] and "\n" not in reported[0]
+    checkpoints.save(2, moved(state, 2), {"n": 2})  # its name is free again
     assert_same(checkpoints.restore(state, pytest.fail)[0], moved(state, 2))
 
 

@@ -21,8 +21,8 @@ def test_adding_over_fifty_steps_is_not_guessed():
     assert not found.solved.any() and float(found.accuracy.max()) < 0.5
 
 
-def test_a_wide_tolerance_is_met_as_often_as_its_area_says():
-    """One saturated unit says b + w or b - w. With w and b from U[-100, 100] both lie within 50 of about 0 in a share
+def test_a_wide_tolerance_is_met_as_often_as_its_area_predicts():
+    """A saturated unit outputs b + w or b - w. With w and b from U[-100, 100] both lie within 50 of about 0 in a share
     2 * 50^2 / 200^2 = .125 of draws, one of them in 1 - .75^2 = .4375; which of the two a network needs depends on its
     inputs."""
     found = guessed(Adding(length=4, tolerance=50.0), 512)

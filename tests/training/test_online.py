@@ -12,8 +12,9 @@ from rnnlab.tasks.adding1997 import Sequence
 from rnnlab.tasks.base import Batch
 from rnnlab.training import online
 from rnnlab.training.layout import Layout, layout, map_trials, stack
-from rnnlab.training.loop import compile_windows, initial_state, kind, train_step, window
-from rnnlab.training.spec import DIVERGED, RUNNING, SOLVED, TrainSpec, TrialSpec
+from rnnlab.training.spec import TrainSpec, TrialSpec
+from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, initial_state
+from rnnlab.training.updates import compile_windows, program_key, train_step, window
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 CELL = LSTM1997(features=4, input_biases=(-1.0, -2.0), gradient="truncated", init_range=0.5)
@@ -43,7 +44,7 @@ def draw(spec, seed=0):
     [{}, {"cells_per_block": 1, "input_biases": ()}, {"g_range": 1.0, "h_range": 2.0}, {"biased": "input gates"}],
 )
 def test_an_update_is_plain_sgd_on_the_engines_truncated_gradient(output, blocks):
-    """Forward traces and the walk back agree to 1e-10 in float64."""
+    """Forward traces and the backward pass agree to 1e-10 in float64."""
     spec = chz.replace(double(output, **blocks), train=chz.replace(TRAIN, learning_rate=0.7))
     state = initial_state(spec, 1)
     inputs, _, targets = draw(spec)
@@ -58,7 +59,7 @@ def test_an_update_is_plain_sgd_on_the_engines_truncated_gradient(output, blocks
         np.testing.assert_allclose(got - w, -0.7 * d, rtol=1e-10, atol=1e-15)
 
 
-def test_it_says_of_an_update_what_the_general_road_says():
+def test_an_update_and_its_metrics_equal_those_of_the_general_update():
     """Loss, gradient norm and taps of one update, and the parameters after it, in float64."""
     spec = chz.replace(
         double(), task=Adding1997(length=30, varied=0.0, output="linear"), train=chz.replace(TRAIN, steps=1)
@@ -76,7 +77,7 @@ def test_it_says_of_an_update_what_the_general_road_says():
         np.testing.assert_allclose(one, two, rtol=1e-12)
 
 
-def test_what_stands_before_the_start_is_no_part_of_a_sequence():
+def test_the_padding_before_the_start_is_no_part_of_a_sequence():
     """Values, gradient and all: the sequence cut out gives what the padded one gives, whatever the padding."""
     spec = double()
     model = initial_state(spec, 1).model
@@ -99,14 +100,14 @@ def states_of(spec, seeds):
 
 
 def run(spec, states, windows=3, where=FOUR):
-    program = compile_windows(kind(spec), where)
+    program = compile_windows(program_key(spec), where)
     for _ in range(windows):
         states, record = program(states)
     return jax.device_get(states), jax.device_get(record)
 
 
-def test_trials_do_not_know_of_one_another():
-    """Permuting trials permutes results, to the bit; one that diverges, or has another rate, changes no other."""
+def test_trials_do_not_affect_one_another():
+    """Permuting trials permutes results bit-exactly; one that diverges, or has another rate, changes no other."""
     states = states_of(SPEC, range(4))
     rates = np.asarray([0.5, 1e30, 0.1, 0.5], states.numbers["learning_rate"].dtype)
     states = states._replace(numbers={"learning_rate": rates})
@@ -128,8 +129,8 @@ def test_windows_do_not_change_results():
 
 @pytest.mark.parametrize("gradient", ["truncated", "full"])
 def test_a_trial_ends_at_the_sequence_that_makes_its_streak(gradient):
-    """Everything within 10 is right: the streak is full after as many sequences, and nothing moves afterwards. So on
-    both roads: the full gradient takes the general one."""
+    """Everything within 10 is right: the streak is full after as many sequences, and nothing moves afterwards. The
+    truncated gradient is trained online, the full one by the general update."""
     train = chz.replace(TRAIN, streak=13)
     task = Adding1997(length=33, output="linear", tolerance=10.0)
     spec = chz.replace(SPEC, cell=chz.replace(CELL, gradient=gradient), task=task, train=train)
@@ -148,7 +149,7 @@ def test_a_streak_breaks_at_a_wrong_answer():
 
 
 def test_the_examination_counts_wrong_answers_in_2560_new_sequences():
-    """An output unit that says 1/2 whatever it reads is wrong wherever |X1 + X2| / 4 is .04 or more: 1 - .16 + .16^2/4
+    """An output unit that is 1/2 whatever it reads is wrong wherever |X1 + X2| / 4 is .04 or more: 1 - .16 + .16^2/4
     of sequences with two uniform values, and .84 of the rare ones with one."""
     spec = chz.replace(SPEC, task=Adding1997(length=110, output="linear"), train=chz.replace(TRAIN, eval_size=2560))
     state = initial_state(spec, 0)

@@ -1,4 +1,4 @@
-"""What a network's gates do over time: how often they are saturated, how long its cells remember, and how much of the
+"""Gate statistics over time: how often gates are saturated, the time scale of the forget gate, and how much of the
 error carousel is left at each lag.
 """
 
@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
+from rnnlab.probes.gradients.extended_range import LOG10_2
 from rnnlab.probes.gradients.flow import gradient_flow
-from rnnlab.probes.gradients.scaled import LOG10_2
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 
 LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
-FAR = 30.0  # beyond it every bounded gate has reached its end
+FAR = 30.0  # at z = +-FAR every bounded gate is saturated
 
 
 class Saturation(NamedTuple):
@@ -81,24 +81,24 @@ def saturated(gate: Float[Array, "T B H"], left: float = LEFT, right: float = RI
 
 
 def time_scale(forget: Float[Array, "T B H"]) -> Float[Array, " H"]:
-    """tau = -1 / mean log f by unit, in steps: what a unit's cell state falls by a factor of e in.
+    """tau = -1 / mean log f by unit, in steps: the time in which a unit's cell state falls by a factor of e.
 
     The mean over time and examples is of log f and not of tau, so that exp(-k / tau) is the carousel's decay over k
     steps, the product of forget gates; a unit whose gate is 1 throughout has tau inf, one whose gate is ever 0 has 0.
     After Tallec & Ollivier 2018, Can recurrent neural networks warp time, section 3: their 1 / (1 - f) is
     tau + 1/2 for slow units.
     """
-    rate = -jnp.mean(jnp.log(forget.astype(wide(forget))), axis=(0, 1))
+    rate = -jnp.mean(jnp.log(forget.astype(sum_dtype(forget))), axis=(0, 1))
     return jnp.where(rate == 0, jnp.inf, 1 / rate)
 
 
 def carousel(forget: Float[Array, "T B H"]) -> Float[Array, "T H"]:
     """log10 of the product of the last k forget gates, by lag k and unit; lag 0 is 0; the mean over examples.
 
-    How much of dL/dc at the last step comes back k steps before along c_t = f c_{t-1} + ... alone: the constant
+    The part of dL/dc at the last step that is left k steps before along c_t = f c_{t-1} + ... alone: the constant
     error carousel of Hochreiter & Schmidhuber 1997, section 3.2, with forget gates. -inf after a gate of exactly 0.
     """
-    logs = jnp.mean(jnp.log10(forget.astype(wide(forget))), axis=1)
+    logs = jnp.mean(jnp.log10(forget.astype(sum_dtype(forget))), axis=1)
     return jnp.concatenate([jnp.zeros_like(logs[:1]), jnp.cumsum(logs[:0:-1], axis=0)])
 
 

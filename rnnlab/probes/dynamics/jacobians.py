@@ -27,7 +27,7 @@ from rnnlab.probes.dynamics.tangent_frames import (
     random_frame,
     vector_step,
 )
-from rnnlab.probes.gradients.scaled import NOTHING
+from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT
 
 SWEEPS = 30  # Jacobi's sweeps converge quadratically; 5 to 10 are enough
 
@@ -96,7 +96,7 @@ def singular_values(
         frame, r, _ = orthonormalise(pull(step, before[longest - 1 - i], xs[longest - 1 - i], frame))
         return frame, *_times(r, exponents, rows)
 
-    def walk(factors, lags):
+    def to_next_lag(factors, lags):
         # (d state_T / d state_{T-k})^T first = frame diag(2^exponents) rows
         frame, exponents, rows = factors = jax.lax.fori_loop(*lags, back, factors)
         if part is None:
@@ -111,20 +111,20 @@ def singular_values(
     if longest == 0:
         log = jnp.zeros((1, batch, len(range(*where.indices(size)))), vector.dtype)
     else:
-        _, log = jax.lax.scan(walk, start, spans)
+        _, log = jax.lax.scan(to_next_lag, start, spans)
     return SingularValues(jnp.array(lags), log[np.searchsorted(unique, lags)])
 
 
 def _times(r: Float[Array, "B M N"], exponents: Int[Array, "B N"], rows: Float[Array, "B N K"]):
     """r diag(2^exponents) rows as (exponents [B, M], rows [B, M, K] of norm 1/2 to 1): the scaling adds no rounding."""
     r, own = jnp.frexp(r)
-    sizes = jnp.maximum(jnp.where(r == 0, NOTHING, own.astype(jnp.int32) + exponents[:, None]), NOTHING)
+    sizes = jnp.maximum(jnp.where(r == 0, ZERO_EXPONENT, own.astype(jnp.int32) + exponents[:, None]), ZERO_EXPONENT)
     largest = jnp.max(sizes, axis=-1, keepdims=True)
     product = jnp.einsum("bij,bjk->bik", jnp.ldexp(r, jnp.maximum(sizes - largest, -(2**14))), rows)
     _, shift = jnp.frexp(jnp.sqrt(jnp.sum(jnp.square(product), axis=-1)))
     zero = jnp.all(product == 0, axis=-1)
     scaled = jnp.ldexp(product, -shift[..., None])
-    return jnp.where(zero, NOTHING, largest[..., 0] + shift.astype(jnp.int32)), scaled
+    return jnp.where(zero, ZERO_EXPONENT, largest[..., 0] + shift.astype(jnp.int32)), scaled
 
 
 def _unit(rows: Float[Array, "*B N K"]):
@@ -136,8 +136,8 @@ def _unit(rows: Float[Array, "*B N K"]):
 def _log_singular_values(exponents: Int[Array, "B M"], rows: Float[Array, "B M K"]) -> Float[Array, "B M"]:
     """Those of diag(2^exponents) rows, largest first: rows are rotated in pairs until all are orthogonal.
 
-    The pairs of a round are disjoint and turned at once; row 0 stays and the others move around a table
-    (round-robin), so M - 1 rounds, a sweep, bring every pair together.
+    The pairs of a round are disjoint and rotated at once; row 0 stays and the others move on by one (the round-robin
+    order), so that M - 1 rounds, a sweep, rotate every pair.
     """
     common = jnp.max(exponents, axis=-1, keepdims=True)  # so that logs are small where they are compared
     norm, rows = _unit(rows)
@@ -148,7 +148,7 @@ def _log_singular_values(exponents: Int[Array, "B M"], rows: Float[Array, "B M K
         logs = jnp.pad(logs, ((0, 0), (0, 1)), constant_values=-jnp.inf)
         rows = jnp.pad(rows, ((0, 0), (0, 1), (0, 0)))
     even = logs.shape[-1]
-    seats = jnp.array([0, even - 1, *range(1, even - 1)])
+    order = jnp.array([0, even - 1, *range(1, even - 1)])
     enough = jnp.finfo(logs.dtype).eps * max(8.0, even**0.5)
 
     def turn(_, table):
@@ -156,7 +156,7 @@ def _log_singular_values(exponents: Int[Array, "B M"], rows: Float[Array, "B M K
         half = even // 2
         upper, lower = (logs[:, :half], rows[:, :half]), (logs[:, half:][:, ::-1], rows[:, half:][:, ::-1])
         upper, lower, cosine = _rotate(upper, lower)
-        logs, rows = (jnp.concatenate([u, v[:, ::-1]], axis=1)[:, seats] for u, v in zip(upper, lower, strict=True))
+        logs, rows = (jnp.concatenate([u, v[:, ::-1]], axis=1)[:, order] for u, v in zip(upper, lower, strict=True))
         return logs, rows, jnp.maximum(worst, jnp.max(jnp.abs(cosine)))
 
     def sweep(state):

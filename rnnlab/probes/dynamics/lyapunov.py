@@ -1,4 +1,4 @@
-"""Lyapunov spectrum of any cell, and of any map: how fast each direction of its state grows or dies.
+"""Lyapunov spectrum of any cell, and of any map: how fast each direction of its state grows or decays.
 
 A frame of k orthonormal tangent vectors is pushed along the trajectory and orthonormalised by QR; the logs
 of R's diagonal add up to the exponents (Benettin, Galgani, Giorgilli & Strelcyn 1980, part 2; for recurrent
@@ -127,12 +127,12 @@ def _spectrum(step, state, xs, k, warmup, blocks, every) -> Spectrum:
     dropped = length - blocks * block
 
     start = (vector, random_frame(vector, k), jnp.zeros((len(vector), k), bool), jnp.int32(1))
-    travel = _Travel(step, xs, every)
+    propagate = _FramePropagation(step, xs, every)
     if dropped:
-        (vector, frame, lost, wait), _ = travel(start, jnp.int32(0), jnp.int32(dropped))
+        (vector, frame, lost, wait), _ = propagate(start, jnp.int32(0), jnp.int32(dropped))
         start = (vector, frame, jnp.zeros_like(lost), wait)  # what only the transient lost is not lost
     starts = dropped + block * jnp.arange(blocks, dtype=jnp.int32)
-    _, growth = jax.lax.scan(lambda state, t: travel(state, t, t + jnp.int32(block)), start, starts)
+    _, growth = jax.lax.scan(lambda state, t: propagate(state, t, t + jnp.int32(block)), start, starts)
     exponents = jnp.mean(growth, axis=0) / block
     spread = jnp.std(growth / block, axis=0, ddof=1) / math.sqrt(blocks)
     running = jnp.cumsum(growth, axis=0) / (block * jnp.arange(1, blocks + 1)[:, None, None])
@@ -144,7 +144,7 @@ def _spectrum(step, state, xs, k, warmup, blocks, every) -> Spectrum:
     )
 
 
-class _Travel:
+class _FramePropagation:
     """(state, frame, lost directions, steps to the next QR) from step t to step `end`, and the logs of growth."""
 
     def __init__(self, step, xs, every):

@@ -29,7 +29,7 @@ def initial_carry(cell, xs: Float[Array, "T B D"]) -> PyTree:
 
 
 def flatten(state: PyTree) -> tuple[Float[Array, "B N"], Callable[[Array], PyTree]]:
-    """Leaves [B, ...] as one vector an example, in at least float32, and the way back."""
+    """Leaves [B, ...] as one vector an example, in at least float32, and the inverse function."""
     leaves, treedef = jax.tree.flatten(state)
     dtype = jnp.result_type(jnp.float32, *leaves)
     sizes = [math.prod(leaf.shape[1:]) for leaf in leaves]
@@ -99,5 +99,5 @@ def part_of(cell, carry: PyTree, name: str) -> slice:
     if name not in names:
         raise ValueError(f"part={name!r} is no component of this carry: it has {', '.join(names)}")
     sizes = [math.prod(leaf.shape[1:]) for leaf in jax.tree.leaves(carry)]
-    place = names.index(name)
-    return slice(sum(sizes[:place]), sum(sizes[: place + 1]))
+    number = names.index(name)
+    return slice(sum(sizes[:number]), sum(sizes[: number + 1]))

@@ -1,4 +1,4 @@
-"""Recurrent matrices by their spectra: what the powers of one do at once and in the long run."""
+"""Spectra of recurrent matrices: how their powers grow in one step and asymptotically."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
     """The spectrum of every block [H, H] of a cell's w_h, by the gates it feeds (i, f, g, o for an LSTM), or `h`.
 
     Raises:
-      ValueError: a cell without a projection, as Flax's own: which of its weights is w_h is not known. Take
-        `spectrum` of its matrix.
+      ValueError: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h: use
+        `spectrum` on its matrix.
     """
     if not hasattr(cell, "projection"):
         raise ValueError(

@@ -1,8 +1,8 @@
 """Gradient flow: how much of a loss reaches each step before it, without underflow at any lag.
 
-A walk back whose adjoint is kept at unit size by exact powers of two, while their exponents add up as
-integers: the float32 adjoint of a vanilla RNN or of an LSTM with forget bias 1 underflows before lag 300,
-this one never does, and no rounding is added by the scaling.
+A reverse scan keeps the adjoint at unit size by exact powers of two, whose exponents add up as integers. The
+float32 adjoint of a vanilla RNN or of an LSTM with forget bias 1 underflows before lag 300; this one never does, and
+the scaling adds no rounding.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
-from rnnlab.probes.gradients.reverse_scan import Passage, walk_back
-from rnnlab.probes.gradients.scaled import LogNorm, log_norm
+from rnnlab.probes.gradients.extended_range import LogNorm, log_norm
+from rnnlab.probes.gradients.reverse_scan import StepAdjoints, reverse_scan
 from rnnlab.specs.fields import field
 
 
@@ -55,14 +55,14 @@ def gradient_flow(
       ValueError: `answers` is not within 1 to T.
     """
     both = np.array([[True], [False]]) if hasattr(model.cells[-1], "projection") else np.array([[True]])
-    found = walk_back(model, inputs, losses, answers, both, _norms)
+    found = reverse_scan(model, inputs, losses, answers, both, _norms)
     norms = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, LogNorm))
     named = {}
     for name, (mantissa, exponent) in zip(jax.tree.leaves(model.names()), norms, strict=True):
-        for road, suffix in zip(range(mantissa.shape[1]), ("", " cell path"), strict=False):
-            named[name + suffix] = LogNorm(mantissa[:, road], exponent[:, road])
+        for path, suffix in zip(range(mantissa.shape[1]), ("", " cell path"), strict=False):
+            named[name + suffix] = LogNorm(mantissa[:, path], exponent[:, path])
     return named
 
 
-def _norms(passage: Passage):
-    return jax.tree.map(lambda d: log_norm(d, passage.exponent), passage.total)
+def _norms(adjoints: StepAdjoints):
+    return jax.tree.map(lambda d: log_norm(d, adjoints.exponent), adjoints.total)

@@ -1,5 +1,5 @@
-"""From profiles of log-norms over lag to numbers: decay rate, half-life and horizon, their intervals, and whether
-one rate describes the profile at all.
+"""The memory horizon of a gradient from its log-norms over lag: decay rate, half-life and horizon, their intervals,
+and whether one exponential describes the decay at all.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from jaxtyping import Bool, Float
 
 from rnnlab.stats.estimates import Interval, from_draws
 
-BEND = 0.05  # of the line's fall: two halves whose slopes differ by a factor of 1.5 are just told from one line
+BEND = 0.05  # of the line's fall: two halves whose slopes differ by a factor of 1.5 are just distinguished from one
 FLAT = 0.1  # decades, a factor of 1.26: what is off by less is not worth another law
 FEWEST = 4  # lags, below which any profile is nearly a line
 CHUNK = 2**22  # numbers of resampled profiles at a time: 32 MiB
 
 
 class NotFinite(ValueError):
-    """A norm of a profile is nan or infinite, so no law describes it."""
+    """A norm of a profile is nan or infinite, so that it has no horizon."""
 
 
-class Reach(NamedTuple):
-    """What a profile of log-norms says in numbers."""
+class MemoryHorizon(NamedTuple):
+    """How far back in time a gradient reaches, from its profile of log-norms over lag."""
 
     decay_rate: float  # nats a step, the slope of the log-norm over lags: negative vanishes, positive explodes
     half_life: float  # steps in which the norm halves; infinite where it does not fall
@@ -32,19 +32,19 @@ class Reach(NamedTuple):
     censored: bool  # the horizon is the whole sequence: it may be longer
 
 
-def reach(log10_norms: Float[np.ndarray, " T"], fraction: float = 1e-3) -> Reach:
+def memory_horizon(log10_norms: Float[np.ndarray, " T"], fraction: float = 1e-3) -> MemoryHorizon:
     """Decay rate, half-life and horizon of one profile (log10 norms by lag, averaged over examples).
 
     The rate is the least-squares slope over the lags where the norm is not exactly zero. A profile with
-    fewer than two such lags has rate -inf, half-life 0 and horizon 0: nothing leaves lag 0.
+    fewer than two such lags has rate -inf, half-life 0 and horizon 0: no gradient leaves lag 0.
     """
     profile = np.asarray(log10_norms, np.float64)[None]
     rate = float(_rates(profile)[0])
     horizon = int(_horizons(profile, fraction)[0])
-    return Reach(rate, float(_half_life(rate)), horizon, horizon == profile.shape[1] - 1)
+    return MemoryHorizon(rate, float(_half_life(rate)), horizon, horizon == profile.shape[1] - 1)
 
 
-class Line(NamedTuple):
+class ExponentialFit(NamedTuple):
     """How well an exponential describes a profile: a straight line of its log10 norms over lags."""
 
     decay_rate: float  # nats a step, the line's slope
@@ -54,22 +54,23 @@ class Line(NamedTuple):
     exponential: bool  # whether one rate describes all lags
 
 
-def line(log10_norms: Float[np.ndarray, " T"]) -> Line:
-    """Fits one exponential to a profile, and says whether it is one.
+def exponential_fit(log10_norms: Float[np.ndarray, " T"]) -> ExponentialFit:
+    """Fits one exponential to a profile and decides whether it describes it.
 
-    It is where the profile is nowhere further from its least-squares line than 5 % of the line's fall (or rise) over
-    its lags, or than 0.1 decade if that is more. A bend halfway is seen when the slopes before and after it differ by
-    a factor of 1.5; a power law of which two decades are seen, or an early drop of a decade before a slow decay, is
-    far outside. The criterion is a size and no test of significance: residuals of log-norms are sums over steps, so
+    It does where the profile is nowhere further from its least-squares line than 5 % of the line's fall (or rise) over
+    its lags, or than 0.1 decade if that is more. A bend halfway is detected when the slopes before and after it differ
+    by a factor of 1.5; a power law seen over two decades, or an early drop of a decade before a slow decay, is far
+    outside. The criterion is an effect size and no significance test: residuals of log-norms are sums over steps, so
     neighbours are correlated and an F-test rejects every long profile. (R^2 would reject every flat one.)
 
-    A norm that is exactly zero at some lag is no exponential, nor are fewer than 4 lags said to be one (misfit nan).
+    A profile with a norm of exactly zero at some lag does not count as exponential, nor do fewer than 4 lags (misfit
+    nan).
     """
     profile = np.asarray(log10_norms, np.float64)
     _check(profile)
     alive = np.isfinite(profile)
     if alive.sum() < FEWEST:
-        return Line(float(_rates(profile[None])[0]), math.nan, math.nan, math.nan, False)
+        return ExponentialFit(float(_rates(profile[None])[0]), math.nan, math.nan, math.nan, False)
     lags, values = np.flatnonzero(alive), profile[alive]
     slope, intercept = np.polyfit(lags, values, 1)
     misfit = float(np.abs(values - intercept - slope * lags).max())
@@ -78,30 +79,30 @@ def line(log10_norms: Float[np.ndarray, " T"]) -> Line:
     early, late = (np.polyfit(lags[part], values[part], 1)[0] for part in (slice(half), slice(half, None)))
     nats = math.log(10)
     exponential = bool(alive.all() and misfit <= max(BEND * fall, FLAT))
-    return Line(float(slope * nats), float(early * nats), float(late * nats), misfit, exponential)
+    return ExponentialFit(float(slope * nats), float(early * nats), float(late * nats), misfit, exponential)
 
 
-class Horizon(NamedTuple):
-    """`Reach` with intervals, and the line's verdict on the mean profile."""
+class HorizonIntervals(NamedTuple):
+    """`MemoryHorizon` with intervals, and the exponential fit of the mean profile."""
 
     decay_rate: Interval  # nats a step
     half_life: Interval  # steps
     horizon: Interval  # lags
     censored: bool  # the horizon or its upper end is the whole sequence: it may be longer
-    line: Line
+    line: ExponentialFit
 
 
-def horizon(
+def horizon_intervals(
     profiles: Sequence[Float[np.ndarray, "T _"]] | Float[np.ndarray, "S T B"],
     fraction: float = 1e-3,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-) -> Horizon:
+) -> HorizonIntervals:
     """Decay rate, half-life and horizon of the profile averaged over examples and seeds, with bootstrap intervals.
 
     With several seeds whole seeds are drawn with replacement, each with all its examples; with one seed its examples
-    are, and the intervals speak of that network alone. Drawing within the drawn seeds as well would count the scatter
+    are, and the intervals hold for that network alone. Drawing within the drawn seeds as well would count the scatter
     of examples twice, as a seed's mean already has it (Davison & Hinkley 1997, Bootstrap Methods and their Application,
     page 100: clusters drawn, each kept whole). The intervals are those of `stats.estimates.from_draws`. The half-life's
     ends are those of the rate; the horizon's are taken of log(1 + horizon), rounded outwards to whole lags and kept
@@ -136,7 +137,7 @@ def horizon(
     means = np.stack([mean_over_examples(array) for array in arrays])
     units = means if len(means) > 1 else arrays[0].T
     whole = mean_over_examples(means.T)
-    found = reach(whole, fraction)
+    found = memory_horizon(whole, fraction)
     rates, horizons = _resampled(units, fraction, resamples, np.random.default_rng(seed))
     n, end = len(units), len(whole) - 1
     rate = from_draws(found.decay_rate, rates, n, confidence)
@@ -144,7 +145,7 @@ def horizon(
     logs = from_draws(math.log1p(found.horizon), np.log1p(horizons), n, confidence)
     low, high = (np.clip(np.expm1(log), 0, end) for log in (logs.low, logs.high))
     lags = Interval(float(found.horizon), float(np.floor(low)), float(np.ceil(high)), n)
-    return Horizon(rate, life, lags, found.censored or lags.high >= end, line(whole))
+    return HorizonIntervals(rate, life, lags, found.censored or lags.high >= end, exponential_fit(whole))
 
 
 def mean_over_examples(log10: Float[np.ndarray, "T B"]) -> Float[np.ndarray, " T"]:

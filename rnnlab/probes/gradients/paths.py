@@ -1,12 +1,12 @@
-"""Path decomposition: by which roads a gradient crosses time, for any cell that is a projection and an update.
+"""Path decomposition: along which paths a gradient crosses time, for any cell that is a projection and an update.
 
-A step takes an adjoint back either through the update at fixed z or through z and w_h, where z falls into a block
-for each gate. With A_t the first factor and J_g the second one's part through the block of gate g, the gradient
-over k steps is the product of A_t + J_i + J_f + ..., and multiplied out, a sum over all words of these letters:
+A step takes an adjoint back either through the update at fixed z or through z and w_h, where z has a block of columns
+for each gate. With A_t the Jacobian of the first and J_g that of the second through the block of gate g, the gradient
+over k steps is the product of A_t + J_i + J_f + ..., which multiplied out is a sum of products, one factor a step:
 
     full = direct + sum over gates g of (via g - direct) + cross
 
-direct: words of A alone; via g: words of A and J_g; cross: words with two or more different gates.
+direct: the product of A alone; via g: products of A and J_g; cross: products with two or more different gates.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from rnnlab.model import SequenceModel
-from rnnlab.probes.gradients.reverse_scan import Losses, Passage, walk_back
-from rnnlab.probes.gradients.scaled import LogNorm, normalise
-from rnnlab.scan.segments import norm, wide
+from rnnlab.probes.gradients.extended_range import LogNorm, normalise
+from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, reverse_scan
+from rnnlab.scan.segments import norm, sum_dtype
 
 FULL = "full"
 DIRECT = "direct"
@@ -34,7 +34,7 @@ carries it on, and within its own step it still passes from h_t through o and ta
 
 
 class Share(NamedTuple):
-    """<road, full> / ||full||^2 as mantissa * 2^exponent, by lag and example: 1 for the full gradient itself."""
+    """<path, full> / ||full||^2 as mantissa * 2^exponent, by lag and example: 1 for the full gradient itself."""
 
     mantissa: Float[Array, "T *B"]
     exponent: Int[Array, "T *B"]
@@ -46,17 +46,17 @@ class Share(NamedTuple):
 
 
 class Paths(NamedTuple):
-    """The roads to one component of a carry: `direct`, `via i`, ..., `full`, each with its norms and shares."""
+    """The gradient of one carry component along each path: `direct`, `via i`, ..., `full`, with norms and shares."""
 
     norms: dict[str, LogNorm]
     along: dict[str, Share]
 
     def shares(self) -> dict[str, Float[np.ndarray, "T B"]]:
-        """What each part adds to the full gradient, by lag and example; at every lag the parts sum to 1.
+        """What each part contributes to the full gradient, by lag and example; at every lag the parts sum to 1.
 
-        `direct`, `via g` (its detours alone: via g less direct, for roads through one gate) and `cross`, the rest.
-        A share is the part's projection on the full gradient over the latter's norm. It is no size: parts that
-        work against each other have shares below 0 and above 1. NaN where the full gradient is exactly zero.
+        `direct`, `via g` (via g less direct, for paths through one gate) and `cross`, the rest. A share is the part's
+        projection on the full gradient over the latter's norm. It is not a size: parts that work against each other
+        have shares below 0 and above 1. NaN where the full gradient is exactly zero.
         """
         direct = self.along[DIRECT].value()
         single = [name for name in self.along if name.startswith("via ") and "+" not in name]
@@ -72,25 +72,25 @@ def gradient_paths(
     answers: int = 1,
     via: Sequence[str | Collection[str]] | None = None,
 ) -> dict[str, Paths]:
-    """The gradient with respect to each component of the top layer's carry, taken apart by road.
+    """The gradient with respect to each component of the top layer's carry, decomposed by path.
 
     Args:
-      model: its top cell has projection and update; layers below are held fixed (no road leads through them).
+      model: its top cell has projection and update; layers below are held fixed (no path leads through them).
       inputs: [T, B, D].
       losses: the loss of each example [B] from the outputs at the last `answers` steps.
       answers: N.
-      via: gates, or sets of gates, each a road: `("i", ("i", "f"))` gives `via i` and `via i+f`. Left out, every
+      via: gates, or sets of gates, each a path: `("i", ("i", "f"))` gives `via i` and `via i+f`. Left out, every
         gate by itself. A cell without gates has one block, `z`.
 
     Returns:
-      By name, as in `layer0/c`, the roads `direct` (TRUNCATED is its other name), those of `via`, and `full`.
-      Adjoints are total: at lag 0 all roads agree. Norms are -inf in log10 where no path leads; a NaN among
+      By name, as in `layer0/c`, the paths `direct` (TRUNCATED is its other name), those of `via`, and `full`.
+      Adjoints are total: at lag 0 all paths agree. Norms are -inf in log10 where no gradient flows; a NaN among
       weights or inputs makes the numbers it reaches NaN.
 
     Raises:
-      TypeError: the top cell has no projection and update, so nothing says what its direct path is; or it does
-        not say which blocks of z are whose.
-      ValueError: a gate that the cell has not, or `answers` not within 1 to T.
+      TypeError: the top cell has no projection and update, so its direct path is not defined; or it does not
+        state which blocks of z belong to which gate.
+      ValueError: a gate that the cell does not have, or `answers` not within 1 to T.
     """
     cell = model.cells[-1]
     owners = block_owners(cell)
@@ -100,14 +100,14 @@ def gradient_paths(
         _check_gate(cell, gate, owners)
     named = {"via " + "+".join(gates): gates for gates in sets if gates}
     columns = np.repeat(np.array(owners), cell.features)
-    roads = [np.ones(len(columns), bool), *(np.isin(columns, gates) for gates in named.values())]
-    roads = np.stack([*roads, np.zeros(len(columns), bool)])
-    (found,) = walk_back(model, inputs, losses, answers, roads, _measure, top_only=True)
+    masks = [np.ones(len(columns), bool), *(np.isin(columns, gates) for gates in named.values())]
+    masks = np.stack([*masks, np.zeros(len(columns), bool)])
+    (found,) = reverse_scan(model, inputs, losses, answers, masks, _measure, top_only=True)
 
-    order = {DIRECT: len(roads) - 1} | {name: number for number, name in enumerate(named, 1)} | {FULL: 0}
+    order = {DIRECT: len(masks) - 1} | {name: number for number, name in enumerate(named, 1)} | {FULL: 0}
     parts = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, Paths))
     return {
-        name: Paths(*({road: _pick(kind, at) for road, at in order.items()} for kind in part))
+        name: Paths(*({path: _pick(numbers, at) for path, at in order.items()} for numbers in part))
         for name, part in zip(jax.tree.leaves(model.names()[-1]), parts, strict=True)
     }
 
@@ -132,7 +132,7 @@ def block_owners(cell) -> tuple[str, ...]:
 
 
 def _names(gates, z) -> tuple[str, ...]:
-    """The keys of what `gates` returns, in its own order: a tree would hand them back sorted."""
+    """The keys of what `gates` returns, in its own order: a tree would return them sorted."""
     names: list[str] = []
 
     def keys(z):
@@ -147,22 +147,22 @@ def _check_gate(cell, gate: str, owners: tuple[str, ...]) -> None:
         return
     kind, has = type(cell).__name__, ", ".join(dict.fromkeys(owners))
     if set(owners) == {"z"}:
-        raise ValueError(f"via {gate!r}: {kind} has no gates; its roads are direct, full and via z, which is full")
+        raise ValueError(f"via {gate!r}: {kind} has no gates; its paths are direct, full and via z, which is full")
     near = difflib.get_close_matches(gate, owners, n=1, cutoff=0)
     raise ValueError(f"via {gate!r}: {kind} has {has}; nearest is {near[0]!r}")
 
 
-def _pick(arrays, road: int):
-    return jax.tree.map(lambda a: a[:, road], arrays)
+def _pick(arrays, path: int):
+    return jax.tree.map(lambda a: a[:, path], arrays)
 
 
-def _measure(passage: Passage):
-    return jax.tree.map(lambda d: _by_road(d, passage.exponent), passage.total)
+def _measure(adjoints: StepAdjoints):
+    return jax.tree.map(lambda d: _by_path(d, adjoints.exponent), adjoints.total)
 
 
-def _by_road(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
-    """Each road's norm, and its projection on the first, which is the full one."""
-    d, exponent = normalise(d.astype(wide(d)), exponent)
+def _by_path(d: Float[Array, "n P B H"], exponent: Int[Array, "n P B"]) -> Paths:
+    """Each path's norm, and its projection on the first, which is the full gradient."""
+    d, exponent = normalise(d.astype(sum_dtype(d)), exponent)
     full = d[:, :1]
     share = jnp.sum(d * full, axis=-1) / jnp.sum(full * full, axis=-1)
     return Paths(LogNorm(norm(d), exponent), Share(share, exponent - exponent[:, :1]))

@@ -1,9 +1,9 @@
-"""One walk back over time that carries the adjoint along several roads at once, at any lag without underflow.
+"""A reverse scan over time that carries the adjoint along several paths at once, without underflow at any lag.
 
-A step is z_t = x_t w_x + h_{t-1} w_h + b and carry_t = update(carry_{t-1}, z_t), so an adjoint has two ways from
-a step to the one before: through the update at fixed z, and through z and w_h. A **road** of the top layer is
-the first way with some columns of z for the second: with none of them it is the direct path, with all of them
-the full gradient. Every road is the same walk under another mask on dz; they share forward pass and linearisation.
+A step is z_t = x_t w_x + h_{t-1} w_h + b and carry_t = update(carry_{t-1}, z_t), so an adjoint gets from a step to the
+one before either through the update at fixed z or through z and w_h. A **path** of the top layer is the update
+together with some columns of z: with none of them it is the direct path, with all of them the full gradient. Every
+path is the same backward pass under another mask on dz; all share one forward pass and its linearisation.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from rnnlab.model import SequenceModel
-from rnnlab.probes.gradients.scaled import NOTHING, common_frame, normalise
-from rnnlab.scan.adjoints import perturbed
+from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT, normalise, to_common_exponent
+from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.projected import hidden
-from rnnlab.scan.segments import even, scan_segments
+from rnnlab.scan.segments import even_segment, scan_segments
 
 Losses = Callable[[Float[Array, "N B K"]], Float[Array, " B"]]
-Measure = Callable[["Passage"], PyTree]
+Measure = Callable[["StepAdjoints"], PyTree]
 
 
-class Passage(NamedTuple):
-    """What goes back through steps of one layer: adjoints are d * 2^exponent, trees like its carry of [n, P, B, H].
+class StepAdjoints(NamedTuple):
+    """The adjoints at n steps of one layer: each is d * 2^exponent, trees like its carry of [n, P, B, H].
 
-    Each of P roads and B examples has an exponent of its own, and so has each layer: one whose adjoint lies far below
+    Each of P paths and B examples has an exponent of its own, and so has each layer: one whose adjoint lies far below
     another's loses nothing.
     """
 
-    total: PyTree  # of the carry that a step hands on, its use within that step counted
-    later: PyTree  # of the same by later steps alone
-    d_y: Float[Array, "n #P B H"]  # of y by the layer above, or by the readout and its loss
-    before: PyTree  # of the carry before
-    direct: PyTree  # of the carry before, through the update at fixed z alone; `before` for a cell without projection
+    total: PyTree  # of a step's outgoing carry, its use within that step counted
+    later: PyTree  # of the same, its use by later steps alone
+    d_y: Float[Array, "n #P B H"]  # of y, by the layer above or by the readout and its loss
+    before: PyTree  # of the incoming carry
+    direct: PyTree  # of the incoming carry, through the update at fixed z alone; `before` without projection
     d_z: Float[Array, "n P B Z"] | None  # none for a cell without projection
-    d_x: Float[Array, "n 1 B D"]  # of the full road
+    d_x: Float[Array, "n 1 B D"]  # along the full path
     exponent: Int[Array, "n P B"]
 
 
-def walk_back(
+def reverse_scan(
     model: SequenceModel,
     inputs: Float[Array, "T B D"],
     losses: Losses,
     answers: int,
-    roads: Bool[np.ndarray, "P Z"],
+    paths: Bool[np.ndarray, "P Z"],
     measure: Measure,
     *,
     top_only: bool = False,
 ) -> list[PyTree]:
-    """What `measure` makes of the total adjoints of each layer's carry, lag 0 first.
+    """What `measure` returns for the adjoints at each step of each layer, lag 0 first.
 
     Carries are kept where segments of time begin, and recomputed in between: memory grows with T only by them,
     by the inputs and by what `measure` returns.
@@ -63,8 +63,8 @@ def walk_back(
       inputs: [T, B, D].
       losses: the loss of each example [B] from the outputs at the last `answers` steps.
       answers: N.
-      roads: of the top layer, which columns of z an adjoint may flow back through ([P, 1]: all or none). The
-        full road stands first, those with no column last. A cell without projection has the full one alone.
+      paths: of the top layer, which columns of z an adjoint may flow back through ([P, 1]: all or none). The
+        full gradient comes first, paths with no column last. A cell without projection has the full one alone.
       measure: what to keep of n steps of a layer, arrays [n, ...]; under jit, what it does not read costs nothing.
       top_only: leave the layers below out.
 
@@ -83,7 +83,7 @@ def walk_back(
     most = max(8, min(64, 2**16 // hidden(carries[-1]).size))
 
     def forward(carries, xs):
-        """Steps forwards: carries, ys, and for each layer what its way back starts from."""
+        """Steps forwards: carries, ys, and each layer's residuals for the backward pass."""
 
         def body(carries, x):
             new, kept = [], []
@@ -101,27 +101,29 @@ def walk_back(
             end, ys, _ = forward(carries, xs)
             return end, ys if want_ys else None, carries
 
-        return scan_segments(body, carries, xs, even(len(xs), most))
+        return scan_segments(body, carries, xs, even_segment(len(xs), most))
 
-    def back(state, step):
-        """One step backwards, from the top layer down: each hands dL/dx to the one below."""
+    def backward(state, step):
+        """One step backwards, from the top layer down: each passes dL/dx to the one below."""
         kept, d_y = step
-        new, passages = [None] * len(layers), []
+        new, by_layer = [None] * len(layers), []
         for number in range(len(layers) - 1, lowest - 1, -1):
             top = number == len(layers) - 1
-            mask = roads if top else np.ones((1, 1), bool)
-            new[number], d_y, passage = layers[number].back(mask, kept[number], state[number], d_y)
-            passages.insert(0, passage)
-        return new, passages
+            mask = paths if top else np.ones((1, 1), bool)
+            new[number], d_y, adjoints = layers[number].backward(mask, kept[number], state[number], d_y)
+            by_layer.insert(0, adjoints)
+        return new, by_layer
 
-    def walk(state, xs, d_ys, starts):
+    def scan_back(state, xs, d_ys, starts):
         def body(state, inputs, start):
             xs, d_ys = inputs
             _, _, kept = forward(start, xs)
-            state, passages = jax.lax.scan(back, state, (kept, d_ys), reverse=True)
-            return state, [measure(passage) for passage in passages], None
+            state, by_layer = jax.lax.scan(backward, state, (kept, d_ys), reverse=True)
+            return state, [measure(adjoints) for adjoints in by_layer], None
 
-        state, measured, _ = scan_segments(body, state, (xs, d_ys), even(len(xs), most), each=starts, reverse=True)
+        state, measured, _ = scan_segments(
+            body, state, (xs, d_ys), even_segment(len(xs), most), each=starts, reverse=True
+        )
         return state, measured
 
     silent = length - answers
@@ -132,11 +134,11 @@ def walk_back(
     d_ys = jax.grad(lambda ys: jnp.sum(losses(model.readout(ys))))(ys)[:, None]
     d_ys = normalise(d_ys, jnp.zeros(d_ys.shape[:-1], jnp.int32))
 
-    counts = [0] * lowest + [1] * (len(layers) - 1 - lowest) + [len(roads)]
+    counts = [0] * lowest + [1] * (len(layers) - 1 - lowest) + [len(paths)]
     state = [layer.zeros(*of) if of[1] else None for layer, *of in zip(layers, carries, counts, strict=True)]
-    state, found = walk(state, late, d_ys, late_starts)
+    state, found = scan_back(state, late, d_ys, late_starts)
     if silent:  # no loss enters here: nothing is added, and no [T, B, H] of zeros made
-        _, before = walk(state, early, None, early_starts)
+        _, before = scan_back(state, early, None, early_starts)
         found = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), before, found)
     return jax.tree.map(lambda a: a[::-1], found)
 
@@ -152,44 +154,44 @@ class _Layer:
             self.w_x_transposed, self.w_h_transposed = w_x.T, w_h.T
 
     def forward(self, before, x):
-        """(carry, y, what the way back needs: the carry before and z, or x for a cell without projection)."""
+        """(carry, y, the residuals: the incoming carry and z, or x for a cell without projection)."""
         if not self.split:
             return *self.cell(before, x), (before, x)
         x_and_h = jnp.concatenate([x.astype(self.b.dtype), hidden(before).astype(self.b.dtype)], axis=-1)
         z = x_and_h @ self.w_both + self.b
         return *self.cell.update(before, z), (before, z)
 
-    def back(self, roads, kept, state, d_y):
-        """((adjoints of the carry before, exponent), (dL/dx of the full road, exponent), what passed)."""
+    def backward(self, paths, kept, state, d_y):
+        """((adjoints of the incoming carry, exponent), (dL/dx along the full path, exponent), StepAdjoints)."""
         d_carry, exponent = state
         before, z = kept
-        step = perturbed(self.cell.update if self.split else self.cell)
+        step = with_carry_addition(self.cell.update if self.split else self.cell)
         (_, y), pull = jax.vjp(step, before, z, jax.tree.map(jnp.zeros_like, before))
         if d_y is None:
-            d_y = jnp.zeros((len(roads), *y.shape), y.dtype)
+            d_y = jnp.zeros((len(paths), *y.shape), y.dtype)
         else:
-            d_carry, d_y, exponent = common_frame(d_carry, exponent, *d_y)
+            d_carry, d_y, exponent = to_common_exponent(d_carry, exponent, *d_y)
         direct, d_z, total = jax.vmap(pull)((d_carry, d_y.astype(y.dtype)))
         d_before, d_x = direct, d_z[:1]
         if self.split:
             leaves, treedef = jax.tree.flatten(direct)
-            leaves[-1] = self._through_z(roads, d_z, leaves[-1])
+            leaves[-1] = self._through_z(paths, d_z, leaves[-1])
             d_before, d_x = jax.tree.unflatten(treedef, leaves), d_x @ self.w_x_transposed
-        passage = Passage(total, d_carry, d_y, d_before, direct, d_z if self.split else None, d_x, exponent)
-        return normalise(d_before, exponent), normalise(d_x, exponent[:1]), passage
+        adjoints = StepAdjoints(total, d_carry, d_y, d_before, direct, d_z if self.split else None, d_x, exponent)
+        return normalise(d_before, exponent), normalise(d_x, exponent[:1]), adjoints
 
-    def _through_z(self, roads, d_z, d_h):
-        """dL/dh of the step before with what comes through z, a road each; roads with no column stand last."""
-        moving = int(roads.any(axis=1).sum())
+    def _through_z(self, paths, d_z, d_h):
+        """dL/dh of the step before with what comes through z, by path; paths with no column come last."""
+        moving = int(paths.any(axis=1).sum())
         if not moving:
             return d_h
         d_z = d_z[:moving]
-        if not roads[:moving].all():
-            d_z = jnp.where(roads[:moving, None], d_z, 0)
+        if not paths[:moving].all():
+            d_z = jnp.where(paths[:moving, None], d_z, 0)
         through = (d_z @ self.w_h_transposed).astype(d_h.dtype)
         return jnp.concatenate([d_h[:moving] + through, d_h[moving:]])
 
-    def zeros(self, carry, roads: int):
-        """No adjoint yet, for so many roads."""
-        d_carry = jax.tree.map(lambda c: jnp.zeros((roads, *c.shape), c.dtype), carry)
-        return d_carry, jnp.full((roads, *hidden(carry).shape[:-1]), NOTHING, jnp.int32)
+    def zeros(self, carry, paths: int):
+        """Adjoints of zero along so many paths."""
+        d_carry = jax.tree.map(lambda c: jnp.zeros((paths, *c.shape), c.dtype), carry)
+        return d_carry, jnp.full((paths, *hidden(carry).shape[:-1]), ZERO_EXPONENT, jnp.int32)

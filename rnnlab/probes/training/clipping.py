@@ -1,4 +1,4 @@
-"""What a clipping rule does to a gradient: how often it acts, how much it takes, and whether the direction turns."""
+"""What a clipping rule does to a gradient: how often it clips, how much it shortens, and whether it turns it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from rnnlab.scan.segments import wide
+from rnnlab.scan.segments import sum_dtype
 
 
 class Clipping(NamedTuple):
@@ -43,8 +43,8 @@ def clipping(gradient: PyTree, rule: optax.GradientTransformation, params: PyTre
       params: for rules that read them, as `optax.adaptive_grad_clip` does.
 
     Returns:
-      Scalars. What is unchanged, a gradient of zero too, has angle 0; what the rule turns into zero has angle nan, as
-      has a gradient that is not finite (which counts as clipped if it holds a nan).
+      Scalars. An unchanged gradient, also one of zero, has angle 0; one that the rule sets to zero has angle nan, as
+      has one that is not finite (which counts as clipped if it holds a nan).
     """
     after = _apply(rule, gradient, params)
     return _compare(gradient, after)
@@ -58,7 +58,7 @@ def clipping_each(gradients: PyTree, rule: optax.GradientTransformation, params:
 def clipped_mean(gradients: PyTree, rule: optax.GradientTransformation, params: PyTree | None = None) -> Clipping:
     """The mean of the gradients [B, ...] against the mean of what `rule` makes of each.
 
-    Clipping every example by itself turns the mean even where it turns no example: long gradients lose their weight
+    Clipping each example by itself turns the mean even where it turns no example: long gradients lose their weight
     (Chen, Wu & Hong 2020, Understanding gradient clipping in private SGD, section 2).
     """
     each = jax.vmap(lambda gradient: _apply(rule, gradient, params))(gradients)
@@ -81,7 +81,7 @@ def _compare(before: PyTree, after: PyTree) -> Clipping:
 
 def _flat(tree):
     leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)]
-    return jnp.concatenate([leaf.astype(wide(leaf)) for leaf in leaves])
+    return jnp.concatenate([leaf.astype(sum_dtype(leaf)) for leaf in leaves])
 
 
 def _unit(vector):

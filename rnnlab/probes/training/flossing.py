@@ -1,7 +1,7 @@
 """Gradient flossing: push the leading Lyapunov exponents of a network towards 0 before it is trained.
 
 Engelken 2023, Gradient flossing, section 3: where k exponents are 0, k directions of the gradient neither vanish nor
-explode. The exponents come from a QR at every step, which reverse differentiation goes through.
+explode. The exponents come from a QR at every step, which reverse-mode differentiation passes through.
 """
 
 from __future__ import annotations

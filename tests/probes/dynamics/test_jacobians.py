@@ -116,6 +116,6 @@ def test_flaxs_own_cell_and_its_parts():
     (1, [1], None, "T=1"), (20, [3, 21], None, r"lags \[21\]: T=20"), (20, [-1], None, "lags"), (20, [], None, "lags"),
     (20, [1], "c", "part='c' is no component of this carry: it has h"),
 ])  # fmt: skip
-def test_settings_that_cannot_be_are_named(length, lags, part, message):
+def test_bad_settings_are_named(length, lags, part, message):
     with pytest.raises(ValueError, match=message):
         probe.singular_values(linear_cell(np.eye(3)), jnp.zeros((length, 1, 1)), lags, part=part)

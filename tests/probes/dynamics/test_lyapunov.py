@@ -151,7 +151,7 @@ def test_zero_weights_give_minus_infinity_and_nan_weights_nan():
     (1, {}, "T=1"), (20, {"k": 4}, "k=4: this state has 3 numbers"), (20, {"k": 0}, "k=0"),
     (20, {"warmup": 19}, "at least two steps"), (20, {"every": 0}, "every=0"), (20, {"blocks": 1}, "blocks=1"),
 ])  # fmt: skip
-def test_settings_that_cannot_be_are_named(length, settings, message):
+def test_bad_settings_are_named(length, settings, message):
     with pytest.raises(ValueError, match=message):
         probe.lyapunov_spectrum(linear_cell(np.eye(3)), jnp.zeros((length, 1, 1)), **settings)
     if length == 20 and not settings.get("k", 0):

@@ -9,7 +9,7 @@ from flax import nnx
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients import flow as probe
-from rnnlab.probes.gradients.horizon import reach
+from rnnlab.probes.gradients.horizon import memory_horizon
 
 # Compiled as a whole: op by op, as Python would run it, compiling takes longer than the test
 gradient_flow = jax.jit(probe.gradient_flow, static_argnums=(2, 3))
@@ -44,7 +44,7 @@ def test_no_underflow_at_lag_100_000():
     flow = gradient_flow(linear(0.5), jnp.zeros((100_001, 1, 1)), last_output)
     log10 = flow["layer0/h"].log10()[:, 0]
     np.testing.assert_allclose(log10[-1] - log10[0], -100_000 * np.log10(2), rtol=1e-12)
-    found = reach(log10)
+    found = memory_horizon(log10)
     np.testing.assert_allclose(found.decay_rate, -np.log(2), rtol=1e-12)
     np.testing.assert_allclose(found.half_life, 1, rtol=1e-12)
     assert found.horizon == 9 and not found.censored  # 2^-9 > 1e-3 > 2^-10
@@ -82,7 +82,7 @@ def test_nothing_leaves_lag_0_of_a_vanilla_rnn_at_fixed_z():
 @pytest.mark.parametrize("answers", [1, 7, 40])
 @pytest.mark.parametrize(("spec", "layers"), [(LSTM, 1), (VanillaRNN, 1), (LSTM, 2)])
 def test_log_space_equals_the_direct_gradient_and_the_taps(spec, layers, answers):
-    """Float64, every lag, one loss or many: three instruments, one number (per example: one example a batch)."""
+    """Float64, every lag, one loss or many: three computations give one number per example."""
     model, xs = model_and_batch(spec(features=5, **FLOAT64), layers=layers)
     flow = gradient_flow(model, xs, loss_of, answers)
 

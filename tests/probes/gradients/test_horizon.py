@@ -1,33 +1,33 @@
-"""Rates, half-lives and horizons of profiles whose law is known, and how often their intervals hold the truth."""
+"""Rates, half-lives and horizons of profiles whose decay is known, and how often their intervals hold the truth."""
 
 import math
 
 import numpy as np
 import pytest
 
-from rnnlab.probes.gradients.horizon import horizon, line, mean_over_examples, reach
+from rnnlab.probes.gradients.horizon import exponential_fit, horizon_intervals, mean_over_examples, memory_horizon
 from rnnlab.stats.estimates import Interval, mean
 
 LAGS = np.arange(200)
 NATS = math.log(10)
 
 
-def test_reach_of_simple_profiles():
+def test_memory_horizon_of_simple_profiles():
     lags = np.arange(100)
-    assert reach(np.zeros(100)).half_life == np.inf
-    assert reach(np.zeros(100))[2:] == (99, True)
-    assert reach(0.1 * lags).decay_rate == pytest.approx(0.1 * np.log(10))
-    assert reach(-0.5 * lags, fraction=1e-2)[2:] == (4, False)
+    assert memory_horizon(np.zeros(100)).half_life == np.inf
+    assert memory_horizon(np.zeros(100))[2:] == (99, True)
+    assert memory_horizon(0.1 * lags).decay_rate == pytest.approx(0.1 * np.log(10))
+    assert memory_horizon(-0.5 * lags, fraction=1e-2)[2:] == (4, False)
     dead = np.full(100, -np.inf)
-    assert reach(dead) == (-np.inf, 0.0, 0, False)
+    assert memory_horizon(dead) == (-np.inf, 0.0, 0, False)
     dead[0] = 0.0
-    assert reach(dead) == (-np.inf, 0.0, 0, False)
-    assert reach(np.zeros(1)) == (-np.inf, 0.0, 0, True)
+    assert memory_horizon(dead) == (-np.inf, 0.0, 0, False)
+    assert memory_horizon(np.zeros(1)) == (-np.inf, 0.0, 0, True)
 
 
 @pytest.mark.parametrize("a", [0.5, 0.99, 1.0, 1.1])
 def test_an_exponential_is_one_and_has_its_own_rate(a):
-    found = line(np.log10(a) * LAGS + 3)
+    found = exponential_fit(np.log10(a) * LAGS + 3)
     np.testing.assert_allclose(found[:3], np.log(a), atol=1e-12)
     assert found.exponential and found.misfit < 1e-9
 
@@ -42,8 +42,8 @@ def test_an_exponential_is_one_and_has_its_own_rate(a):
         pytest.param(np.exp(-((LAGS / 40) ** 2)), id="Gaussian"),
     ],
 )
-def test_what_is_not_exponential_is_said_to_be_none(norms):
-    found = line(np.log10(norms))
+def test_what_is_not_exponential_is_not_called_so(norms):
+    found = exponential_fit(np.log10(norms))
     assert not found.exponential
     assert abs(found.early - found.late) > 0.3 * abs(found.decay_rate)
 
@@ -52,24 +52,24 @@ def test_a_bend_halfway_is_seen_from_a_factor_of_one_and_a_half():
     """Two halves with slopes s and r s are off their line by |r - 1| / (4 (r + 1)) of its fall: 0.05 at r = 1.5."""
 
     def bent(ratio):
-        return line(-0.05 * np.where(LAGS < 100, LAGS, 100 + ratio * (LAGS - 100))).exponential
+        return exponential_fit(-0.05 * np.where(LAGS < 100, LAGS, 100 + ratio * (LAGS - 100))).exponential
 
     assert bent(1.3) and not bent(1.7)
 
 
 def test_a_random_walk_about_a_line_is_an_exponential():
-    """A log-norm is a sum over steps, so its residuals are correlated: 200 walks, none is called another law."""
+    """A log-norm is a sum over steps, so its residuals are correlated; still all 200 count as exponential."""
     rng = np.random.default_rng(0)
     walks = np.cumsum(-0.05 + 0.02 * rng.normal(size=(200, 1000)), axis=1)
-    assert all(line(walk).exponential for walk in walks)
-    assert line(0.02 * rng.normal(size=1000)).exponential  # and a flat one is flat
+    assert all(exponential_fit(walk).exponential for walk in walks)
+    assert exponential_fit(0.02 * rng.normal(size=1000)).exponential  # and a flat one is flat
 
 
 def test_too_few_lags_and_a_norm_of_zero_are_no_exponential():
-    assert not line(np.zeros(3)).exponential and math.isnan(line(np.zeros(3)).misfit)
+    assert not exponential_fit(np.zeros(3)).exponential and math.isnan(exponential_fit(np.zeros(3)).misfit)
     cut = np.where(LAGS < 50, -0.1 * LAGS, -np.inf)
-    assert line(cut).decay_rate == pytest.approx(-0.1 * NATS) and not line(cut).exponential
-    assert line(np.full(9, -np.inf)).decay_rate == -np.inf
+    assert exponential_fit(cut).decay_rate == pytest.approx(-0.1 * NATS) and not exponential_fit(cut).exponential
+    assert exponential_fit(np.full(9, -np.inf)).decay_rate == -np.inf
 
 
 def drawn(rng, seeds, examples, between, within):
@@ -86,7 +86,7 @@ def test_intervals_hold_the_truth_in_about_95_of_100(seeds, examples, between):
     rng = np.random.default_rng(seeds)
     held = np.zeros(3)
     for _ in range(200):
-        found = horizon(drawn(rng, seeds, examples, between, 0.005), resamples=400)
+        found = horizon_intervals(drawn(rng, seeds, examples, between, 0.005), resamples=400)
         truth = (-0.05 * NATS, math.log(2) / (0.05 * NATS), 60)
         held += [i.low <= t <= i.high for i, t in zip(found[:3], truth, strict=True)]
     assert (held >= 180).all() and (held[:2] <= 198).all(), held
@@ -95,7 +95,7 @@ def test_intervals_hold_the_truth_in_about_95_of_100(seeds, examples, between):
 def test_the_interval_of_rates_is_students_where_examples_agree():
     """The rate is linear in the profiles, so seeds of one example have the t interval of their rates, but for draws."""
     rates = np.array([-0.04, -0.05, -0.07, -0.05])
-    found = horizon([LAGS[:, None] * rate for rate in rates], resamples=20_000)
+    found = horizon_intervals([LAGS[:, None] * rate for rate in rates], resamples=20_000)
     np.testing.assert_allclose(found.decay_rate, mean((rates * NATS).tolist()), rtol=0.02)
     assert found.line.exponential and not found.censored
     np.testing.assert_allclose(found.half_life.low, math.log(2) / -found.decay_rate.low)
@@ -103,33 +103,33 @@ def test_the_interval_of_rates_is_students_where_examples_agree():
 
 def test_the_same_seed_gives_the_same_interval_and_confidence_widens_it():
     profiles = drawn(np.random.default_rng(0), 5, 8, 0.005, 0.005)
-    assert horizon(profiles) == horizon(list(profiles))
-    wide, narrow = (horizon(profiles, confidence=c).decay_rate for c in (0.99, 0.5))
+    assert horizon_intervals(profiles) == horizon_intervals(list(profiles))
+    wide, narrow = (horizon_intervals(profiles, confidence=c).decay_rate for c in (0.99, 0.5))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_seeds_may_differ_in_examples_and_dead_ones_do_not_count():
     a, b = np.zeros((30, 4)), np.full((30, 2), -np.inf)
     b[:, 0] = -0.1 * np.arange(30)
-    found = horizon([a, b])
+    found = horizon_intervals([a, b])
     assert found.decay_rate.estimate == pytest.approx(-0.05 * NATS)
     np.testing.assert_allclose(mean_over_examples(b), b[:, 0])
 
 
-def test_what_is_not_known_is_nan_and_what_cannot_be_is_refused():
-    alone = horizon([LAGS[:, None] * -0.05])
+def test_what_is_not_known_is_nan_and_bad_profiles_are_refused():
+    alone = horizon_intervals([LAGS[:, None] * -0.05])
     assert alone.decay_rate[0] == pytest.approx(-0.05 * NATS) and np.isnan(alone.horizon[1:3]).all()
     assert alone.horizon[0] == 60 and alone.decay_rate.n == 1
-    single = horizon(np.zeros((3, 1, 4)))  # T = 1
+    single = horizon_intervals(np.zeros((3, 1, 4)))  # T = 1
     np.testing.assert_equal(single[:3], [Interval(-math.inf, -math.inf, -math.inf, 3), (0, 0, 0, 3), (0, 0, 0, 3)])
     assert single.censored and not single.line.exponential
-    dead = horizon(np.full((3, 9, 4), -np.inf))
+    dead = horizon_intervals(np.full((3, 9, 4), -np.inf))
     assert dead.decay_rate.estimate == -np.inf and dead.horizon[:3] == (0, 0, 0)
     with pytest.raises(ValueError, match="at lag 2: that gradient is not finite"):
-        horizon([np.where(np.arange(9) == 2, np.nan, 0.0)[:, None]])
+        horizon_intervals([np.where(np.arange(9) == 2, np.nan, 0.0)[:, None]])
     with pytest.raises(ValueError, match="profiles is empty"):
-        horizon([])
+        horizon_intervals([])
     with pytest.raises(ValueError, match="every seed needs the same T"):
-        horizon([np.zeros((0, 2))])
+        horizon_intervals([np.zeros((0, 2))])
     with pytest.raises(ValueError, match="confidence=95"):
-        horizon([np.zeros((9, 2))], confidence=95.0)
+        horizon_intervals([np.zeros((9, 2))], confidence=95.0)

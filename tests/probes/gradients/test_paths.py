@@ -1,4 +1,4 @@
-"""Gradients taken apart by road, against every path written out and against closed forms."""
+"""Gradients decomposed by path, against every product of factors written out and against closed forms."""
 
 import itertools
 
@@ -60,13 +60,13 @@ def factors(model, xs):
 
 
 def sum_of_paths(steps, d_last, lag, wanted):
-    """The total adjoints (c, h) at a lag: the sum over all words of A, J_i, J_f, J_g, J_o that are `wanted`."""
+    """The total adjoints (c, h) at a lag: the sum over all products of A, J_i, J_f, J_g, J_o that are `wanted`."""
     total = np.zeros_like(d_last)
-    for word in itertools.product(("A", *GATES), repeat=lag):
-        if wanted(set(word) - {"A"}):
+    for path in itertools.product(("A", *GATES), repeat=lag):
+        if wanted(set(path) - {"A"}):
             d = d_last
-            for step, letter in zip(reversed(steps), word, strict=False):
-                d = d @ step[letter]
+            for step, factor in zip(reversed(steps), path, strict=False):
+                d = d @ step[factor]
             total += d
     d_c, d_h = np.split(total, 2)
     return {"c": d_c + d_h * steps[-1 - lag]["h by c"], "h": d_h}
@@ -74,7 +74,7 @@ def sum_of_paths(steps, d_last, lag, wanted):
 
 @pytest.fixture(scope="module")
 def written_out():
-    """An LSTM's 5 steps: the sum over the paths that a test wants, at every lag, and what the probe says."""
+    """An LSTM's 5 steps: the sum over the paths that a test wants, at every lag, and the probe's result."""
     model, xs = model_and_batch(LSTM, forget_bias=0.5)
     steps, d_last = factors(model, xs)
 
@@ -84,33 +84,33 @@ def written_out():
     return brute, gradient_paths(model, xs, loss_of, 1, SUBSETS)
 
 
-def road(letters):
-    return "via " + "+".join(letters) if letters else DIRECT
+def path_name(gates):
+    return "via " + "+".join(gates) if gates else DIRECT
 
 
 @pytest.mark.parametrize("part", ["c", "h"])
 def test_every_subset_of_gates_is_the_sum_over_its_paths(written_out, part):
-    """All 16 roads against brute force: every word of A, J_i, J_f, J_g, J_o of length 0 to 4."""
+    """All 16 paths against brute force: every product of A, J_i, J_f, J_g, J_o of length 0 to 4."""
     brute, found = written_out
     paths = found[f"layer0/{part}"]
     full = brute(part, lambda used: True)
-    for letters in ((), *SUBSETS):
-        want = brute(part, set(letters).issuperset)
-        got = 10 ** paths.norms[road(letters)].log10()[:, 0]
+    for gates in ((), *SUBSETS):
+        want = brute(part, set(gates).issuperset)
+        got = 10 ** paths.norms[path_name(gates)].log10()[:, 0]
         np.testing.assert_allclose(got, np.linalg.norm(want, axis=1), rtol=1e-10)
         share = np.sum(want * full, axis=1) / np.sum(full * full, axis=1)
-        np.testing.assert_allclose(paths.along[road(letters)].value()[:, 0], share, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(paths.along[path_name(gates)].value()[:, 0], share, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("part", ["c", "h"])
 def test_parts_and_cross_terms_add_up_to_the_full_gradient(written_out, part):
-    """Moebius inversion over subsets and the words of two gates or more say the same of the cross terms."""
+    """Moebius inversion over subsets and the products with two gates or more give the same cross terms."""
     brute, found = written_out
     paths = found[f"layer0/{part}"]
 
-    def pure(letters):
-        smaller = [s for n in range(len(letters) + 1) for s in itertools.combinations(letters, n)]
-        return sum((-1) ** (len(letters) - len(s)) * paths.along[road(s)].value()[:, 0] for s in smaller)
+    def pure(gates):
+        smaller = [s for n in range(len(gates) + 1) for s in itertools.combinations(gates, n)]
+        return sum((-1) ** (len(gates) - len(s)) * paths.along[path_name(s)].value()[:, 0] for s in smaller)
 
     shares = {name: share[:, 0] for name, share in paths.shares().items()}
     for gate in GATES:
@@ -188,7 +188,7 @@ def test_the_truncated_gradient_is_the_carousel_alone():
     np.testing.assert_allclose(10**got, want, rtol=1e-10)
 
 
-def test_shares_of_roads_that_differ_by_hundreds_of_orders_of_magnitude():
+def test_shares_of_paths_that_differ_by_hundreds_of_orders_of_magnitude():
     """Float32: the direct path is below 1e-200 of the full gradient, whose own norm has no float32."""
     spec = LSTM(features=8, forget_bias=-4.0)
     model = SequenceModel(spec, 2, 2, rngs=nnx.Rngs(0))
@@ -222,8 +222,8 @@ def test_a_nan_weight_shows():
     assert np.isnan(paths.shares()["cross"]).all()
 
 
-class Unsaid(Cell):
-    """z of two blocks, and no word on whose they are."""
+class Unnamed(Cell):
+    """z of two blocks, without `blocks` to state which gates they belong to."""
 
     def update(self, carry, z):
         h = jnp.tanh(z[..., : self.features] * z[..., self.features :])
@@ -233,7 +233,7 @@ class Unsaid(Cell):
         return {"all": z}
 
 
-def test_bad_questions_are_answered_in_a_line():
+def test_bad_arguments_are_named_in_one_line():
     model, xs = model_and_batch(LSTM)
     with pytest.raises(ValueError, match="via 'ff': LSTMCell has i, f, g, o; nearest is 'f'"):
         probe.gradient_paths(model, xs, loss_of, 1, ["ff"])
@@ -245,6 +245,6 @@ def test_bad_questions_are_answered_in_a_line():
     model, xs = model_and_batch(VanillaRNN)
     with pytest.raises(ValueError, match="via 'f': VanillaRNNCell has no gates"):
         probe.gradient_paths(model, xs, loss_of, 1, [("f",)])
-    model.cells[0] = Unsaid(VanillaRNN(features=3), 2, jnp.ones((2, 6)), jnp.ones((3, 6)), jnp.ones(6))
-    with pytest.raises(TypeError, match="Unsaid: z is 6 wide for 1 blocks of H = 3"):
+    model.cells[0] = Unnamed(VanillaRNN(features=3), 2, jnp.ones((2, 6)), jnp.ones((3, 6)), jnp.ones(6))
+    with pytest.raises(TypeError, match="Unnamed: z is 6 wide for 1 blocks of H = 3"):
         probe.gradient_paths(model, xs, loss_of)

@@ -14,8 +14,9 @@ from rnnlab.model import SequenceModel
 from rnnlab.probes.training import omega as probe
 from rnnlab.tasks import Adding
 from rnnlab.training.layout import BATCH, layout, local_batch, map_trials
-from rnnlab.training.loop import initial_state, train_step, window
 from rnnlab.training.spec import TrainSpec, TrialSpec
+from rnnlab.training.state import initial_state
+from rnnlab.training.updates import train_step, window
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 omega = jax.jit(probe.omega, static_argnums=(2, 3))

@@ -1,4 +1,4 @@
-"""Where a network first left the numbers: the step, layer and quantity that went non-finite or above a bound."""
+"""Where a network first diverged: the step, layer and quantity that became non-finite or exceeded a bound."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rnnlab.probes.gradients.flow import gradient_flow
 LARGEST = math.log10(float(np.finfo(np.float32).max))
 
 
-class Alarm(NamedTuple):
-    """The first quantity of a pass, in the order in which it is computed, that is not finite or above the bound."""
+class Divergence(NamedTuple):
+    """The first quantity, in the order of computation, that is not finite or above the bound."""
 
     quantity: str  # as `layer0/h`; `dL/d layer0/h` for an adjoint; `loss`; or a parameter's path
     step: int | None  # of the sequence, from 0; None for what has no step
@@ -30,31 +30,32 @@ class Alarm(NamedTuple):
         return f"{self.quantity}{at}{of} is {self.value:.4g}"
 
 
-def first_alarm(
+def first_divergence(
     model: SequenceModel,
     inputs: Float[Array, "T B D"],
     losses: Callable[[Float[Array, "N B K"]], Float[Array, " B"]],
     answers: int = 1,
     bound: float = math.inf,
-) -> Alarm | None:
-    """What goes wrong first on these inputs: in the parameters, forwards through time, in the loss, or on the way back.
+) -> Divergence | None:
+    """What diverges first on these inputs: the parameters, the forward pass, the loss, or the backward pass.
 
     Args:
       model: its cells may be rnnlab's or Flax's own (whose gates are not named).
       inputs: [T, B, D].
       losses: the loss of each example [B] from the outputs at the last `answers` steps.
       answers: N.
-      bound: a magnitude above it alarms too; on the way back, an adjoint whose norm float32 cannot hold always does.
+      bound: a magnitude above it counts too; in the backward pass an adjoint whose norm float32 cannot hold always
+        does.
 
     Returns:
-      The first alarm; None where all is well. Forwards the earliest step counts, and within a step the lowest
-      layer; on the way back the latest step. Runs on the host: for a post-mortem, not for every update.
+      The first divergence; None where there is none. In the forward pass the earliest step counts, and within a step
+      the lowest layer; in the backward pass the latest step. Runs on the host: for a post-mortem, not for every update.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(model):
         if not np.isfinite(np.asarray(leaf, np.float64)).all():
             name = "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
-            return Alarm(name, None, None, math.nan)
-    return _forwards(model, inputs, bound) or _loss(model, inputs, losses, answers, bound) or _back(
+            return Divergence(name, None, None, math.nan)
+    return _forward(model, inputs, bound) or _loss(model, inputs, losses, answers, bound) or _backward(
         model, inputs, losses, answers, bound
     )  # fmt: skip
 
@@ -63,9 +64,9 @@ def _bad(values: np.ndarray, bound: float) -> np.ndarray:
     return ~(np.abs(values) <= bound) | ~np.isfinite(values)
 
 
-def _forwards(model, inputs, bound):
-    if (alarm := _earliest({"inputs": np.asarray(inputs)}, bound)) is not None:
-        return alarm
+def _forward(model, inputs, bound):
+    if (in_inputs := _earliest({"inputs": np.asarray(inputs)}, bound)) is not None:
+        return in_inputs
     found = jax.device_get(jax.jit(lambda model, xs: model.intermediates(xs))(model, inputs))
     return _earliest({name: np.asarray(value, np.float64) for name, value in sorted(found.items(), key=_order)}, bound)
 
@@ -82,33 +83,33 @@ def _layer(name: str) -> int:
     return int(digits) if digits.isdigit() else -1
 
 
-def _earliest(named: Mapping[str, np.ndarray], bound: float) -> Alarm | None:
+def _earliest(named: Mapping[str, np.ndarray], bound: float) -> Divergence | None:
     best = None
     for name, values in named.items():
         bad = _bad(values, bound)
         at = np.argwhere(bad)
         if len(at) and (best is None or at[0][0] < best.step):
-            best = Alarm(name, int(at[0][0]), int(at[0][1]), float(values[tuple(at[0])]))
+            best = Divergence(name, int(at[0][0]), int(at[0][1]), float(values[tuple(at[0])]))
     return best
 
 
 def _loss(model, inputs, losses, answers, bound):
     values = np.asarray(losses(model(inputs, answers=answers)), np.float64)
     at = np.flatnonzero(_bad(values, bound))
-    return Alarm("loss", None, int(at[0]), float(values[at[0]])) if len(at) else None
+    return Divergence("loss", None, int(at[0]), float(values[at[0]])) if len(at) else None
 
 
-def _back(model, inputs, losses, answers, bound):
+def _backward(model, inputs, losses, answers, bound):
     """Adjoints in log space, so that what overflows is still a number."""
     limit = min(math.log10(bound) if bound < math.inf else math.inf, LARGEST)
     flow = jax.jit(lambda model, xs: gradient_flow(model, xs, losses, answers))(model, inputs)
     best = None
-    for name, norms in sorted(flow.items(), key=lambda item: -_layer(item[0])):  # the walk comes from the top
+    for name, norms in sorted(flow.items(), key=lambda item: -_layer(item[0])):  # the backward pass begins at the top
         if name.endswith("cell path"):
             continue
         log10 = norms.log10()
         at = np.argwhere(np.isnan(log10) | (log10 > limit))
         if len(at) and (best is None or at[0][0] < len(log10) - 1 - best.step):
             lag, example = map(int, at[0])
-            best = Alarm(f"log10 norm of dL/d {name}", len(log10) - 1 - lag, example, float(log10[lag, example]))
+            best = Divergence(f"log10 norm of dL/d {name}", len(log10) - 1 - lag, example, float(log10[lag, example]))
     return best

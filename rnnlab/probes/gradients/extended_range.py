@@ -1,6 +1,6 @@
-"""Numbers beyond the range of their type: a mantissa and a power of two, for each example.
+"""Numbers beyond the range of their dtype, as a mantissa and a power of two for each example.
 
-Only powers of two are taken out, and these by their bits: scaling rounds nothing, and costs little in a step.
+Only powers of two are taken out, by way of their bits: scaling rounds nothing and costs little in a step.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from rnnlab.scan.segments import norm, wide
+from rnnlab.scan.segments import norm, sum_dtype
 
 LOG10_2 = math.log10(2)
-NOTHING = -(2**30)  # the exponent of zero: below any that T steps can reach
+ZERO_EXPONENT = -(2**30)  # the exponent of zero: below any that T steps can reach
 
 
 class LogNorm(NamedTuple):
@@ -32,12 +32,12 @@ class LogNorm(NamedTuple):
 
 
 def normalise(tree: PyTree, exponent: Int[Array, " *B"]) -> tuple[PyTree, Int[Array, " *B"]]:
-    """tree * 2^exponent with the largest magnitude of each example in [1/2, 1): NOTHING is the exponent of zeros."""
+    """tree * 2^exponent with the largest magnitude of each example in [1/2, 1); zeros have ZERO_EXPONENT."""
     tops = [jnp.max(jnp.abs(leaf), axis=-1) for leaf in jax.tree.leaves(tree)]
     largest = jnp.max(jnp.stack(tops), axis=0) if len(tops) > 1 else tops[0]
-    largest = largest.astype(wide(largest))
+    largest = largest.astype(sum_dtype(largest))
     shift = _exponent(largest)
-    exponent = jnp.where(largest == 0, NOTHING, jnp.maximum(exponent + shift, NOTHING))
+    exponent = jnp.where(largest == 0, ZERO_EXPONENT, jnp.maximum(exponent + shift, ZERO_EXPONENT))
     return scale(tree, -shift), exponent
 
 
@@ -45,21 +45,23 @@ def scale(tree: PyTree, exponent: Int[Array, " *B"]) -> PyTree:
     """Exact multiplication by 2^exponent; what falls below the smallest normal number may become zero."""
 
     def one(leaf):
-        factor = _power(exponent, wide(leaf))[..., None]
+        factor = _power(exponent, sum_dtype(leaf))[..., None]
         return (leaf * factor).astype(leaf.dtype)
 
     return jax.tree.map(one, tree)
 
 
-def common_frame(one: PyTree, one_exponent: Array, two: PyTree, two_exponent: Array) -> tuple[PyTree, PyTree, Array]:
-    """Two trees with exponents, both of them brought to the larger exponent: (one, two, exponent)."""
+def to_common_exponent(
+    one: PyTree, one_exponent: Array, two: PyTree, two_exponent: Array
+) -> tuple[PyTree, PyTree, Array]:
+    """Two trees with exponents, both scaled to the larger exponent: (one, two, exponent)."""
     common = jnp.maximum(one_exponent, two_exponent)
     return scale(one, one_exponent - common), scale(two, two_exponent - common), common
 
 
 def log_norm(d: Float[Array, "*T H"], exponent: Int[Array, " *T"]) -> LogNorm:
     """The norm over H of d * 2^exponent."""
-    d, exponent = normalise(d.astype(wide(d)), exponent)
+    d, exponent = normalise(d.astype(sum_dtype(d)), exponent)
     return LogNorm(norm(d), exponent)
 
 

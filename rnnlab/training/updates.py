@@ -1,0 +1,172 @@
+"""The compiled part of training: one update, an evaluation, and the program that runs a window of updates."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import chz
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+
+from rnnlab.model import SequenceModel
+from rnnlab.probes.training.omega import regulariser_sums
+from rnnlab.tasks.base import Batch
+from rnnlab.training import online
+from rnnlab.training.layout import BATCH, Layout, local_batch, map_trials
+from rnnlab.training.spec import BATCHES, HELD_OUT, TrialSpec, stream
+from rnnlab.training.state import DIVERGED, RUNNING, TrainState, apply_stop_rule, blank_state, count_streak, unfinished
+
+MEASURED = {
+    "loss": "train/loss",
+    "omega": "train/omega",
+    "norm": "grad/norm",
+    "clipped": "grad/norm_clipped",
+    "clips": "grad/clip_rate",
+}
+
+
+def training_loss(
+    spec: TrialSpec,
+    batch: Batch,
+    model: SequenceModel,
+    taps: PyTree | None,
+    over_devices: Callable[[Array], Array] = lambda count: count,
+) -> tuple[Array, Any]:
+    """The objective of an update, the task's loss plus Omega times its weight: (it, (the task's loss, other metrics)).
+
+    `over_devices` gives the mean over the parts of a batch that is spread over devices.
+    """
+    task, train = spec.task, spec.train
+    outputs = model(batch.inputs, answers=task.answers, taps=taps)
+    loss = jnp.mean(task.losses(outputs, batch))
+    also = {"right": jnp.all(task.right(outputs, batch) == 1).astype(loss.dtype)} if train.streak else {}
+    if not train.omega:
+        return loss, (loss, also)
+    sums = regulariser_sums(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
+    omega = sums._replace(count=over_devices(sums.count)).mean()
+    return loss + train.omega * omega.astype(loss.dtype), (loss, also | {"omega": omega})
+
+
+def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """One update. A loss or gradient that is not finite, or above `train.bound`, leaves the parameters unchanged and
+    ends the trial.
+
+    The metrics' `taps` are adjoint norms, those of one example's loss, averaged over the batch: [T] for each carry
+    component, by step (the last is lag 0). `loss` is the task's alone, `omega` the regulariser's.
+    """
+    task, train = spec.task, spec.train
+    key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
+    batch = local_batch(task.sample(key, train.batch_size), axis=1)
+    size = batch.inputs.shape[1]
+
+    taps = state.model.tap_zeros(task.length, size)
+    objective = functools.partial(training_loss, spec, batch, over_devices=lambda count: jax.lax.pmean(count, BATCH))
+    (_, means), (gradient, norms) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(state.model, taps)
+    norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
+    (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
+    norm = optax.tree.norm(gradient)
+    numbers = state.numbers
+    if "clip_norm" in numbers:
+        clipped = jnp.minimum(norm, numbers["clip_norm"].astype(norm.dtype))
+        shrink = jnp.where(norm > clipped, clipped / norm, 1)
+        gradient = jax.tree.map(lambda leaf: leaf * shrink.astype(leaf.dtype), gradient)
+        also |= {"clipped": clipped, "clips": (norm > clipped).astype(norm.dtype)}
+    updates, optimiser = train.optimiser(numbers["learning_rate"]).update(gradient, state.optimiser, state.model)
+    well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
+    if train.bound is not None:
+        well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
+    moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
+    if train.streak:
+        moved = count_streak(train, moved, also.pop("right") > 1 - 0.5 / jax.device_count(), train.batch_size)
+    stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
+    state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
+    return state, {"loss": loss, "norm": norm, "taps": norms} | also
+
+
+def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
+    """Held-out loss and accuracy, always of the same sequences."""
+    task, size = spec.task, spec.train.eval_size
+    batch = task.held_out(stream(state.seed, HELD_OUT), size)
+    parts = jax.lax.axis_size(BATCH)
+    local = local_batch(batch, axis=1) if size % parts == 0 else batch
+    return jax.lax.pmean(task.metrics(state.model(local.inputs, answers=task.answers), local), BATCH)
+
+
+def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """`train.window` updates (fewer at the end, none once the trial has ended), then an evaluation."""
+    train = spec.train
+    fast = online.fits(spec, state.model)
+    updates, evaluated = (online.updates, online.evaluate) if fast else (_updates, evaluate)
+
+    def run(state):
+        state, measured = updates(spec, state)
+        held_out = evaluated(spec, state)
+        if not train.streak:
+            state = apply_stop_rule(train, state, spec.task.solved(held_out) & (state.status == RUNNING))
+        step = state.step + (state.status == DIVERGED)  # the update that was tried
+        progress = {"step": step, "status": state.status, "learned": state.learned}
+        return state, progress | measured | {f"eval/{name}": value for name, value in held_out.items()}
+
+    def skip(state):
+        nothing = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(run, state)[1])
+        return state, nothing | {"step": state.step, "status": state.status}
+
+    return jax.lax.cond(unfinished(spec, state.status, state.step), run, skip, state)
+
+
+def _updates(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
+    """The updates of a window and their metrics: means, and the adjoint norms (`taps`) of the last one."""
+    train = spec.train
+
+    def go(state):
+        state, metrics = train_step(spec, state)
+        return state, metrics | {"ran": jnp.ones((), jnp.int32)}
+
+    def rest(state):
+        nothing = jax.eval_shape(go, state)[1]
+        return state, jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), nothing)
+
+    def body(carry, _):
+        state, taps = carry
+        state, metrics = jax.lax.cond(unfinished(spec, state.status, state.step), go, rest, state)
+        new = metrics.pop("taps")
+        taps = jax.tree.map(functools.partial(jnp.where, metrics["ran"] > 0), new, taps)
+        return (state, taps), metrics
+
+    taps = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(go, state)[1]["taps"])
+    (state, taps), metrics = jax.lax.scan(body, (state, taps), length=min(train.window, max(train.steps, 1)))
+    ran = metrics.pop("ran")
+
+    def mean(x):
+        return jnp.sum(jnp.where(ran > 0, x, 0)) / jnp.maximum(jnp.sum(ran), 1)
+
+    means = {MEASURED[name]: mean(values) for name, values in metrics.items()}
+    return state, means | {"ran": jnp.sum(ran), "grad/norm_max": jnp.max(metrics["norm"]), "taps": taps}
+
+
+Program = Callable[[TrainState], tuple[TrainState, dict[str, Any]]]
+
+
+def program_key(spec: TrialSpec) -> Hashable:
+    """What a trial's compiled program depends on: trials with the same key can share one.
+
+    A program reads the task and the training of its spec, and everything about the model from the state: so trials may
+    differ in their seed, in `TrainSpec.numbers`, and in what their weights are drawn from.
+    """
+    plain = chz.replace(spec, train=chz.replace(spec.train.without_numbers(), floss=0))
+    state = jax.eval_shape(lambda: blank_state(plain))
+    leaves, treedef = jax.tree.flatten(state)
+    return plain.task, plain.train, treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+@functools.cache
+def compile_windows(key: Hashable, where: Layout) -> Program:
+    """`window` for the stacked states [S, ...] of trials with one `program_key`, compiled."""
+    task, train, treedef, shapes = key
+    spec = TrialSpec(task=task, train=train)
+    states = treedef.unflatten([jax.ShapeDtypeStruct((where.trials_at_once, *shape), dtype) for shape, dtype in shapes])
+    return map_trials(functools.partial(window, spec), where).lower(states).compile()
