@@ -4,6 +4,7 @@ import csv
 import math
 
 import pytest
+from made_results import whole
 
 from rnnlab import compare
 from rnnlab.runs.files import Damaged, write_json
@@ -29,7 +30,8 @@ def run(folder, trials, settings=None, **environment):
     where = {"python": "3.11.7", "jax": "0.10.1", "command": f"run in {folder}"} | environment
     write_json(folder / "config.json", {"experiment": "long_memory", "tier": "quick", "arms": arms})
     write_json(folder / "environment.json", where)
-    write_json(folder / "results.json", {"trials": trials, "settings": arms, "environment": where})
+    found = whole({"trials": trials, "settings": arms, "environment": where})
+    write_json(folder / "results.json", found)
     return folder
 
 

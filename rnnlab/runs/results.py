@@ -81,9 +81,7 @@ class Trial:
     reason: str | None  # what diverged
     held_out: Mapping[str, float]  # loss and accuracy at the end; empty where nothing was evaluated
     curve: Mapping[str, np.ndarray]  # "step" [N], and by update: "eval/loss", "train/loss", "grad/norm", ...
-    horizons: Mapping[
-        str, Mapping[str, MemoryHorizon]
-    ]  # by when, and by the carry's component: "h", "c", "c cell path"
+    horizons: Mapping[str, Mapping[str, MemoryHorizon]]  # by when, and component: "h", "c", "c cell path"
     profiles: Mapping[str, Mapping[str, Profile]]  # likewise
     probes: Sequence[Mapping[str, Any]]  # an experiment's own, with their "step": the first before training
     guesses: Guesses | None

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from made_results import read
 
 from rnnlab.reports import sweep_axes, sweep_figures
 from rnnlab.reports.style import save
@@ -41,10 +42,14 @@ def sweep(seeds=5):
 RESULTS = sweep()
 
 
+def heat_map(results, across, up, outcome, name):
+    return sweep_figures.heat_map(read(results), across=across, up=up, outcome=outcome, name=name)
+
+
 def test_success_stands_beside_its_length():
     """Points are k/n with Wilson's bars, of one learning rate at one length, no further from it than the dodge."""
     results = RESULTS | {"trials": [t for t in RESULTS["trials"] if t["arm"].endswith(" 0.01")]}
-    figure = sweep_figures.success_figure(results)
+    figure = sweep_figures.success(read(results))
     (panel,) = figure.axes
     for cell, container in zip(CELLS, panel.containers, strict=True):
         line, _, (bars,) = container
@@ -63,22 +68,22 @@ def test_success_stands_beside_its_length():
 
 def test_trials_of_several_settings_have_no_one_rate():
     """Two learning rates at each point: the share stands there with no bar, and the caption names what is pooled."""
-    figure = sweep_figures.success_figure(RESULTS)
+    figure = sweep_figures.success(read(RESULTS))
     for container in figure.axes[0].containers:
         line, _, (bars,) = container
         assert np.isfinite(line.get_ydata()).all()
         assert not any(np.isfinite(bar).any() for bar in bars.get_segments() if len(bar))
     assert "differ in learning rate too" in figure.get_label()
-    share = lambda trials: float(np.mean([t["status"] == "learned" for t in trials]))  # noqa: E731
-    assert "learning rate too" in sweep_figures.heat_figure(RESULTS, "cell", "task.length", share, "s").get_label()
-    assert "pooled" not in sweep_figures.heat_figure(
+    share = lambda trials: float(np.mean([t.learned for t in trials]))  # noqa: E731
+    assert "learning rate too" in heat_map(RESULTS, "cell", "task.length", share, "s").get_label()
+    assert "pooled" not in heat_map(
         RESULTS | {"trials": [t for t in RESULTS["trials"] if t["arm"].endswith(" 0.01")]},
         "cell", "task.length", share, "share",
     ).get_label()  # fmt: skip
 
 
 def test_categories_are_not_joined():
-    figure = sweep_figures.success_figure(RESULTS, across="cell", by="task.length")
+    figure = sweep_figures.success(read(RESULTS), across="cell", by="task.length")
     (panel,) = figure.axes
     assert [t.get_text() for t in panel.get_xticklabels()] == CELLS
     assert {container[0].get_linestyle() for container in panel.containers} == {"None"}
@@ -88,7 +93,7 @@ def test_categories_are_not_joined():
 
 def test_survival_falls_where_trials_solve():
     """Without censoring before the last solving a step falls by 1/n at each; ticks stand at the budget."""
-    figure = sweep_figures.survival_figure(RESULTS)
+    figure = sweep_figures.survival(read(RESULTS))
     assert [panel.get_title() for panel in figure.axes] == [f"Adding {length}" for length in LENGTHS]
     panel = figure.axes[0]
     times = sorted(t["sequences"] for t in RESULTS["trials"] if t["arm"] == "Adding 50/LSTM 0.001")
@@ -100,11 +105,11 @@ def test_survival_falls_where_trials_solve():
 
 
 def test_importances_are_bars_of_their_length():
-    trials = [t for t in RESULTS["trials"] if t["status"] != "diverged"]
-    design = sweep_axes.design(RESULTS, trials, ["task.length", "cell", "train.learning_rate"])
-    losses = [math.log10(t["eval"]["loss"]) for t in trials]
+    trials = [t for t in read(RESULTS).trials if not t.diverged]
+    design = sweep_axes.design(read(RESULTS), trials, ["task.length", "cell", "train.learning_rate"])
+    losses = [math.log10(t.held_out["loss"]) for t in trials]
     found = fanova.importance(design, losses, {"task.length": "levels", "train.learning_rate": "log"}, trees=20)
-    figure = sweep_figures.importance_figure(found, "log10 held-out loss", top=4)
+    figure = sweep_figures.importance(found, "log10 held-out loss", top=4)
     (panel,) = figure.axes
     assert [bar.get_width() for bar in panel.patches] == [effect.share for effect in found.effects[:4]]
     assert panel.get_yticklabels()[0].get_text() == "sequence length T"  # made so: it sets the time to learn
@@ -114,8 +119,8 @@ def test_importances_are_bars_of_their_length():
 def test_a_box_is_grey_where_nothing_is_known():
     results = RESULTS | {"trials": [t for t in RESULTS["trials"] if t["arm"] != "Adding 200/LSTM 0.01"]}
     results["trials"] = [t for t in results["trials"] if "LSTM" in t["arm"]]
-    learned = lambda trials: float(np.mean([t["status"] == "learned" for t in trials]))  # noqa: E731
-    panel = sweep_figures.heat_figure(results, "train.learning_rate", "task.length", learned, "share learned").axes[0]
+    learned = lambda trials: float(np.mean([t.learned for t in trials]))  # noqa: E731
+    panel = heat_map(results, "train.learning_rate", "task.length", learned, "share learned").axes[0]
     shown = panel.collections[0].get_array()
     assert shown.shape == (3, 2) and shown.mask.tolist() == [[False, False], [False, True], [False, False]]
     assert panel.texts[3].get_text() == "n/a" and float(panel.texts[0].get_text()) == shown[0, 0]
@@ -123,7 +128,7 @@ def test_a_box_is_grey_where_nothing_is_known():
 
 def test_profiles_fall_from_all_to_none():
     scores = {cell: [[-math.log10(t["eval"]["loss"]) for t in RESULTS["trials"] if cell in t["arm"]]] for cell in CELLS}
-    (panel,) = sweep_figures.profile_figure(scores, "-log10 held-out loss").axes
+    (panel,) = sweep_figures.performance_profile(scores, "-log10 held-out loss").axes
     for line in panel.lines[:3]:
         assert (np.diff(line.get_ydata()) <= 0).all() and line.get_ydata()[-1] < 0.1 < 0.9 < line.get_ydata()[0]
 
@@ -137,9 +142,9 @@ def test_figures_fit_their_frame(tmp_path):
     )
     share = lambda trials: float(len(trials))  # noqa: E731
     for number, figure in enumerate([
-        sweep_figures.success_figure(results), sweep_figures.survival_figure(results),
-        sweep_figures.importance_figure(found, "loss"), sweep_figures.profile_figure(scores, "score"),
-        sweep_figures.heat_figure(results, "cell", "task.length", share, "trials"),
+        sweep_figures.success(read(results)), sweep_figures.survival(read(results)),
+        sweep_figures.importance(found, "loss"), sweep_figures.performance_profile(scores, "score"),
+        heat_map(results, "cell", "task.length", share, "trials"),
     ]):  # fmt: skip
         assert save(figure, tmp_path, str(number)).startswith(b"\x89PNG") and "nan" not in figure.get_label()
 
@@ -158,11 +163,12 @@ def test_a_grid_is_of_levels_and_draws_are_of_a_measure():
 
 def test_settings_are_read_back_as_values():
     """Numbers where every arm has one; a setting that only some arms have is a category."""
-    results = {"settings": {"a": {"n": "10", "r": "1e-3", "f": "1.0"}, "b": {"n": "9", "r": "0.1"}}, "trials": []}
+    settings = {"a": {"n": "10", "r": "1e-3", "f": "1.0"}, "b": {"n": "9", "r": "0.1"}}
+    trial = {"seed": 0, "status": "not learned", "steps": 1, "sequences": 1, "learned_at": -1}
+    results = read({"settings": settings, "trials": [trial | {"arm": arm} for arm in ("a", "b", "a")]})
     assert sweep_axes.axis(results, "n") == {"a": 10, "b": 9} and sweep_axes.axis(results, "r") == {"a": 1e-3, "b": 0.1}
     assert sweep_axes.axis(results, "f") == {"a": "1.0", "b": "n/a"}
-    results["trials"] = [{"arm": "a"}, {"arm": "b"}, {"arm": "a"}]
-    assert sweep_axes.design(results, results["trials"][1:]) == {"n": [9, 10], "r": [0.1, 1e-3]}
+    assert sweep_axes.design(results, results.trials[1:]) == {"n": [10, 9], "r": [1e-3, 0.1]}
     assert {key: len(trials) for key, trials in sweep_axes.grouped(results, "n", "f").items()} == {
         (9, "n/a"): 1,
         (10, "1.0"): 2,

@@ -3,6 +3,8 @@
 import math
 import types
 
+from made_results import read
+
 from rnnlab.cells import GRU, LSTM
 from rnnlab.reports import sweep_report
 from rnnlab.settings import resolve
@@ -46,9 +48,12 @@ def test_a_small_sweep_counts_who_learned_at_each_length():
         learned_at=lambda spec: 40 if isinstance(spec.cell, GRU) or spec.task.length == 50 else None,
         diverged={("Adding 100/LSTM", 1)},
     )
-    verdict = sweep_report.report(found)
-    assert verdict.sentence == "Adding 50: learned by LSTM 3/3, GRU 3/3. Adding 100: learned by LSTM 0/3, GRU 3/3."
-    assert set(verdict.figures) == {"flow", "learning", "solving", "reach", "success", "success_map", "profile"}
+    verdict = sweep_report.report(read(found))
+    assert verdict.answer == (
+        "Adding 50, which needs a lag of 25 steps, was learned by LSTM (3/3) and GRU (3/3). "
+        "Adding 100, which needs a lag of 50 steps, was learned by GRU (3/3), not by LSTM (0/3)."
+    )
+    assert set(verdict.figures) == {"flow", "learning", "solving", "horizons", "success", "success_map", "profile"}
     [means] = [table for table in verdict.tables if "tasks" in table.columns]
     assert means.rows[1] == ["GRU", "2", "6", "0.500 [0.500, 0.500]"]
     assert means.rows[0][3].startswith("0.500 [")  # of 0, .5, .5, .5, .5, .5: one of each end is left out
@@ -62,18 +67,18 @@ def test_of_many_arms_the_soonest_is_named_and_the_setting_that_decides_the_loss
         loss=lambda spec: spec.train.learning_rate**0.5,
         learned_at=lambda spec: round(1 / spec.train.learning_rate) if spec.train.learning_rate > 1e-2 else None,
     )
-    verdict = sweep_report.report(found)
+    verdict = sweep_report.report(read(found))
     rates = {arm: float(values["train.learning_rate"]) for arm, values in found["settings"].items()}
     fastest = max(rates, key=rates.__getitem__)
     learned = sum(rate > 1e-2 for rate in rates.values())
     sequences = f"{32 * round(1 / rates[fastest]):,}"
-    assert verdict.sentence == (
-        f"Adding 50: {learned} of 40 arms learned in most trials, soonest {fastest.partition('/')[2]} "
+    assert verdict.answer == (
+        f"Adding 50 was learned by {learned} of 40 arms in most trials, soonest by {fastest.partition('/')[2]} "
         f"({sequences} sequences)."
     )
     assert set(verdict.figures) == {"importance"}
     assert not any("p (log-rank)" in table.columns for table in verdict.tables)  # the first draw is no baseline
-    first = sweep_report.importances(found).found.effects[0]
+    first = sweep_report.importances(read(found)).found.effects[0]
     assert first.axes == ("train.learning_rate",) and first.share > 0.9
 
 
@@ -83,7 +88,9 @@ def test_what_diverged_at_once_was_trained():
         trial |= {"steps": 0, "sequences": 0, "status": "diverged", "eval": {}, "budget": 3200}
         trial |= {"curve": {"step": [], "eval/loss": []}}
         trial["reach"].pop("trained")
-    assert sweep_report.report(found).sentence == "Adding 50: learned by LSTM 0/2, GRU 0/2."
+    assert sweep_report.report(read(found)).answer == (
+        "Adding 50, which needs a lag of 25 steps, was learned by no arm in most trials."
+    )
 
 
 def test_an_accuracy_has_no_interval_beyond_its_bounds():
@@ -92,7 +99,7 @@ def test_an_accuracy_has_no_interval_beyond_its_bounds():
 
 
 def test_one_seed_is_no_pair_to_test():
-    tables = sweep_report.report(results("cell=LSTM,GRU seed=0:1")).tables
+    tables = sweep_report.report(read(results("cell=LSTM,GRU seed=0:1"))).tables
     assert not any("p (log-rank)" in table.columns for table in tables)
 
 
@@ -100,10 +107,10 @@ def test_where_trials_stop_when_solved_the_outcome_is_how_soon():
     """Losses at the stop rule are all alike; the sequences until it fall with the rate, over the whole budget."""
     text = "train.learning_rate=1e-3,1e-2,1e-1 cell.forget_bias=0,1 seed=0:5"
     soon = lambda spec: round(0.05 / spec.train.learning_rate)  # noqa: E731
-    found = sweep_report.importances(results(text, learned_at=soon))
+    found = sweep_report.importances(read(results(text, learned_at=soon)))
     assert found.outcome.startswith("log sequences to solve")
     assert found.found.effects[0].axes == ("train.learning_rate",) and found.found.effects[0].share > 0.99
-    whole = sweep_report.importances(results(text, loss=lambda spec: spec.train.learning_rate))
+    whole = sweep_report.importances(read(results(text, loss=lambda spec: spec.train.learning_rate)))
     assert whole.outcome == "log held-out loss"
 
 
@@ -111,8 +118,8 @@ def test_a_loss_of_zero_is_no_chance():
     """A setting that reaches exactly 0 is the best: it makes the variance, though a hundred times chance does not."""
     text = "train.learning_rate=1e-3,1e-2,1e-1 cell.forget_bias=0,1 seed=0:5"
     found = results(text, loss=lambda spec: {1e-3: 0.0, 1e-2: 1e-6, 1e-1: 1 / 6}[spec.train.learning_rate])
-    trials = found["trials"]
-    values = dict(zip((t["arm"] for t in trials), sweep_report._outcome(found, trials)[1], strict=True))
+    trials = read(found).trials
+    values = dict(zip((t.arm for t in trials), sweep_report._outcome(read(found), trials)[1], strict=True))
     by_loss = sorted(values, key=values.__getitem__)
     assert {found["settings"][arm]["train.learning_rate"] for arm in by_loss[:2]} == {"0.001"}
 
@@ -121,19 +128,19 @@ def test_settings_that_vary_together_are_one_axis_and_the_caption_says_so():
     found = results("cell.features=4,8,16 cell.forget_bias=0,1 seed=0:5", loss=lambda spec: 1 / spec.cell.features)
     for values in found["settings"].values():  # as zipped
         values["train.steps"] = str({"4": 100, "8": 300, "16": 200}[values["cell.features"]])
-    shares = sweep_report.importances(found)
+    shares = sweep_report.importances(read(found))
     assert shares.tied == {"train.steps": "cell.features"}
     assert {effect.axes for effect in shares.found.effects} == {
         ("cell.features",), ("cell.forget_bias",), ("cell.features", "cell.forget_bias")
     }  # fmt: skip
-    caption = sweep_report.report(found).figures["importance"].get_label()
+    caption = sweep_report.report(read(found)).figures["importance"](read(found)).get_label()
     assert caption.endswith("left out: steps with hidden units H.")
 
 
 def test_importances_are_of_one_task_and_two_settings_at_least():
-    assert sweep_report.importances(results("cell.forget_bias=0:30 seed=0:1")) is None  # one axis
-    assert sweep_report.importances(results("cell=LSTM,GRU cell.features=4,8 seed=0:3")) is None  # twelve trials
+    assert sweep_report.importances(read(results("cell.forget_bias=0:30 seed=0:1"))) is None  # one axis
+    assert sweep_report.importances(read(results("cell=LSTM,GRU cell.features=4,8 seed=0:3"))) is None  # twelve trials
     two = results(
         "cell=LSTM,GRU task=Adding,TemporalOrder cell.features=4,8 seed=0:9", loss=lambda spec: 1 / spec.cell.features
     )
-    assert sweep_report.importances(two) is None  # losses of two tasks
+    assert sweep_report.importances(read(two)) is None  # losses of two tasks
