@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from csv import writer
 from pathlib import Path
 from typing import NamedTuple
 
-import rich.box
-import rich.table
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from rnnlab.reports.fit import LEVELS, WORD, fit, numeric
 from rnnlab.runs.files import write_whole
 from rnnlab.stats.estimates import Interval
 
-PAPER = 105  # characters across both columns of a paper in footnote size
-PROSE = 32  # characters, above which a cell of several words is prose: it is broken into lines of so many
-EM = 0.5  # of footnote size, a character's width
+LOG = 120  # characters, of a line where there is no terminal
+GAP = 2  # characters, between two columns
+# An environment, a size, and the characters that it holds: one column of a two-column article, or both.
+PAGE = 118
+PAPER = (("table", "footnotesize", 54), ("table*", "footnotesize", 110), ("table*", "scriptsize", PAGE))
+EM = 0.5  # a character's width
 
 
 class Table(NamedTuple):
-    """Cells are text. The first column names the rows; it is repeated where a table is too wide for one block."""
+    """Cells are text. The first column names the rows: it is headed "arm" where they are arms, `TASK/LABEL`."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether its cells are numbers, and not words."""
+        return [numeric([row[place] for row in self.rows]) for place in range(len(self.columns))]
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -56,69 +64,77 @@ def listed(names: Sequence[str]) -> str:
 
 
 def terminal(table: Table, console: Console) -> None:
-    """Prints the table in as many blocks as the width needs; as plain text where there is no terminal."""
-    if not console.is_terminal:
-        console.print(plain(table), markup=False, highlight=False, soft_wrap=True)
-        return
-    for number, (columns, rows) in enumerate(_blocks(table, console.width - 2)):  # its edges
-        caption = escape(table.caption) if number == 0 else None
-        shown = rich.table.Table(title=caption, title_justify="left", title_style="italic", box=rich.box.SIMPLE_HEAD)
-        for place, column in enumerate(columns):
-            shown.add_column(escape(column), justify="right" if place else "left", no_wrap=True)
-        for row in rows:
-            shown.add_row(*map(escape, row))
-        console.print(shown)
+    """Prints the table no wider than the terminal; as plain text of 120 characters where there is none."""
+    width = console.width if console.is_terminal else LOG
+    texts = [(textwrap.fill(table.caption, width), "italic")]
+    for heads, rows in _blocks(table, width):
+        texts += [(heads, "bold"), (f"{rows}\n", "")]
+    for text, style in texts:
+        console.print(Text(text, style), soft_wrap=True)
 
 
-def plain(table: Table, width: int = 120) -> str:
-    """Aligned text, for a log: columns that fit in `width` characters, then the next ones below."""
-    blocks = []
-    for columns, rows in _blocks(table, width):
-        heads = [column.split("\n") for column in columns]
-        height = max(map(len, heads))
-        lines = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
-        widths = [max(map(len, cells)) for cells in zip(*lines, *rows, strict=True)]
-        lines += [tuple("-" * w for w in widths), *rows]
-        blocks.append("\n".join(_aligned(line, widths) for line in lines))
-    return "\n\n".join([textwrap.fill(table.caption, width), *blocks]) + "\n"
+def plain(table: Table, width: int = LOG) -> str:
+    """Aligned text, for a log.
+
+    What is wider than `width` is folded: headers, then arms below their task and intervals below their estimates, then
+    any text by words. Where that does not help, the last columns stand in a block below, with the rows' names.
+    """
+    blocks = ["\n".join(block) for block in _blocks(table, width)]
+    return "\n".join([textwrap.fill(table.caption, width), "\n\n".join(blocks)]) + "\n"
 
 
 def markdown(table: Table) -> str:
     """A table as GitHub reads it, its caption in front."""
     marks = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<"})
-    lines = [table.columns, ["---"] + ["---:"] * (len(table.columns) - 1), *table.rows]
-    shown = [[cell if cell.startswith("---") else cell.translate(marks) for cell in line] for line in lines]
-    return "\n".join([table.caption.translate(marks), "", *("| " + " | ".join(line) + " |" for line in shown)]) + "\n"
+    sides = ["---:" if place and number else "---" for place, number in enumerate(table.numeric)]
+    lines = [[cell.translate(marks) for cell in line] for line in (table.columns, *table.rows)]
+    shown = ["| " + " | ".join(line) + " |" for line in (lines[0], sides, *lines[1:])]
+    return "\n".join([table.caption.translate(marks), "", *shown]) + "\n"
 
 
-def latex(table: Table) -> str:
-    """A `table*` for a paper of two columns (needs booktabs), in as many blocks below each other as its width needs."""
-    parts = [
-        "% \\usepackage{booktabs}",
-        r"\begin{table*}",
-        r"\centering\footnotesize",
-        rf"\caption{{{_tex(table.caption)}}}",
+def latex(table: Table, label: str = "table") -> str:
+    """A `table` that fits a column of a two-column paper, or a `table*` across both (needs booktabs): one tabular.
+
+    Columns of words are broken into lines of a paragraph; arms stand below their task and intervals below their
+    estimates where a column of the paper, or else its page, would be too narrow.
+    """
+    wider = (("table*", "scriptsize", width) for width in itertools.count(PAGE + 1))
+    (environment, size, width), fitted = next(
+        (place, fitted)
+        for place in itertools.chain(PAPER, wider)
+        for level in (0, 1)
+        if (fitted := fit(table.columns, table.rows, place[-1], GAP, level))
+    )
+    sizes, natural, heads, groups = fitted
+    numbers = [place and number for place, number in enumerate(table.numeric)]
+    kinds = [
+        f"p{{{EM * (chars + 1):.1f}em}}" if chars < full and not number else "r" if number else "l"
+        for chars, full, number in zip(sizes, natural, numbers, strict=True)
     ]
-    for columns, rows in _blocks(table, PAPER, PROSE):
-        kinds = ["l" if n == 0 else "r" for n in range(len(columns))]
-        for place, cells in enumerate(zip(*rows, strict=True)):
-            if any(map(_prose, cells)):
-                kinds[place] = f"p{{{PROSE * EM:g}em}}"
-        # A header of several lines is a small tabular of its own: no package beyond booktabs is needed.
-        lines = [r" \\ ".join(_tex(line) for line in column.split("\n")) for column in columns]
-        heads = [
-            rf"\begin{{tabular}}[b]{{@{{}}{'r' if kind == 'r' else 'l'}@{{}}}}{head}\end{{tabular}}"
-            for kind, head in zip(kinds, lines, strict=True)
-        ]
-        parts += [
-            rf"\begin{{tabular}}{{{''.join(kinds)}}}",
-            r"\toprule",
-            " & ".join(heads) + r" \\",
-            r"\midrule",
-        ]
-        parts += [" & ".join(map(_tex_cell, row, kinds)) + r" \\" for row in rows]
-        parts += [r"\bottomrule", r"\end{tabular}", r"\par\medskip"]
-    return "\n".join([*parts[:-1], r"\end{table*}"]) + "\n"
+    lines = ["% wider than a page: choose fewer columns with --columns="] if width > PAGE else []
+    height = max(map(len, heads))
+    for row in zip(*([""] * (height - len(head)) + head for head in heads), strict=True):
+        lines.append(" & ".join(map(_tex, row)) + r" \\")
+    lines.append(r"\midrule")
+    for number, (task, rows) in enumerate(groups):
+        if task:
+            lines += [r"\addlinespace"] * (number > 0)
+            lines.append(rf"\multicolumn{{{len(kinds)}}}{{@{{}}l}}{{\emph{{{_tex(task)}}}}} \\")
+        for row in rows:
+            lines += _tex_row(row, kinds, r"\quad " if task else "")
+    return "\n".join([
+        r"% \usepackage{booktabs}",
+        rf"\begin{{{environment}}}",
+        rf"\centering\{size}\setlength{{\tabcolsep}}{{4pt}}",
+        rf"\caption{{{_tex(table.caption)}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}",
+        r"\toprule",
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\end{{{environment}}}",
+    ]) + "\n"  # fmt: skip
 
 
 def csv(table: Table) -> str:
@@ -130,8 +146,8 @@ def csv(table: Table) -> str:
 
 def write_forms(table: Table, folder: Path, name: str) -> None:
     """NAME.md, NAME.tex and NAME.csv, each replaced whole."""
-    for ending, form in {"md": markdown, "tex": latex, "csv": csv}.items():
-        write_whole(folder / f"{name}.{ending}", form(table).encode())
+    for ending, form in {"md": markdown(table), "tex": latex(table, name), "csv": csv(table)}.items():
+        write_whole(folder / f"{name}.{ending}", form.encode())
 
 
 def _like(value: float, scale: float, digits: int) -> str:
@@ -144,35 +160,33 @@ def _like(value: float, scale: float, digits: int) -> str:
     return f"{value:z.{max(digits - 1 - math.floor(math.log10(size)), 0)}f}"
 
 
-def _prose(cell: str) -> bool:
-    """Words: an interval with its p, or an arm's name, is a number or a name, however long."""
-    return len(cell) > PROSE and len(re.findall(r"[a-zA-Z]{2,}", cell)) > 4
+def _blocks(table: Table, width: int) -> list[tuple[str, str]]:
+    """Header and rows as aligned lines of `width` at most; columns that do not fit stand in further blocks."""
+    width = max(width, 2 * WORD + GAP)  # two columns at least
+    sizes, _, heads, groups = next(
+        fitted
+        for count in range(len(table.columns), 0, -1)
+        for level in LEVELS
+        if (fitted := fit(table.columns[:count], [row[:count] for row in table.rows], width, GAP, level))
+    )
+    right = [place > 0 and number for place, number in enumerate(table.numeric)]
 
+    def aligned(lines: Iterable[Sequence[str]]) -> str:
+        cells = (zip(line, sizes, right, strict=False) for line in lines)
+        padded = ([text.rjust(size) if r else text.ljust(size) for text, size, r in line] for line in cells)
+        return "\n".join((" " * GAP).join(line).rstrip() for line in padded)
 
-def _blocks(table: Table, width: int, prose: int | None = None) -> list[tuple[list[str], list[list[str]]]]:
-    """(columns, rows) of as many columns as fit in `width`, headers folded to their cells; the first always leads.
-
-    A column with cells of prose is `prose` characters wide, as its lines are to be broken.
-    """
-    cells = [[row[place] for row in table.rows] for place in range(len(table.columns))]
-    longest = [max(map(len, column), default=0) for column in cells]
-    if prose is not None:
-        longest = [prose if any(map(_prose, column)) else size for column, size in zip(cells, longest, strict=True)]
-    heads = [textwrap.fill(head, max(size, 14)) for head, size in zip(table.columns, longest, strict=True)]
-    sizes = [max(size, *map(len, head.split("\n"))) + 3 for head, size in zip(heads, longest, strict=True)]
-    groups: list[list[int]] = [[0]]
-    for place in range(1, len(heads)):
-        if len(groups[-1]) > 1 and sum(sizes[p] for p in groups[-1]) + sizes[place] > width:
-            groups.append([0])
-        groups[-1].append(place)
-    return [([heads[p] for p in group], [[row[p] for p in group] for row in table.rows]) for group in groups]
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        cell.rjust(w) if place else cell.ljust(w) for place, (cell, w) in enumerate(zip(line, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
+    height = max(map(len, heads))
+    top = aligned(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+    shown = [aligned([["-" * size for size in sizes]])]
+    for task, rows in groups:
+        shown += [task] if task else []
+        shown += [aligned(itertools.zip_longest(*row, fillvalue="")) for row in rows]
+    blocks = [(top, "\n".join(shown))]
+    if len(sizes) == len(table.columns):
+        return blocks
+    rest = [[line[0], *line[len(sizes) :]] for line in (table.columns, *table.rows)]
+    return blocks + _blocks(Table("", rest[0], rest[1:]), width)
 
 
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
@@ -183,9 +197,15 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 _TEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "|": r"\textbar{}", '"': "''"}
 
 
-def _tex_cell(cell: str, kind: str) -> str:
-    """In braces, or \\raggedright takes the row's end for a line's."""
-    return rf"{{\raggedright {_tex(cell)}\par}}" if kind.startswith("p") else _tex(cell)
+def _tex_row(row: Sequence[Sequence[str]], kinds: Sequence[str], indent: str) -> list[str]:
+    """A row, and below it what stands behind its estimates. Words are in braces, or \\\\raggedright ends the row."""
+    above, below = [], []
+    for cell, kind in zip(row, kinds, strict=True):
+        first, *rest = [" ".join(cell)] if kind.startswith("p") else cell
+        above.append(rf"{{\raggedright {_tex(first)}\par}}" if kind.startswith("p") else _tex(first))
+        below.append(rf"\scriptsize {_tex(' '.join(rest))}" if rest else "")
+    lines = [indent + " & ".join(above) + r" \\"]
+    return [*lines, " & ".join(below) + r" \\[2pt]"] if any(below) else lines
 
 
 def _tex(text: str) -> str:
