@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ HEAD = 14  # characters that a header may have above narrower cells
 PROSE = 18  # characters that a line of words has at least, where it can
 WORD = 12  # characters, above which a word may be broken where nothing else helps
 NUMBER = r"(>= )?[-+]?(\d[\d.,e+-]*|inf)(/\d+|%)?( [\[(].*[\])])?"
-LEVELS = range(4)  # cells as they are; intervals below estimates; words below words; long words broken
+LEVELS = range(5)  # as they are; arms below tasks; intervals below estimates; words below words; long words broken
 
 
 class Fitted(NamedTuple):
@@ -38,12 +37,14 @@ def apart(cell: str) -> tuple[str, str]:
 
 
 def by_task(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple[str, list[list[str]]]]:
-    """Rows of arms `TASK/LABEL` under their task, by label; one group without a name where they are none, or few."""
-    split = [row[0].rpartition("/") for row in rows]
-    tasks = [list(of) for _, of in itertools.groupby(zip(split, rows, strict=True), key=lambda pair: pair[0][0])]
-    if columns[0] != "arm" or not all(task for task, _, _ in split) or len(tasks) == len(rows) > 1:
+    """Rows of arms `TASK/LABEL` under their task, by label; one group without a name where there are none such."""
+    tasks: dict[str, list[list[str]]] = {}
+    for row in rows:
+        task, _, label = row[0].rpartition("/")
+        tasks.setdefault(task, []).append([label, *row[1:]])
+    if columns[0] != "arm" or "" in tasks or len(tasks) == len(rows) > 1:
         return [("", [list(row) for row in rows])]
-    return [(of[0][0][0], [[label, *row[1:]] for (_, _, label), row in of]) for of in tasks]
+    return list(tasks.items())
 
 
 def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, gap: int, level: int) -> Fitted | None:
@@ -65,7 +66,7 @@ def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, gap: 
         folded = textwrap.wrap(head, max(longest, HEAD), break_on_hyphens=False) or [""]
         natural.append(max(longest, *map(len, folded)))
         words = max(len(word) for text in (head, *column) for word in re.split("[ \n]", text))
-        least.append((max(words, min(longest, PROSE)), max(words, min(longest, PROSE)), words, min(words, WORD))[level])
+        least.append(max(words, min(longest, PROSE)) if level < 3 else words if level < 4 else min(words, WORD))
     sizes = list(natural)
     room = width - gap * (len(columns) - 1)
     while sum(sizes) > room:
@@ -84,9 +85,9 @@ def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, gap: 
 
 def _breakable(cell: str, number: bool, name: bool, level: int) -> str:
     """The cell with its lines, and hard spaces where it is not to be broken."""
-    estimate, detail = apart(cell) if number and level else (cell, "")
+    estimate, detail = apart(cell) if number and level > 1 else (cell, "")
     text = f"{estimate}\n{detail}" if detail else estimate
-    return text.replace(" ", HARD) if (number or name) and level < 2 else text.replace(">= ", f">={HARD}")
+    return text.replace(" ", HARD) if (number or name) and level < 3 else text.replace(">= ", f">={HARD}")
 
 
 def _wrapped(text: str, size: int) -> list[str]:

@@ -34,7 +34,7 @@ def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: 
     claims = [table for table in tables if tuple(table.columns) == CLAIMS]
     others = [table for table in tables if tuple(table.columns) != CLAIMS]
     figures = [_figure(name, *picture) for name, picture in pictures.items()]
-    captions = [_first_words(caption or name) for name, (_, caption) in pictures.items()]
+    titles = [f"Figure: {_first_words(caption or name)}" for name, (_, caption) in pictures.items()]
     diverged = [f"{trial.arm}, seed {trial.seed}: {trial.reason}" for trial in results.trials if trial.diverged]
     parts = [
         f"<h1>{escape(results.question)}</h1>",
@@ -44,8 +44,8 @@ def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: 
         *map(_table, others[:1]),
         *map(_claims, claims),
         "<h2>More</h2>",
-        *map(_folded, captions[1:], figures[1:]),
-        *(_folded(_first_words(table.caption), _table(table)) for table in others[1:]),
+        *map(_folded, titles[1:], figures[1:]),
+        *(_folded(f"Table: {_first_words(table.caption)}", _table(table)) for table in others[1:]),
         _folded(f"{_count(len(diverged), 'trial')} diverged", _list(diverged)) if diverged else "",
         _folded("What the words mean", _pairs(definitions(results.fraction))),
         _folded("Settings", _settings(results.settings)),
@@ -67,7 +67,7 @@ def _count(number: int, noun: str) -> str:
 
 def _first_words(caption: str) -> str:
     """What is shown, of a caption that goes on to say how."""
-    return re.split(r"[.;:](?:\s|$)", caption, maxsplit=1)[0]
+    return re.split(r"[.;:](?:\s|$)|\s\(", caption, maxsplit=1)[0]
 
 
 def _number(text: str) -> str:
@@ -96,9 +96,9 @@ def _table(table: Table, cell: Mapping[str, Callable[[str], str]] | None = None,
             cells = (f'<td data-label="{at}"{side}><span>{show(text)}</span></td>' for at, side, show, text in columns)
             shown.append(f'<tr><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
         bodies.append(f"<tbody>{head if task else ''}{''.join(shown)}</tbody>")
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
+    caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
     kind = f"{kind} wide" if len(labels) > WIDE else kind
-    return f'<div class="{kind}"><table>{caption}<thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
+    return f'{caption}<div class="{kind}"><table><thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
 
 
 def _claims(table: Table) -> str:

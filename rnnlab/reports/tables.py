@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from csv import writer
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,9 @@ from rnnlab.stats.estimates import Interval
 
 LOG = 120  # characters, of a line where there is no terminal
 GAP = 2  # characters, between two columns
-# An environment, a size, and the characters that it holds: one column of a two-column article, or both.
-PAGE = 118
-PAPER = (("table", "footnotesize", 54), ("table*", "footnotesize", 110), ("table*", "scriptsize", PAGE))
+COLUMN, PAGE = 54, 118  # characters, across a column of a two-column paper and, in its smallest size, across a page
+SIZES = {"footnotesize": 110, "scriptsize": PAGE}
+DENSE = 1.05  # more of them where the columns are intervals, with narrow marks
 EM = 0.5  # a character's width
 
 
@@ -98,20 +98,16 @@ def latex(table: Table, label: str = "table") -> str:
     Columns of words are broken into lines of a paragraph; arms stand below their task and intervals below their
     estimates where a column of the paper, or else its page, would be too narrow.
     """
-    wider = (("table*", "scriptsize", width) for width in itertools.count(PAGE + 1))
-    (environment, size, width), fitted = next(
-        (place, fitted)
-        for place in itertools.chain(PAPER, wider)
-        for level in (0, 1)
-        if (fitted := fit(table.columns, table.rows, place[-1], GAP, level))
+    (environment, size, width, _), fitted = next(
+        (place, fitted) for place in _places() if (fitted := fit(table.columns, table.rows, place[2], GAP, place[3]))
     )
     sizes, natural, heads, groups = fitted
     numbers = [place and number for place, number in enumerate(table.numeric)]
     kinds = [
-        f"p{{{EM * (chars + 1):.1f}em}}" if chars < full and not number else "r" if number else "l"
+        f"p{{{EM * chars:.1f}em}}" if chars < full and not number else "r" if number else "l"
         for chars, full, number in zip(sizes, natural, numbers, strict=True)
     ]
-    lines = ["% wider than a page: choose fewer columns with --columns="] if width > PAGE else []
+    lines = []
     height = max(map(len, heads))
     for row in zip(*([""] * (height - len(head)) + head for head in heads), strict=True):
         lines.append(" & ".join(map(_tex, row)) + r" \\")
@@ -121,9 +117,9 @@ def latex(table: Table, label: str = "table") -> str:
             lines += [r"\addlinespace"] * (number > 0)
             lines.append(rf"\multicolumn{{{len(kinds)}}}{{@{{}}l}}{{\emph{{{_tex(task)}}}}} \\")
         for row in rows:
-            lines += _tex_row(row, kinds, r"\quad " if task else "")
+            lines += _tex_row(row, kinds)
     return "\n".join([
-        r"% \usepackage{booktabs}",
+        r"% \usepackage{booktabs}" + "; wider than a page: choose fewer --columns" * (width > PAGE * DENSE),
         rf"\begin{{{environment}}}",
         rf"\centering\{size}\setlength{{\tabcolsep}}{{4pt}}",
         rf"\caption{{{_tex(table.caption)}}}",
@@ -197,15 +193,23 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 _TEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "|": r"\textbar{}", '"': "''"}
 
 
-def _tex_row(row: Sequence[Sequence[str]], kinds: Sequence[str], indent: str) -> list[str]:
-    """A row, and below it what stands behind its estimates. Words are in braces, or \\\\raggedright ends the row."""
-    above, below = [], []
-    for cell, kind in zip(row, kinds, strict=True):
-        first, *rest = [" ".join(cell)] if kind.startswith("p") else cell
-        above.append(rf"{{\raggedright {_tex(first)}\par}}" if kind.startswith("p") else _tex(first))
-        below.append(rf"\scriptsize {_tex(' '.join(rest))}" if rest else "")
-    lines = [indent + " & ".join(above) + r" \\"]
-    return [*lines, " & ".join(below) + r" \\[2pt]"] if any(below) else lines
+def _places() -> Iterator[tuple[str, str, int, int]]:
+    """Environment, size, characters and how far a table is folded, the best first."""
+    for environment, sizes in (("table", {"footnotesize": COLUMN}), ("table*", SIZES)):
+        for level in LEVELS[:3]:
+            yield from ((environment, size, int(n * DENSE) if level else n, level) for size, n in sizes.items())
+    yield from (("table*", "scriptsize", width, 2) for width in itertools.count(int(PAGE * DENSE) + 1))
+
+
+def _tex_row(row: Sequence[Sequence[str]], kinds: Sequence[str]) -> list[str]:
+    """A row, and below it what stands behind its estimates."""
+    broken = [kind.startswith("p") for kind in kinds]
+    end = r"\tabularnewline" if broken[-1] else r"\\"  # \raggedright makes \\ end a line of its own cell
+    cells = [[" ".join(cell)] if p else cell for cell, p in zip(row, broken, strict=True)]
+    above = [rf"\raggedright {_tex(cell[0])}" if p else _tex(cell[0]) for cell, p in zip(cells, broken, strict=True)]
+    below = [rf"\scriptsize {_tex(' '.join(rest))}" if rest else "" for _, *rest in cells]
+    lines = [f"{' & '.join(above)} {end}"]
+    return [*lines, f"{' & '.join(below)} {end}[2pt]"] if any(below) else lines
 
 
 def _tex(text: str) -> str:

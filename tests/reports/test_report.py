@@ -3,7 +3,6 @@
 import math
 import re
 import types
-from html.parser import HTMLParser
 
 import matplotlib.image
 import numpy as np
@@ -14,8 +13,7 @@ from made_results import made, trial
 from rnnlab.reports import figures, report
 from rnnlab.reports.claims import published_table
 from rnnlab.reports.horizon_tables import reach_table
-from rnnlab.reports.html import glossary, html_page
-from rnnlab.reports.tables import Table
+from rnnlab.reports.html import html_page
 from rnnlab.settings.errors import SettingError
 from rnnlab.stats import estimates
 
@@ -74,48 +72,11 @@ def test_one_trial_has_no_interval():
     assert row["horizon at init (steps)"] == "57" and row["learned"] == "1/1 [0.21, 1.00]"
 
 
-class Page(HTMLParser):
-    """Collects tags, addresses and text; every element that is opened is closed in order."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.links, self.text = [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "action", "data")]
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += "" if self.open[-1:] == ["style"] else data
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     report.write(made(), verdict(made()), folder)
     return folder
-
-
-def test_the_page_is_whole_and_alone(written):
-    """It parses, names no address, holds its pictures, and shows what was said with nothing taken for markup."""
-    text = (written / "report.html").read_text("utf-8")
-    page = Page(text)
-    assert "http" not in text and "url(" not in text and "@import" not in text and '<meta charset="utf-8">' in text
-    assert len(page.links) == 3 and all(link.startswith("data:image/png;base64,") for link in page.links)
-    assert not {"script", "link", "iframe", "b"} & set(page.tags) and page.tags.count("h1") == 1
-    results = made()
-    expected = [results["question"], "It reaches <200 & more>.", results["command"], "CPU <2 cores>", "chrono <b>&"]
-    expected += ["loss is nan at step 600", "1 settings common to all arms", "5 min 12 s", "[-0.14, -0.11]"]
-    assert [piece for piece in expected if piece not in page.text] == []
-    assert page.text.index("It reaches") < page.text.index("Reach by arm") < page.text.index("Gradient flow by lag")
 
 
 def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp_path):
@@ -131,14 +92,6 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     pictures = {name: (png, drawn.figures[name].get_label()) for name, png in pngs.items()}
     assert html_page(made(), drawn.sentence, drawn.tables, pictures) == (written / "report.html").read_text("utf-8")
     assert matplotlib.image.imread(written / "figures/flow.png").shape[1] == round(6.75 * 200)
-
-
-def test_a_terminal_explains_the_words_of_its_columns():
-    """In a line each, as the page does; no word of a column that is not there, nothing where there is none."""
-    first, *words = [line.partition(":")[0].strip() for line in glossary([reach_table(made())], 1e-3)]
-    assert words == ["dL/dh, dL/dc", "cell path", "decay", "half-life", "horizon", "chance"] and "report.html" in first
-    assert [line.split(":")[0] for line in glossary([Table("", ["arm", "horizon"], [])], 1e-3)][1:] == ["  horizon"]
-    assert glossary([Table("", ["arm", "trials"], [])], 1e-3) == []
 
 
 def test_what_fails_while_a_report_is_made_says_that_the_results_are_saved(tmp_path):
@@ -229,4 +182,3 @@ def test_a_lone_arm_that_diverged_at_once_is_still_drawn(tmp_path):
     assert drawn.figures["learning"] is None and len(report.write(results, drawn, tmp_path)) == 2
     [row] = reach_table(results).rows
     assert row[1] == "1 (1 diverged: seed 0)" and row[7:10] == ["n/a"] * 3
-    Page(html_page(results, "Nothing.", [], {}))
