@@ -23,7 +23,7 @@ LOG = 120  # characters, of a line where there is no terminal
 GAP = 2  # characters, between two columns
 COLUMN, PAGE = 54, 118  # characters, across a column of a two-column paper and, in its smallest size, across a page
 SIZES = {"footnotesize": 110, "scriptsize": PAGE}
-DENSE = 1.05  # more of them where the columns are intervals, with narrow marks
+DENSE = 1.07  # more of them where the columns are intervals, with narrow marks
 EM = 0.5  # a character's width
 
 
@@ -208,8 +208,9 @@ def _tex_row(row: Sequence[Sequence[str]], kinds: Sequence[str]) -> list[str]:
     cells = [[" ".join(cell)] if p else cell for cell, p in zip(row, broken, strict=True)]
     above = [rf"\raggedright {_tex(cell[0])}" if p else _tex(cell[0]) for cell, p in zip(cells, broken, strict=True)]
     below = [rf"\scriptsize {_tex(' '.join(rest))}" if rest else "" for _, *rest in cells]
-    lines = [f"{' & '.join(above)} {end}"]
-    return [*lines, f"{' & '.join(below)} {end}[2pt]"] if any(below) else lines
+    lines = [above, below] if any(below) else [above]
+    apart = "[2pt]" if len(lines) > 1 or any(broken) else ""
+    return [f"{' & '.join(line)} {end}{apart if line is lines[-1] else ''}" for line in lines]
 
 
 def _tex(text: str) -> str:

@@ -102,9 +102,9 @@ def test_prose_is_broken_into_lines_of_a_column_and_numbers_are_not():
     r"""A claim runs to the right edge of a paper otherwise: such columns are p{...}, ragged right, and all fit."""
     text = tables.latex(TOLD)
     assert r"\begin{tabular}{@{}p{17.0em}rl@{}}" in text and text.count(r"\raggedright ") == 2
-    assert r"0.05 & 12 & met \\" in text and "p{" not in tables.latex(WIDE)
+    assert r"0.05 & 12 & met \\[2pt]" in text and "p{" not in tables.latex(WIDE)
     last = tables.latex(tables.Table("", ["n", "why"], [["1", SAYS]]))  # there \\ would end a line of the paragraph
-    assert r"0.05 \tabularnewline" in last
+    assert r"0.05 \tabularnewline[2pt]" in last
 
 
 def test_csv_and_markdown_hold_every_cell():
