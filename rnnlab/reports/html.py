@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from rnnlab.reports.definitions import definitions
-from rnnlab.reports.fit import apart, by_task
+from rnnlab.reports.folding import apart, by_task
 from rnnlab.reports.page import PAGE
 from rnnlab.reports.style import DPI, png_data_uri
 from rnnlab.reports.tables import Table

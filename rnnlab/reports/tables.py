@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from rnnlab.reports.fit import LEVELS, WORD, fit, numeric
+from rnnlab.reports.folding import LEVELS, WORD, fit, numeric
 from rnnlab.runs.files import write_whole
 from rnnlab.stats.estimates import Interval
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 from rich.console import Console
 
-from rnnlab.reports import fit, tables
+from rnnlab.reports import folding, tables
 from rnnlab.stats import estimates
 
 NAMES = ["Adding 200/VanillaRNN", "Adding 200/LSTM forget bias 1", "PaddedDigits 500/LSTM chrono [b]"]
@@ -47,24 +47,24 @@ def test_numbers_are_told_from_words():
         ["37600 (p 0.048)"],
         ["5/5"],
     ):
-        assert fit.numeric(column)
+        assert folding.numeric(column)
     for column in (["yes", "no: -0.15, then -0.088"], ["26.5 [24, 31] steps"], ["Adding"], [], ["3", SAYS]):
-        assert not fit.numeric(column)
+        assert not folding.numeric(column)
 
 
 def test_an_estimate_is_told_from_what_stands_in_brackets_behind_it():
-    assert fit.apart("-0.25 [-0.30, -0.21]") == ("-0.25", "[-0.30, -0.21]")
-    assert fit.apart("0.01 [0, 1] (4 pairs)") == ("0.01", "[0, 1] (4 pairs)")
-    assert fit.apart("does not fall [50, inf]") == ("does not fall", "[50, inf]")
+    assert folding.apart("-0.25 [-0.30, -0.21]") == ("-0.25", "[-0.30, -0.21]")
+    assert folding.apart("0.01 [0, 1] (4 pairs)") == ("0.01", "[0, 1] (4 pairs)")
+    assert folding.apart("does not fall [50, inf]") == ("does not fall", "[50, inf]")
     for whole in (">= 49", "LSTM (4/4), RNN (0/4)", "0.6 [0, 1], n = 5"):
-        assert fit.apart(whole) == (whole, "")
+        assert folding.apart(whole) == (whole, "")
 
 
 def test_arms_stand_under_their_task_wherever_they_are_declared():
     rows = [["A 1/x", "1"], ["B 1/x", "2"], ["A 1/y", "3"]]
-    assert fit.by_task(["arm", "n"], rows) == [("A 1", [["x", "1"], ["y", "3"]]), ("B 1", [["x", "2"]])]
+    assert folding.by_task(["arm", "n"], rows) == [("A 1", [["x", "1"], ["y", "3"]]), ("B 1", [["x", "2"]])]
     for columns, kept in ((["claim", "n"], rows), (["arm", "n"], rows[:2]), (["arm", "n"], [*rows, ["mine", "4"]])):
-        assert fit.by_task(columns, kept) == [("", kept)]
+        assert folding.by_task(columns, kept) == [("", kept)]
 
 
 def test_latex_balances_and_escapes():
