@@ -71,7 +71,7 @@ def report(results):
     return Report(
         answer=f"{sentences.reaching(longest, 'c')} {sentences.along_cell_path(longest)}",
         claims=told,
-        columns=("learned", "path_decay", "horizon_c", "horizon_c_trained", "horizon", "accuracy"),
+        columns=("learned", "path_decay", "horizon_c", "horizon_c_trained", "accuracy"),
         figures={
             "flow": functools.partial(figures.flow, component="c"),
             "paths": probe_figures.path_shares,

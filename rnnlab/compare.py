@@ -15,9 +15,9 @@ import numpy as np
 from absl import app, flags
 
 from rnnlab.reports.pairs import outcomes
-from rnnlab.reports.tables import Table, csv, latex, markdown, terminal
+from rnnlab.reports.tables import Table, terminal, write_forms
 from rnnlab.runs.console import Screen, one_line
-from rnnlab.runs.files import Damaged, read_json, write_whole
+from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import check_run
 from rnnlab.runs.results import Trial, read_results
 from rnnlab.settings.errors import SettingError
@@ -166,9 +166,7 @@ def write(comparison: Comparison, folder: Path) -> None:
     """Each table as Markdown, CSV and LaTeX. Raises SettingError where the folder cannot be written."""
     try:
         for name, table in comparison.tables.items():
-            forms = {"md": markdown(table), "tex": latex(table, name), "csv": csv(table)}
-            for ending, text in forms.items():
-                write_whole(folder / f"{name}.{ending}", text.encode())
+            write_forms(table, folder, name)
     except OSError as error:
         raise SettingError(f"--out={folder}: {error.strerror}; name a folder of your own") from error
 

@@ -1,4 +1,4 @@
-"""What the words of a report mean."""
+"""What each quantity of a report is, in a line each: for the page whole, for a terminal what its columns name."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rnnlab.reports.tables import Table
 
-SHOWN = ("dL/dh, dL/dc", "cell path", "decay", "half-life", "horizon", "chance")  # words that a terminal explains too
+COLUMNS = ("dL/dh, dL/dc", "cell path", "decay", "half-life", "horizon", "chance")  # words that a terminal explains too
 
 
 def definitions(fraction: float) -> dict[str, str]:
-    """What each quantity of a report is, in one line each."""
+    """By word; `fraction` of lag 0 ends the horizon."""
     return {
         "lag k": "distance back from the step that carries the loss, in steps: k = T-1-t.",
         "dL/dh, dL/dc": "the adjoints: gradients of the loss with respect to the state h (the cell state c) at step t; "
@@ -19,7 +19,7 @@ def definitions(fraction: float) -> dict[str, str]:
         "decay": "least-squares slope of the log-norm over lags, nats per step: negative vanishes, positive explodes.",
         "half-life": "steps in which that slope halves the norm: ln 2 / -decay.",
         "horizon": f"how far back the loss reaches: the largest lag whose norm is above {fraction:g} of lag 0's; >= "
-        "where the sequence ends first.",
+        "where the sequence ends first. Of dL/dh, unless it says of what.",
         "learned": "trials that met the stop rule that the caption states; a rule on held-out data is looked at in "
         "every evaluation, all on the same sequences, and the held-out figures are those of the last one, which ended "
         "a trial that learned; the interval is Wilson's.",
@@ -33,8 +33,8 @@ def definitions(fraction: float) -> dict[str, str]:
 
 
 def glossary(tables: Sequence[Table], fraction: float) -> list[str]:
-    """For a terminal: a line for each word of SHOWN that heads a column, below one that says where the others are."""
+    """For a terminal: a line for each word of COLUMNS that heads a column, below one that says where the others are."""
     heads = " ".join(column for table in tables for column in table.columns)
-    found = {word: says for word, says in definitions(fraction).items() if word in SHOWN}
+    found = {word: says for word, says in definitions(fraction).items() if word in COLUMNS}
     lines = [f"  {word}: {says}" for word, says in found.items() if any(part in heads for part in word.split(", "))]
     return ["Words (more in report.html):", *lines] if lines else []

@@ -71,6 +71,7 @@ def asked(module: ModuleType, results: Results, folder: Path) -> Report:
     return report if results.judged else dataclasses.replace(report, answer=SMOKE, claims=())
 
 
+WIDEST = 8  # columns of a table in a paper
 SMOKE = "A smoke run: it shows that everything works, and its numbers mean nothing. Run --tier=quick for an answer."
 
 
@@ -95,7 +96,8 @@ def write(results: Results, report: Report, folder: Path, columns: Sequence[str]
     for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
         write_whole(folder / f"{name}.md", markdown(table).encode())
-        write_whole(folder / f"{name}.tex", latex(table, label=f"{results.experiment}-{name}").encode())
+        if len(table.columns) <= WIDEST:  # no paper has room for more
+            write_whole(folder / f"{name}.tex", latex(table, label=f"{results.experiment}-{name}").encode())
         if number > 1:
             write_whole(folder / f"{name}.csv", csv(table).encode())
     write_whole(folder / "table.csv", arms_csv(results, report.columns).encode())

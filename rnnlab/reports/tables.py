@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from csv import writer
+from pathlib import Path
 from typing import NamedTuple
 
-import rich.box
-import rich.table
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from rnnlab.reports.folding import LEVELS, WORD, fit, numeric
+from rnnlab.runs.files import write_whole
 from rnnlab.stats.estimates import Interval
 
-COLUMN, PAGE = 50, 105  # characters across one column, and both, of a paper in footnote size
-GAP = 1  # characters between two columns of a table in a paper
-GAP_BETWEEN, HEAD = 2, 10  # characters between two columns in a terminal, and of a narrow column's head
-PROSE = 32  # characters, above which a cell of several words is prose: it is broken into lines of so many
-EM = 0.5  # of footnote size, a character's width
+LOG = 120  # characters, of a line where there is no terminal
+GAP = 2  # characters, between two columns
+COLUMN, PAGE = 54, 118  # characters, across a column of a two-column paper and, in its smallest size, across a page
+SIZES = {"footnotesize": 110, "scriptsize": PAGE}
+DENSE = 1.07  # more of them where the columns are intervals, with narrow marks
+EM = 0.5  # a character's width
 
 
 class Table(NamedTuple):
-    """Cells are text. The first column names the rows; it is repeated where a table is too wide for one block."""
+    """Cells are text. The first column names the rows: it is headed "arm" where they are arms, `TASK/LABEL`."""
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether its cells are numbers, and not words."""
+        return [numeric([row[place] for row in self.rows]) for place in range(len(self.columns))]
 
 
 def format_number(value: float, digits: int = 3) -> str:
@@ -56,85 +64,73 @@ def listed(names: Sequence[str]) -> str:
 
 
 def terminal(table: Table, console: Console) -> None:
-    """Prints the table within the console's width; as plain text where there is no terminal."""
-    if not console.is_terminal:
-        console.print(plain(table), markup=False, highlight=False, soft_wrap=True)
-        return
-    for number, (columns, rows) in enumerate(_blocks(table, console.width - 2)):  # its edges
-        caption = escape(table.caption) if number == 0 else None
-        shown = rich.table.Table(title=caption, title_justify="left", title_style="italic", box=rich.box.SIMPLE_HEAD)
-        for place, column in enumerate(columns):
-            shown.add_column(escape(column), justify="right" if place else "left", no_wrap=True)
-        for row in rows:
-            shown.add_row(*map(escape, row))
-        console.print(shown)
+    """Prints the table no wider than the terminal; as plain text of 120 characters where there is none."""
+    width = console.width if console.is_terminal else LOG
+    texts = [(textwrap.fill(table.caption, width), "italic")]
+    for heads, rows in _blocks(table, width):
+        texts += [(heads, "bold"), (f"{rows}\n", "")]
+    for text, style in texts:
+        console.print(Text(text, style), soft_wrap=True)
 
 
-def plain(table: Table, width: int = 120) -> str:
-    """Aligned text, for a log."""
-    blocks = []
-    for columns, rows in _blocks(table, width):
-        lines = [line for row in (columns, *rows) for line in _lines(row, row is columns)]
-        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-        rule = max(column.count("\n") for column in columns) + 1
-        lines.insert(rule, tuple("-" * w for w in widths))
-        blocks.append("\n".join(_aligned(line, widths) for line in lines))
-    return "\n\n".join([textwrap.fill(table.caption, width), *blocks]) + "\n"
+def plain(table: Table, width: int = LOG) -> str:
+    """Aligned text, for a log.
 
-
-def _lines(row: Sequence[str], at_foot: bool) -> list[tuple[str, ...]]:
-    """The lines of a row whose cells may have several: a head's stand at its foot, a cell's at its top."""
-    cells = [cell.split("\n") for cell in row]
-    height = max(map(len, cells))
-    padded = [[""] * (height - len(c)) + c if at_foot else c + [""] * (height - len(c)) for c in cells]
-    return list(zip(*padded, strict=True))
+    What is wider than `width` is folded: headers, then arms below their task and intervals below their estimates, then
+    any text by words. Where that does not help, the last columns stand in a block below, with the rows' names.
+    """
+    blocks = ["\n".join(block) for block in _blocks(table, width)]
+    return "\n".join([textwrap.fill(table.caption, width), "\n\n".join(blocks)]) + "\n"
 
 
 def markdown(table: Table) -> str:
     """A table as GitHub reads it, its caption in front."""
     marks = str.maketrans({mark: f"\\{mark}" for mark in "\\|*_`<"})
-    lines = [table.columns, ["---"] + ["---:"] * (len(table.columns) - 1), *table.rows]
-    shown = [[cell if cell.startswith("---") else cell.translate(marks) for cell in line] for line in lines]
-    return "\n".join([table.caption.translate(marks), "", *("| " + " | ".join(line) + " |" for line in shown)]) + "\n"
+    sides = ["---:" if place and number else "---" for place, number in enumerate(table.numeric)]
+    lines = [[cell.translate(marks) for cell in line] for line in (table.columns, *table.rows)]
+    shown = ["| " + " | ".join(line) + " |" for line in (lines[0], sides, *lines[1:])]
+    return "\n".join([table.caption.translate(marks), "", *shown]) + "\n"
 
 
-def latex(table: Table, label: str) -> str:
-    """A `table` for one column of a paper, or a `table*` for its page, with one tabular; needs booktabs.
+def latex(table: Table, label: str = "table") -> str:
+    """A `table` that fits a column of a two-column paper, or a `table*` across both (needs booktabs): one tabular.
 
-    A table that is too wide for a page is set as it is, with a comment that says so. `label` stands behind "tab:".
+    Columns of words are broken into lines of a paragraph; arms stand below their task and intervals below their
+    estimates where a column of the paper, or else its page, would be too narrow.
     """
-    kinds = ["l"] + ["r"] * (len(table.columns) - 1)
-    sizes = []
-    for place, (head, cells) in enumerate(zip(table.columns, zip(*table.rows, strict=True), strict=True)):
-        longest = max(map(len, cells))
-        if any(map(_prose, cells)):
-            kinds[place], longest = f"p{{{PROSE * EM:g}em}}", PROSE
-        sizes.append(max(longest, *map(len, textwrap.wrap(head, max(longest, 10)) or [""])))
-    width = sum(sizes) + GAP * len(sizes)
-    star = "*" * (width > COLUMN)
-    heads = [_head(column, size, kind) for column, size, kind in zip(table.columns, sizes, kinds, strict=True)]
-    parts = ["% \\usepackage{booktabs}"]
-    if width > PAGE:
-        parts.append("% wider than a page: choose fewer columns (--columns=...)")
-    parts += [
-        rf"\begin{{table{star}}}",
+    (environment, size, width, _), fitted = next(
+        (place, fitted) for place in _places() if (fitted := fit(table.columns, table.rows, place[2], GAP, place[3]))
+    )
+    sizes, natural, heads, groups = fitted
+    numbers = [place and number for place, number in enumerate(table.numeric)]
+    kinds = [
+        f"p{{{EM * chars:.1f}em}}" if chars < full and not number else "r" if number else "l"
+        for chars, full, number in zip(sizes, natural, numbers, strict=True)
+    ]
+    lines = []
+    height = max(map(len, heads))
+    for row in zip(*([""] * (height - len(head)) + head for head in heads), strict=True):
+        lines.append(" & ".join(map(_tex, row)) + r" \\")
+    lines.append(r"\midrule")
+    for number, (task, rows) in enumerate(groups):
+        if task:
+            lines += [r"\addlinespace"] * (number > 0)
+            lines.append(rf"\multicolumn{{{len(kinds)}}}{{@{{}}l}}{{\emph{{{_tex(task)}}}}} \\")
+        for row in rows:
+            lines += _tex_row(row, kinds)
+    return "\n".join([
+        r"% \usepackage{booktabs}" + "; wider than a page: choose fewer --columns" * (width > PAGE * DENSE),
+        rf"\begin{{{environment}}}",
+        rf"\centering\{size}\setlength{{\tabcolsep}}{{4pt}}",
         rf"\caption{{{_tex(table.caption)}}}",
         rf"\label{{tab:{label}}}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\begin{{tabular}}{{@{{}}{''.join(kinds)}@{{}}}}",
         r"\toprule",
-        " & ".join(heads) + r" \\",
-        r"\midrule",
-    ]
-    parts += [" & ".join(map(_tex_cell, row, kinds)) + r" \\" for row in table.rows]
-    parts += [r"\bottomrule", r"\end{tabular}", rf"\end{{table{star}}}"]
-    return "\n".join(parts) + "\n"
-
-
-def _head(text: str, size: int, kind: str) -> str:
-    """A header of several lines is a small tabular of its own: no package beyond booktabs is needed."""
-    lines = r" \\ ".join(_tex(line) for line in textwrap.wrap(text, max(size, 10)))
-    return rf"\begin{{tabular}}[b]{{@{{}}{'r' if kind == 'r' else 'l'}@{{}}}}{lines}\end{{tabular}}"
+        *lines,
+        r"\bottomrule",
+        r"\end{tabular}",
+        rf"\end{{{environment}}}",
+    ]) + "\n"  # fmt: skip
 
 
 def csv(table: Table) -> str:
@@ -142,6 +138,12 @@ def csv(table: Table) -> str:
     file = io.StringIO()
     writer(file, lineterminator="\n").writerows([table.columns, *table.rows])
     return file.getvalue()
+
+
+def write_forms(table: Table, folder: Path, name: str) -> None:
+    """NAME.md, NAME.tex and NAME.csv, each replaced whole."""
+    for ending, form in {"md": markdown(table), "tex": latex(table, name), "csv": csv(table)}.items():
+        write_whole(folder / f"{name}.{ending}", form.encode())
 
 
 def _like(value: float, scale: float, digits: int) -> str:
@@ -154,48 +156,33 @@ def _like(value: float, scale: float, digits: int) -> str:
     return f"{value:z.{max(digits - 1 - math.floor(math.log10(size)), 0)}f}"
 
 
-def _prose(cell: str) -> bool:
-    """Words: an interval with its p, or an arm's name, is a number or a name, however long."""
-    return len(cell) > PROSE and len(re.findall(r"[a-zA-Z]{2,}", cell)) > 4
+def _blocks(table: Table, width: int) -> list[tuple[str, str]]:
+    """Header and rows as aligned lines of `width` at most; columns that do not fit stand in further blocks."""
+    width = max(width, 2 * WORD + GAP)  # two columns at least
+    sizes, _, heads, groups = next(
+        fitted
+        for count in range(len(table.columns), 0, -1)
+        for level in LEVELS
+        if (fitted := fit(table.columns[:count], [row[:count] for row in table.rows], width, GAP, level))
+    )
+    right = [place > 0 and number for place, number in enumerate(table.numeric)]
 
+    def aligned(lines: Iterable[Sequence[str]]) -> str:
+        cells = (zip(line, sizes, right, strict=False) for line in lines)
+        padded = ([text.rjust(size) if r else text.ljust(size) for text, size, r in line] for line in cells)
+        return "\n".join((" " * GAP).join(line).rstrip() for line in padded)
 
-def _blocks(table: Table, width: int) -> list[tuple[list[str], list[list[str]]]]:
-    """(columns, rows) in one block that fits in `width` if it can be had, heads folded to their cells.
-
-    What is too wide gets its intervals below its estimates; what is too wide then is cut into blocks of as many
-    columns as fit, each led by the first.
-    """
-    rows = [list(row) for row in table.rows]
-    if sum(_sizes(table.columns, rows)) > width:
-        rows = [[row[0], *(re.sub(r" (?=[\[(])", "\n", cell, count=1) for cell in row[1:])] for row in rows]
-    sizes = _sizes(table.columns, rows)
-    heads = [
-        textwrap.fill(head, max(size - GAP_BETWEEN, HEAD)) for head, size in zip(table.columns, sizes, strict=True)
-    ]
-    groups: list[list[int]] = [[0]]
-    for place in range(1, len(heads)):
-        if len(groups[-1]) > 1 and sum(sizes[p] for p in groups[-1]) + sizes[place] > width:
-            groups.append([0])
-        groups[-1].append(place)
-    return [([heads[p] for p in group], [[row[p] for p in group] for row in rows]) for group in groups]
-
-
-def _sizes(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Characters that each column takes, the gap behind it included."""
-    longest = [
-        max((len(line) for row in rows for line in row[place].split("\n")), default=0) for place in range(len(heads))
-    ]
-    folded = [
-        max(map(len, textwrap.wrap(head, max(size, HEAD)) or [""])) for head, size in zip(heads, longest, strict=True)
-    ]
-    return [max(pair) + GAP_BETWEEN for pair in zip(longest, folded, strict=True)]
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        cell.rjust(w) if place else cell.ljust(w) for place, (cell, w) in enumerate(zip(line, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
+    height = max(map(len, heads))
+    top = aligned(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+    shown = [aligned([["-" * size for size in sizes]])]
+    for task, rows in groups:
+        shown += [task] if task else []
+        shown += [aligned(itertools.zip_longest(*row, fillvalue="")) for row in rows]
+    blocks = [(top, "\n".join(shown))]
+    if len(sizes) == len(table.columns):
+        return blocks
+    rest = [[line[0], *line[len(sizes) :]] for line in (table.columns, *table.rows)]
+    return blocks + _blocks(Table("", rest[0], rest[1:]), width)
 
 
 _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
@@ -206,9 +193,24 @@ _TEX = {c: rf"\{c}" for c in "&%$#_{}"} | {
 _TEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "[": "{[}", "|": r"\textbar{}", '"': "''"}
 
 
-def _tex_cell(cell: str, kind: str) -> str:
-    """In braces, or \\raggedright takes the row's end for a line's."""
-    return rf"{{\raggedright {_tex(cell)}\par}}" if kind.startswith("p") else _tex(cell)
+def _places() -> Iterator[tuple[str, str, int, int]]:
+    """Environment, size, characters and how far a table is folded, the best first."""
+    for environment, sizes in (("table", {"footnotesize": COLUMN}), ("table*", SIZES)):
+        for level in LEVELS[:3]:
+            yield from ((environment, size, int(n * DENSE) if level else n, level) for size, n in sizes.items())
+    yield from (("table*", "scriptsize", width, 2) for width in itertools.count(int(PAGE * DENSE) + 1))
+
+
+def _tex_row(row: Sequence[Sequence[str]], kinds: Sequence[str]) -> list[str]:
+    """A row, and below it what stands behind its estimates."""
+    broken = [kind.startswith("p") for kind in kinds]
+    end = r"\tabularnewline" if broken[-1] else r"\\"  # \raggedright makes \\ end a line of its own cell
+    cells = [[" ".join(cell)] if p else cell for cell, p in zip(row, broken, strict=True)]
+    above = [rf"\raggedright {_tex(cell[0])}" if p else _tex(cell[0]) for cell, p in zip(cells, broken, strict=True)]
+    below = [rf"\scriptsize {_tex(' '.join(rest))}" if rest else "" for _, *rest in cells]
+    lines = [above, below] if any(below) else [above]
+    apart = "[2pt]" if len(lines) > 1 or any(broken) else ""
+    return [f"{' & '.join(line)} {end}{apart if line is lines[-1] else ''}" for line in lines]
 
 
 def _tex(text: str) -> str:

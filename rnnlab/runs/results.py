@@ -163,7 +163,7 @@ class Arm:
         """The share of trials that learned, with Wilson's interval."""
         return estimates.proportion(self.learned, len(self.trials))
 
-    def each(self, quantity: Callable[[Trial], float | None]) -> list[float]:
+    def each(self, quantity: Callable[[Trial], float | int | None]) -> list[float]:
         """A quantity of every trial that has it."""
         return [float(found) for trial in self.trials if (found := quantity(trial)) is not None]
 
@@ -349,5 +349,5 @@ def typed(text: str) -> Any:
     return None if text == "None" else text
 
 
-def _part(reached: MemoryHorizon | None, name: str) -> float | None:
+def _part(reached: MemoryHorizon | None, name: str) -> float | int | None:
     return None if reached is None else getattr(reached, name)
