@@ -80,7 +80,9 @@ def test_a_carry_without_h_has_no_reach_and_the_rest_is_compared(tmp_path):
     """Reach is kept by component of the carry; a cell may name its own."""
 
     def own(loss):
-        return trial("A/Mine", 0, loss) | {"reach": {"init": {"s": {"decay_rate": -0.1, "horizon": 3}}}}
+        return trial("A/Mine", 0, loss) | {
+            "reach": {"init": {"s": {"decay_rate": -0.1, "half_life": 7.0, "horizon": 3, "censored": False}}}
+        }
 
     outcomes = found(run(tmp_path / "a", [own(0.1)]), run(tmp_path / "b", [own(0.2)])).tables["outcomes"]
     row = cells(outcomes)["A/Mine"]
@@ -117,7 +119,8 @@ def test_runs_without_a_common_arm_show_their_settings_and_the_arms_that_are_nea
         arms = {f"B {t}/{c}": {"cell": c, "task.length": str(t)} | settings for t in lengths for c in cells}
         write_json(folder / "config.json", {"experiment": "long_memory", "tier": "quick", "arms": arms})
         write_json(folder / "environment.json", {"jax": "0.10.1"})
-        write_json(folder / "results.json", {"trials": [trial(arm, 0, 0.1) for arm in arms]})
+        found = whole({"trials": [trial(arm, 0, 0.1) for arm in arms], "settings": arms})
+        write_json(folder / "results.json", found)
         return folder
 
     a, b = made(tmp_path / "a", [50, 60], ["LSTM", "RNN"]), made(tmp_path / "b", [70], ["LSTM"], seeds="3")

@@ -66,7 +66,7 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
                     if len(profiles):
                         paths |= name == "c cell path"
                         seen = lags[(profiles >= floor).any(axis=0)]
-                        last = max(last, seen[-1] if len(seen) else 0)
+                        last = max(last, float(seen[-1]) if len(seen) else 0.0)
                         marked = _spread(_across(lags, x, last), index + (name != component) / 2)
                         _line(panel, lags, profiles, looks[arm.label] | dashes, marked, len(lags))
             panel.axhline(threshold, **THRESHOLD)
@@ -229,7 +229,7 @@ def _profiles(arm: Arm, when: When, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _curves(trials: Sequence[Trial], end: float) -> tuple[np.ndarray, np.ndarray, float]:
     """Steps [K], losses [trials, K] where every trial has one, and the step at which the last trial stopped."""
     if not trials:
-        return np.zeros(0), np.zeros((0, 0)), 0
+        return np.zeros(0), np.zeros((0, 0)), 0.0
     curves = [(t.curve["step"], t.curve["eval/loss"], t.status) for t in trials]
     steps = np.unique(np.concatenate([at for at, _, _ in curves] + [[end]]))
     beyond = {"learned": None}  # np.interp's word for the last value

@@ -26,7 +26,7 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
         "command": environment["command"],
         "fraction": next(iter(job.arms.values())).flow.fraction,
         "environment": environment,
-        "seconds": round(sum(r["seconds"] for r in timings), 1),
+        "seconds": round(sum((r["seconds"] for r in timings), 0.0), 1),
         "arms": {arm: _described(ledger, arm, spec) for arm, spec in job.arms.items()},
         "trials": [ledger.result(trial) for trial in trials],
     }

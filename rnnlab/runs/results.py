@@ -215,7 +215,7 @@ class Results:
     command: str
     fraction: float  # of lag 0, above which a lag lies within the horizon
     environment: Mapping[str, Any]
-    seconds: float
+    seconds: float | int
     arms: Mapping[str, Arm]  # in the order in which the experiment declares them
     claims: Sequence[Claim] = ()
     verdict: str = ""
@@ -276,10 +276,11 @@ def results_from(found: Mapping[str, Any]) -> Results:
     if schema > SCHEMA:
         raise Damaged(f"schema {schema} is newer than this rnnlab's, {SCHEMA}: update it")
     described = found["arms"] if schema > 1 else _first_layout(found)
+    longest = max((trial["sequences"] for trial in found["trials"]), default=0)  # of files that hold no budgets
     by_arm: dict[str, list[Mapping[str, Any]]] = {}
     for trial in found["trials"]:
         by_arm.setdefault(trial["arm"], []).append(trial)
-    arms = {name: _arm(name, parts, by_arm[name]) for name, parts in described.items() if name in by_arm}
+    arms = {name: _arm(name, parts, by_arm[name], longest) for name, parts in described.items() if name in by_arm}
     kept = ("experiment", "question", "tier", "command", "fraction", "environment", "seconds")
     claims = tuple(Claim(**claim) for claim in found.get("claims", ()))
     return Results(**{name: found[name] for name in kept}, arms=arms, claims=claims, verdict=found.get("verdict", ""))
@@ -309,8 +310,7 @@ def split_name(name: str, settings: Mapping[str, str]) -> tuple[str, str]:
     return task or f"{settings.get('task', '')} {settings.get('task.length', '')}".strip(), label
 
 
-def _arm(name: str, parts: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> Arm:
-    longest = max(trial["sequences"] for trial in trials)  # for files from before a trial knew its budget
+def _arm(name: str, parts: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], longest: int) -> Arm:
     read = tuple(read_trial({"budget": longest} | dict(trial)) for trial in trials)
     return Arm(**{"name": name, **parts, "chance": float(parts["chance"])}, trials=read)
 

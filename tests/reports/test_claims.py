@@ -28,9 +28,11 @@ def test_published_beside_measured():
 
 
 def test_intervals_that_overlap_are_not_below_and_single_trials_are_not_judged():
-    low, high, one = Interval(1, 0.5, 1.5, 4), Interval(2, 1.4, 2.6, 4), Interval(1, math.nan, math.nan, 1)
-    assert claims.below("x", "y", low, high).met is False and claims.below("x", "y", low, Interval(2, 1.6, 3, 4)).met
-    assert claims.above("x", "y", Interval(2, 1.6, 3, 4), low, " steps").expected == "above 1.00 [0.50, 1.50] steps"
+    low, high, one = Interval(1.0, 0.5, 1.5, 4), Interval(2.0, 1.4, 2.6, 4), Interval(1.0, math.nan, math.nan, 1)
+    assert (
+        claims.below("x", "y", low, high).met is False and claims.below("x", "y", low, Interval(2.0, 1.6, 3.0, 4)).met
+    )
+    assert claims.above("x", "y", Interval(2.0, 1.6, 3.0, 4), low, " steps").expected == "above 1.00 [0.50, 1.50] steps"
     assert claims.below("x", "y", one, high).met is None and claims.above("x", "y", high, one).met is None
 
 
