@@ -27,7 +27,7 @@ def test_a_run_is_a_folder_with_everything_in_it(place, cache):
                  "trials/adding-8/rnn/seed=0/state"):  # fmt: skip
         assert (folder / name).exists(), name
     assert "Tiny." in out and "Adding 8/LSTM" in out and "2 x cpu" in out
-    assert out.index("chance loss") < out.index("  half-life: steps in which that slope") < out.index("Tiny.")
+    assert out.index("horizon") < out.index("  decay: least-squares slope") < out.index("Tiny.")
     assert read_json(folder / "environment.json")["jax"]
     records = read_jsonl(folder / "metrics.jsonl")
     assert [(r["arm"], r["seed"], r["step"]) for r in records[:3]] == [
@@ -178,16 +178,16 @@ def test_bad_input_is_one_clear_line_with_nothing_written(place, monkeypatch, ca
 def test_an_error_in_a_report_loses_nothing_and_the_same_command_makes_it_again(place, cache):
     words = ("--exp=tiny", "--arms=*LSTM", "seeds=1", "train.steps=4")
     file, folder = place / "experiments" / "tiny.py", place / "runs" / "tiny-quick-lstm"
-    file.write_text(TINY.replace('"Tiny."', 'results["nothing"]'))
+    file.write_text(TINY.replace('"Tiny."', 'results.arms["nothing"]'))
     code, _, err = run(place, cache, *words)
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{file}, line 33, in report: KeyError: 'nothing'; the results are saved in runs/tiny-quick-lstm" in err
+    assert f"{file}, line 32, in report: KeyError: 'nothing'; the results are saved in runs/tiny-quick-lstm" in err
     kept = json.loads((folder / "results.json").read_text())
     file.write_text(TINY)
     code, out, err = run(place, cache, *words)
     assert (code, err) == (0, "") and "Tiny." in out and (folder / "report.html").exists()
     again = json.loads((folder / "results.json").read_text())
-    assert again == kept | {"verdict": "Tiny."}  # the time in it too: nothing was run
+    assert again == kept | {"verdict": "Tiny.", "claims": []}  # the time in it too: nothing was run
 
 
 def test_an_error_inside_a_traced_function_is_that_of_its_line(place, monkeypatch):
@@ -212,7 +212,7 @@ def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(pla
     with pytest.raises(KeyError) as caught:
         module.report({})
     assert experiments.own_error(caught.value) is None and experiments.own_error(caught.value) is None
-    assert caught.value.__notes__ == [f"called in {file}, line 33, in report"]
+    assert caught.value.__notes__ == [f"called in {file}, line 32, in report"]
     with pytest.raises(ZeroDivisionError) as caught:
         module.halves()
     said = experiments.own_error(caught.value)
@@ -234,7 +234,7 @@ def test_a_full_disk_is_one_clear_line(place, cache):
     code = (
         "import shutil, sys; from rnnlab import run; "
         "shutil.disk_usage = lambda path: type('U', (), {'free': 1})(); "
-        "sys.argv = ['run', '--exp=tiny']; run.run()"
+        "sys.argv = ['run', '--exp=tiny']; run.program()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=place, env=environment(cache), capture_output=True, text=True, timeout=100
@@ -253,7 +253,7 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing(place, cache, uninterru
         "    if len(calls) == 3: raise OSError(errno.ENOSPC, 'No space left on device', str(self.folder))\n"
         "    return real(self, *args)\n"
         "checkpoint.Checkpoints.save = save\n"
-        "sys.argv = ['run', '--exp=tiny']; run.run()"
+        "sys.argv = ['run', '--exp=tiny']; run.program()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=place, env=environment(cache), capture_output=True, text=True, timeout=100

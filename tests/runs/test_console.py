@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -88,17 +87,9 @@ def test_settings_of_another_version_are_named_with_their_file(tmp_path, capsys)
     assert said.endswith("the nearest is cell.features")
 
 
-def test_a_report_that_needs_what_is_not_published_says_what(tmp_path, capsys, monkeypatch):
-    where = dict.fromkeys(("jax", "python", "devices", "processor"), "")
-    trial = {"curve": {"step": []}, "probes": []}
-    results = {"experiment": "mine", "command": "", "environment": where, "trials": [trial]}
-    write_json(tmp_path / "results.json", results)
-    report = SimpleNamespace(report=lambda results: results["trials"][0]["profiles"])
-    monkeypatch.setattr(publish, "load_experiment", lambda name: report)
-    assert "mine: its report needs 'profiles'" in told(publish.main(["", str(tmp_path), str(tmp_path / "x")]), capsys)
-    report.report = lambda results: results["absent"]
-    with pytest.raises(KeyError, match="absent"):  # no less published than not there
-        publish.main(["", str(tmp_path), str(tmp_path / "x")])
+def test_a_result_that_is_none_is_not_published(tmp_path, capsys):
+    write_json(tmp_path / "results.json", {"experiment": "mine"})
+    assert "damaged" in told(publish.main(["", str(tmp_path), str(tmp_path / "x")]), capsys)
     assert "names no file" in told(publish.main(["", str(tmp_path), "."]), capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 

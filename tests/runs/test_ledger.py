@@ -16,13 +16,17 @@ import pytest
 from program import TINY, environment
 from rich.console import Console
 
+from rnnlab.reports.arm_tables import arms_table
 from rnnlab.reports.tables import latex
 from rnnlab.runs import files
-from rnnlab.runs.arms import gather, run_arms
+from rnnlab.runs.arms import run_arms
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import RunFolder
+from rnnlab.runs.gather import gather
+from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.runs.progress import Progress
+from rnnlab.runs.results import results_from
 from rnnlab.settings import experiments, resolve
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import parse_shard
@@ -66,11 +70,11 @@ def sweep(place, arms, module, shard=(1, 1)):
 def table(place, arms, module):
     """All that counts: what a report is made from, and the table of it."""
     ledger = Ledger(RunFolder.to_read(place))
-    results = gather(module, "tiny", "quick", arms, ledger)
+    results = gather(Job("tiny", module, "quick", arms, False, place), ledger)
     trials = [(trial["arm"], trial["seed"]) for trial in results["trials"]]
     assert trials == [(trial.arm, trial.seed) for trial in all_trials(arms)]  # each once
     counted = json.dumps(results["trials"]), (place / "metrics.jsonl").read_bytes()
-    return latex(module.report(results).tables[0]), *counted
+    return latex(arms_table(results_from(results)), "all"), *counted
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +109,7 @@ def child():
         os.dup2(log.fileno(), 2)
     sys.argv = ["run", "--exp=tiny", "--workdir=run", "--arms=*LSTM", "seeds=4", "train.steps=16"]
     try:
-        run.run()
+        run.program()
     finally:
         os._exit(0)
 
