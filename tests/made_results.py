@@ -81,8 +81,8 @@ def made(seeds=3):
 
 def whole(found):
     """The content of a results.json, with what a test does not care about filled in."""
-    parts = {"experiment": "bench", "tier": "quick", "fraction": 1e-3, "seconds": 1.0, "question": "Why?",
-             "command": "python -m rnnlab.run", "environment": {}, "needed_lag": {}, "rule": {}, "chance": {}}  # fmt: skip
+    parts = {"experiment": "bench", "tier": "quick", "fraction": 1e-3, "seconds": 1.0, "question": "Why?"}
+    parts |= {"command": "python -m rnnlab.run", "environment": {}, "needed_lag": {}, "rule": {}, "chance": {}}
     blank = {"reason": None, "curve": {"step": []}, "reach": {}, "eval": {}}
     return parts | found | {"trials": [blank | trial for trial in found["trials"]]}
 

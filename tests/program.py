@@ -75,7 +75,7 @@ def contents(folder):
     from tensorboard.compat.proto.event_pb2 import Event
 
     points = {}
-    for path in sorted((folder / "tensorboard").rglob("*tfevents*")):
+    for path in sorted(folder.rglob("*tfevents*")):
         found = []
         for raw in RawEventFileLoader(str(path)).Load():
             event = Event.FromString(raw)

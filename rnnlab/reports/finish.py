@@ -8,12 +8,12 @@ from rnnlab.reports import sweep_report
 from rnnlab.reports.definitions import glossary
 from rnnlab.reports.report import all_tables, asked, claims_as_json, write
 from rnnlab.reports.tables import terminal
+from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
 from rnnlab.runs.files import write_json
 from rnnlab.runs.gather import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger
-from rnnlab.runs.recorder import write_pictures
 from rnnlab.runs.results import results_from
 
 
@@ -38,7 +38,7 @@ def finish(
     told = {"verdict": report.answer, "claims": claims_as_json(report.claims)}
     write_json(folder / "results.json", found | told)
     pngs = write(results, report, folder, columns)
-    write_pictures(ledger.folder, pngs)
+    write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)
     for line in (*glossary(tables[:1], results.fraction), f"\n{report.answer}"):

@@ -25,12 +25,13 @@ from rnnlab.training.layout import describe_devices
 if os.name == "posix":
     import fcntl
 
+ARM_EVENTS, TRIAL_EVENTS = "tensorboard", "tensorboard-trials"  # folders: a run an arm, and a run a trial
 FREE = 50 * 2**20  # bytes that a small run writes, checkpoints and figures included
 PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
 
 
 class RunFolder:
-    """`config.json`, `environment.json`, `trials/`, `tensorboard/`, `checkpoints/`; in the end also a report."""
+    """`config.json`, `environment.json`, `trials/`, `tensorboard-trials/`, `checkpoints/`; in the end also a report."""
 
     def __init__(self, path: Path, config: Mapping[str, Any], shard: tuple[int, int] | None = (1, 1)):
         """Takes a `shard` (which, of how many) of the folder for a run with this configuration: a new one, or one to

@@ -147,7 +147,7 @@ class Group:
             self._ledger.keep_flow(trial, "init", first.logs)
             token = self._ledger.begin(trial)
             self._slots[slot] = UnderWay(trial, self._recorder(trial, states), known, token)
-            self._slots[slot].recorder.flow("init", 0, profiles, first.gates)
+            self._slots[slot].recorder.gates(0, first.gates)
         self._probe(states, list(taken))
         if self.spec.train.steps:  # a baseline of what is learned
             guessed = self._wait(start(guessing, self.spec, self._where, states, list(taken)))
@@ -203,7 +203,7 @@ class Group:
             step, status = int(state.step[slot]), int(state.status[slot])
             if last:
                 self._ledger.keep_flow(trial, "trained", last.logs)
-                recorder.flow("trained", step, last.profiles(), last.gates)
+                recorder.gates(step, last.gates)
             own, lines = unstack(state, slot), self._lines(slot, "metrics", "probes")
             records = lines["metrics"]
             result = trial_result(trial, own, records, lines["probes"], first, last)

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from rnnlab.runs.folder import RunFolder
+from rnnlab.runs.folder import TRIAL_EVENTS, RunFolder
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec, parse_shard
 
@@ -150,7 +150,7 @@ def _packed(folder: Path) -> bytes:
     found = [folder / "config.json", folder / "environment.json", *folder.glob("prediction-*.json")]
     found += (folder / "checkpoints").rglob("*")
     for place in (folder / "trials").glob("**/seed=*"):
-        events = folder / "tensorboard" / place.relative_to(folder / "trials")
+        events = folder / TRIAL_EVENTS / place.relative_to(folder / "trials")
         ended = place / "result.json"
         found += [ended] if ended.exists() else [*place.rglob("*"), *events.rglob("*")]
     into = io.BytesIO()

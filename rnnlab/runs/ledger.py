@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rnnlab.runs.files import Damaged, as_read, read_json, read_jsonl, write_json, write_whole
-from rnnlab.runs.folder import RunFolder, locked, slug
+from rnnlab.runs.folder import ARM_EVENTS, TRIAL_EVENTS, RunFolder, locked, slug
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.checkpoint import Checkpoints
 
@@ -60,7 +60,10 @@ class Ledger:
         return self.folder.path / "trials" / slug(trial.arm) / f"seed={trial.seed}"
 
     def events(self, trial: Trial) -> Path:
-        return self.folder.path / "tensorboard" / slug(trial.arm) / f"seed={trial.seed}" / "events.out.tfevents.0"
+        """Where the trial's TensorBoard events stand: live while it is trained."""
+        place = Path(slug(trial.arm), f"seed={trial.seed}", "events.out.tfevents.0")
+        before = self.folder.path / ARM_EVENTS / place  # of a run that was begun when trials stood there
+        return before if before.exists() else self.folder.path / TRIAL_EVENTS / place
 
     def claim(self, trial: Trial) -> bool:
         """Takes the trial for this process; False where another process has it, or where it has ended meanwhile.

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from rnnlab.runs import tensorboard
-from rnnlab.runs.files import EventFile, JsonLines
-from rnnlab.runs.folder import RunFolder
+from rnnlab.runs.event_files import EventFile
+from rnnlab.runs.files import JsonLines
+from rnnlab.runs.folder import TRIAL_EVENTS, RunFolder
 from rnnlab.runs.ledger import LINES, Ledger, Trial
 from rnnlab.runs.tags import description
 from rnnlab.settings.resolve import flat
@@ -27,21 +28,11 @@ MAP_LAGS = 128  # columns of the heat map of gradient norm over training step an
 
 
 def write_overview(folder: RunFolder, domains: Mapping[str, Sequence]) -> None:
-    """What TensorBoard shows of all arms together: the chart layout and the HParams table's columns."""
-    events = EventFile(folder.path / "tensorboard" / "events.out.tfevents.0")
+    """What TensorBoard shows of all trials together: the chart layout and the HParams table's columns."""
+    events = EventFile(folder.path / TRIAL_EVENTS / "events.out.tfevents.0")
     events.summary(tensorboard.default_layout(), 0)
     typed = {path: [_typed(value) for value in values] for path, values in domains.items()}
     events.summary(tensorboard.hparams_experiment(typed, METRICS, time.time()), 0)
-    events.flush()
-    events.close()
-
-
-def write_pictures(folder: RunFolder, pngs: Mapping[str, bytes]) -> None:
-    """The report's figures in TensorBoard."""
-    place = folder.path / "tensorboard" / "report" / "events.out.tfevents.0"
-    events = EventFile(place, describe=description)
-    for name, png in pngs.items():
-        events.image(f"report/{name}", png, 0)
     events.flush()
     events.close()
 
@@ -100,14 +91,8 @@ class Recorder:
             norms = [np.log10(np.asarray(leaf, np.float64))[::-1] for leaf in leaves]
         return dict(zip(self._components, norms, strict=True))
 
-    def flow(self, when: str, step: int, profiles: Mapping[str, np.ndarray], gates: Mapping[str, np.ndarray]) -> None:
-        """The gradient flow as curves over lag, and the gates as histograms, after `step` updates."""
-        for name, log10 in profiles.items():
-            if len(log10) > 1 and not np.isfinite(log10[1:]).any():
-                continue  # nothing leaves lag 0 (a vanilla RNN at fixed z): no curve
-            tensorboard.write_curve(
-                self._events, f"flow_{when}/log10_{name.replace(' ', '_')}", log10, range(len(log10))
-            )
+    def gates(self, step: int, gates: Mapping[str, np.ndarray]) -> None:
+        """The gates' values as histograms, after `step` updates."""
         for name, gate in gates.items():
             self._events.histogram(f"gates/{name}", gate, step)
 

@@ -1,10 +1,10 @@
-"""What TensorBoard says beside each tag that a trial or a report writes."""
+"""What TensorBoard says beside each tag that a trial, an arm or a report writes."""
 
 from __future__ import annotations
 
-BY_LAG = (
-    "log10 of the adjoint's norm {}, the mean over held-out sequences. **The step axis is the lag k**, the distance "
-    "back from the loss; `cell_path`: what flows from c to c alone."
+OVER_SEEDS = (
+    "{}: the mean over the arm's seeds. A trial that learned and stopped keeps its last value; one that diverged is "
+    "left out."
 )
 DESCRIPTIONS = {
     "eval/loss": "Loss on held-out sequences, the same ones at every evaluation.",
@@ -21,8 +21,12 @@ DESCRIPTIONS = {
     "perf/steps_per_second": "Updates a second, of all trials that run together.",
     "gradient norm by training step and lag": "log10 of ||dL/dh|| of one example's loss, by lag, through training.",
     "settings": "Every setting of the trial, by its dotted path.",
-    "flow_init/": BY_LAG.format("at initialisation"),
-    "flow_trained/": BY_LAG.format("after training"),
+    "held-out loss/": OVER_SEEDS.format("Loss on held-out sequences"),
+    "held-out accuracy/": OVER_SEEDS.format("Part of the held-out answers that are right"),
+    "gradient norm/": OVER_SEEDS.format("Norm of the gradient before clipping"),
+    "range over seeds/": "The least and the greatest over an arm's seeds: the band of the chart in Custom Scalars.",
+    "answer": "What the run answers to its experiment's question.",
+    "table": "The main table of the report.",
     "report/": "A figure of the report; its caption stands in report.html.",
 } | {
     f"gates/{gate}": f"Gate {gate} of the top layer over units, steps and held-out sequences: 0 is closed, 1 open."

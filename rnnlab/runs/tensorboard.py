@@ -1,5 +1,5 @@
 """What TensorBoard shows of a folder of runs: charts that lay all arms over one another, hyperparameters with the
-status of every trial, curves over lag, heat maps, and the settings as a table.
+status of every trial, heat maps, and the settings as a table.
 """
 
 from __future__ import annotations
@@ -19,20 +19,23 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import metadata as custom_scalars
-from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
+from tensorboard.plugins.custom_scalar.layout_pb2 import (
+    Category,
+    Chart,
+    Layout,
+    MarginChartContent,
+    MultilineChartContent,
+)
 from tensorboard.plugins.hparams import metadata as hyper
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from rnnlab.runs.files import EventFile
 from rnnlab.runs.tags import description
 
 Host = Array | np.ndarray
 Setting = bool | float | int | str
-
-CURVE_POINTS = 1000  # TensorBoard thins a scalar tag to this many, at random (--samples_per_plugin scalars=N)
 
 # TensorBoard matches a tag by the beginning of its name, hence the "$": grad/norm is not to bring grad/norm_clipped.
 DEFAULT_CHARTS = {
@@ -41,18 +44,12 @@ DEFAULT_CHARTS = {
         "accuracy": ["eval/accuracy$"],
         "gradient norm before and after clipping": ["grad/norm$", "grad/norm_clipped$"],
     },
-    "gradient flow": {
-        "log10 |dL/dh| by lag at initialisation": ["flow_init/log10_h$"],
-        "log10 |dL/dc| by lag at initialisation": ["flow_init/log10_c$", "flow_init/log10_c_cell_path$"],
-        "log10 |dL/dh| by lag after training": ["flow_trained/log10_h$"],
-        "log10 |dL/dc| by lag after training": ["flow_trained/log10_c$", "flow_trained/log10_c_cell_path$"],
-    },
     "speed": {"steps per second": ["perf/steps_per_second$"]},
 }
 
 
 def default_layout() -> Summary:
-    """The charts of every run: learning, gradient flow, speed."""
+    """The charts of every trial: learning, speed."""
     return custom_scalars_layout(DEFAULT_CHARTS)
 
 
@@ -75,18 +72,36 @@ def custom_scalars_layout(categories: Mapping[str, Mapping[str, Sequence[str]]])
                     re.compile(tag)
                 except re.error as error:
                     raise ValueError(f"{category} / {chart}: {tag!r} is not a regular expression: {error}") from error
-    layout = Layout(
-        category=[
-            Category(
-                title=category,
-                chart=[
-                    Chart(title=chart, multiline=MultilineChartContent(tag=list(tags)))
-                    for chart, tags in charts.items()
-                ],
-            )
-            for category, charts in categories.items()
+    lines = {
+        category: [
+            Chart(title=chart, multiline=MultilineChartContent(tag=list(tags))) for chart, tags in charts.items()
         ]
-    )
+        for category, charts in categories.items()
+    }
+    return _layout(lines)
+
+
+def band_layout(categories: Mapping[str, Mapping[str, tuple[str, str, str]]]) -> Summary:
+    """A layout of lines with bands.
+
+    Args:
+        categories: category title -> chart title -> tags of the line, and of the lower and upper end of its band.
+    """
+    bands = {
+        category: [
+            Chart(
+                title=chart,
+                margin=MarginChartContent(series=[MarginChartContent.Series(value=v, lower=low, upper=high)]),
+            )
+            for chart, (v, low, high) in charts.items()
+        ]
+        for category, charts in categories.items()
+    }
+    return _layout(bands)
+
+
+def _layout(categories: Mapping[str, Sequence[Chart]]) -> Summary:
+    layout = Layout(category=[Category(title=title, chart=charts) for title, charts in categories.items()])
     tensor = make_tensor_proto(layout.SerializeToString(), dtype=np.object_)
     metadata = custom_scalars.create_summary_metadata()
     return Summary(value=[Summary.Value(tag=custom_scalars.CONFIG_SUMMARY_TAG, metadata=metadata, tensor=tensor)])
@@ -138,22 +153,6 @@ def session_end(status: str, at: float) -> Summary:
     end = SessionEndInfo(status=Status.Value(f"STATUS_{status}"), end_time_secs=at)
     metadata = hyper.create_summary_metadata(HParamsPluginData(session_end_info=end))
     return Summary(value=[Summary.Value(tag=hyper.SESSION_END_INFO_TAG, metadata=metadata, tensor=hyper.NULL_TENSOR)])
-
-
-def write_curve(events: EventFile, tag: str, values: Num[Host, " K"], lags: Sequence[int] | Int[Host, " K"]) -> None:
-    """Writes a curve over lag, with the lag on TensorBoard's step axis.
-
-    Values that are -inf (an adjoint that is exactly zero) or NaN are left out, and a long curve is thinned to
-    `CURVE_POINTS` points: every short lag, ever fewer of the long ones, but never a wide gap. A tag takes one curve:
-    where steps start again from lag 0, TensorBoard's fast reader forgets the first curve and its other one joins both.
-    """
-    heights, lags = np.asarray(values).astype(np.float64), np.asarray(lags)
-    if heights.shape != lags.shape or heights.ndim != 1:
-        raise ValueError(f"{tag}: values of shape {heights.shape} for lags of shape {lags.shape}, both must be [K]")
-    order = np.argsort(lags, kind="stable")
-    order = order[np.isfinite(heights[order])]
-    for index in order[_thinned(len(order))]:
-        events.scalar(tag, heights[index], int(lags[index]))
 
 
 def heat_map_png(
@@ -213,16 +212,6 @@ def _setting(value: Setting, domain: Sequence[Setting]) -> Setting:
     if all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in domain):
         return float(value)
     return str(value)
-
-
-def _thinned(count: int) -> np.ndarray:
-    """Indices of at most `CURVE_POINTS` of `count` points: half spaced by ratio, half evenly, first and last always."""
-    if count <= CURVE_POINTS:
-        return np.arange(count)
-    half = CURVE_POINTS // 2
-    by_ratio = np.geomspace(1, count, half).round().astype(int) - 1
-    evenly = np.linspace(0, count - 1, half).round().astype(int)
-    return np.union1d(by_ratio, evenly)
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader, RawEventFileLoader
 from tensorboard.util.tensor_util import make_ndarray
 
-from rnnlab.runs.files import EventFile, JsonLines, read_json, read_jsonl, write_json
+from rnnlab.runs.event_files import EventFile
+from rnnlab.runs.files import JsonLines, read_json, read_jsonl, write_json
 
 EVENTS = "events.out.tfevents.rnnlab"
 
@@ -108,7 +109,7 @@ def test_what_json_cannot_hold_is_named_and_nothing_is_written(tmp_path):
 
 def test_a_description_goes_with_the_first_record_of_its_tag_also_in_a_resumed_file(tmp_path, monkeypatch):
     """TensorBoard keeps the first record's; a file that was cut back and resumed is the unbroken one's bytes."""
-    monkeypatch.setattr("rnnlab.runs.files.time.time", lambda: 1.7e9)
+    monkeypatch.setattr("rnnlab.runs.event_files.time.time", lambda: 1.7e9)
 
     def write(events, steps):
         for step in steps:
@@ -184,7 +185,7 @@ def test_a_killed_process_is_resumed(tmp_path):
     """SIGKILL between two flushes leaves at least what was flushed, and the rest is cut off."""
     path = tmp_path / EVENTS
     code = (
-        "import os, sys; from pathlib import Path; from rnnlab.runs.files import EventFile\n"
+        "import os, sys; from pathlib import Path; from rnnlab.runs.event_files import EventFile\n"
         "events = EventFile(Path(sys.argv[1]))\n"
         "for i in range(10): events.scalar('train/loss', i, i)\n"
         "print(events.flush(), flush=True)\n"

@@ -13,11 +13,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-import jax.numpy as jnp
 import matplotlib.image
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.data_ingester import DEFAULT_TENSOR_SIZE_GUIDANCE
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import api_pb2
@@ -25,7 +23,7 @@ from tensorboard.plugins.hparams import metadata as hyper
 from tensorboard.util.tensor_util import make_ndarray
 
 from rnnlab.runs import tensorboard
-from rnnlab.runs.files import EventFile
+from rnnlab.runs.event_files import EventFile
 from rnnlab.runs.recorder import METRICS
 from rnnlab.runs.tags import description
 
@@ -41,76 +39,19 @@ MARKUP = "<b>a|b</b> *c* `d`\ne [f](http://g) &amp;"
 DOMAINS = {"cell": ["LSTM", "VanillaRNN"], "task.length": [50, 200], "clip": [1.0, float("inf")]}
 
 
-def curve(folder, tag="flow_init/log10_h"):
-    """(step, value) of every point that TensorBoard's server keeps, with its default thinning."""
-    read = EventAccumulator(str(folder), tensor_size_guidance=DEFAULT_TENSOR_SIZE_GUIDANCE).Reload()
-    return [(e.step, make_ndarray(e.tensor_proto).item()) for e in read.Tensors(tag)]
-
-
-def written_curve(folder, values, lags):
-    """The same, after writing one curve behind a training step that lies far above every lag."""
-    events = EventFile(folder / EVENTS)
-    events.scalar("train/loss", 0.5, 1_000_000)
-    tensorboard.write_curve(events, "flow_init/log10_h", values, lags)
-    events.scalar("train/loss", 0.25, 1_000_001)
-    events.close()
-    assert [step for step, _ in curve(folder, "train/loss")] == [1_000_000, 1_000_001]
-    return curve(folder)
-
-
 def test_the_layout_parses_back_with_every_chart():
     """The layout is the Custom Scalars plugin's own message under the plugin's own tag."""
     [value] = tensorboard.default_layout().value
     layout = Layout.FromString(make_ndarray(value.tensor).item())
     assert value.tag == "custom_scalars__config__" and value.metadata.plugin_data.plugin_name == "custom_scalars"
     got = {c.title: {chart.title: list(chart.multiline.tag) for chart in c.chart} for c in layout.category}
-    assert got == tensorboard.DEFAULT_CHARTS and list(got) == ["learning", "gradient flow", "speed"]
+    assert got == tensorboard.DEFAULT_CHARTS and list(got) == ["learning", "speed"]
 
 
 def test_a_broken_regular_expression_is_named():
     """TensorBoard would show an empty chart and say nothing."""
     with pytest.raises(ValueError, match=r"learning / loss: '\(loss'"):
         tensorboard.custom_scalars_layout({"learning": {"loss": ["(loss"]}})
-
-
-def test_a_curve_over_lag_drops_what_is_not_finite(tmp_path):
-    """An adjoint of exactly zero has log-norm -inf, which has no place on the axis; the other lags stay where they are.
-
-    Lags start again far below the training step, and TensorBoard must not take that for a restart.
-    """
-    values = jnp.array([0.0, -1.0, -jnp.inf, jnp.nan, -4.0], jnp.bfloat16)
-    assert written_curve(tmp_path, values, [0, 1, 2, 3, 4]) == [(0, 0.0), (1, -1.0), (4, -4.0)]
-
-
-def test_a_curve_is_written_from_lag_0_up(tmp_path):
-    """Flow arrays may run forwards in time, that is from the largest lag down."""
-    assert written_curve(tmp_path, np.array([-2.0, -1.0, 0.0]), range(2, -1, -1)) == [(0, 0.0), (1, -1.0), (2, -2.0)]
-
-
-def test_a_curve_with_nothing_finite_is_no_curve(tmp_path):
-    """A network through which nothing flows must not stop the run."""
-    events = EventFile(tmp_path / EVENTS)
-    tensorboard.write_curve(events, "flow_init/log10_h", np.full(5, -np.inf), range(5))
-    events.close()
-    assert EventAccumulator(str(tmp_path)).Reload().Tags()["tensors"] == []
-
-
-@pytest.mark.parametrize("length", [1000, 1001, 16_384])
-def test_a_long_curve_survives_tensorboards_thinning(tmp_path, length):
-    """At most 1000 points are written and so TensorBoard drops none: all short lags, the last, and no wide gap."""
-    got = written_curve(tmp_path, -np.arange(length) / 100.0, np.arange(length))
-    lags = [step for step, _ in got]
-    assert len(lags) <= 1000 and lags[:30] == list(range(30)) and lags[-1] == length - 1
-    assert max(np.diff(lags)) <= max(3, length / 400)
-    np.testing.assert_allclose([value for _, value in got], -np.array(lags) / 100.0, rtol=1e-6)
-
-
-def test_a_curve_needs_one_lag_a_value(tmp_path):
-    """The error names the tag and both shapes."""
-    events = EventFile(tmp_path / EVENTS)
-    with pytest.raises(ValueError, match=r"flow_init/log10_h: values of shape \(3,\) for lags of shape \(4,\)"):
-        tensorboard.write_curve(events, "flow_init/log10_h", np.zeros(3), range(4))
-    events.close()
 
 
 def test_a_heat_map_is_grey_where_nothing_is_known():
@@ -217,7 +158,6 @@ def write_runs(folder):
         for step in range(3):
             metrics = {"eval/loss": 0.5 - 0.1 * step, "eval/chance": 0.7, "grad/norm": 2.0, "grad/norm_clipped": 1.0}
             events.scalars(metrics, 100 * step)
-        tensorboard.write_curve(events, "flow_init/log10_h", -np.arange(5.0), range(5))
         events.image("flow/map", tensorboard.heat_map_png(-np.ones((2, 5)), [0, 100], range(5), cell), 100)
         events.histogram("gates/f", np.array([0.1, 0.9, np.nan]), 100)
         events.summary(tensorboard.session_end(status, at=NOW + 60), 200)
@@ -275,7 +215,7 @@ def server(tmp_path_factory):
 def test_a_real_tensorboard_shows_everything(server):
     """Both trials on every page: scalars, custom scalars, histograms, pictures, texts, hyperparameters."""
     trials = {"LSTM", "VanillaRNN"}
-    scalars = {"eval/loss", "eval/chance", "grad/norm", "grad/norm_clipped", "flow_init/log10_h"}
+    scalars = {"eval/loss", "eval/chance", "grad/norm", "grad/norm_clipped"}
     pages = {"scalars": scalars, "images": {"flow/map"}, "histograms": {"gates/f"}, "text": {"settings"}}
     for page, expected in pages.items():
         shown = {run: set(tags) for run, tags in server(f"{page}/tags").items()}
@@ -285,8 +225,6 @@ def test_a_real_tensorboard_shows_everything(server):
             said = description(tag).replace("**", "").replace("`", "")
             assert said and said in html.unescape(re.sub("<[^>]*>", "", info["description"])), tag
 
-    curve = server("scalars/scalars", run="LSTM", tag="flow_init/log10_h")
-    assert [(step, value) for _, step, value in curve] == [(k, -k) for k in range(5)]
     table = server("text/text", run="LSTM", tag="settings")[0]["text"]
     assert "<td>cell</td>\n<td>LSTM</td>" in table and "<a" not in table
     assert f"<td>{MARKUP}</td>".replace("\n", " ") in html.unescape(table)  # a value's own markup is no markup
@@ -298,7 +236,7 @@ def test_a_real_tensorboard_shows_everything(server):
     # The layouts of both trials are one: each chart is there once.
     layout = server("custom_scalars/layout")["category"]
     got = {c["title"]: {chart["title"]: chart["multiline"]["tag"] for chart in c["chart"]} for c in layout}
-    assert got == tensorboard.DEFAULT_CHARTS and [len(c["chart"]) for c in layout] == [3, 4, 1]
+    assert got == tensorboard.DEFAULT_CHARTS and [len(c["chart"]) for c in layout] == [3, 1]
     for run in trials:
         charted = server("custom_scalars/scalars", run=run, tag="grad/norm$")
         assert charted["regex_valid"] and list(charted["tag_to_events"]) == ["grad/norm"]
