@@ -139,7 +139,7 @@ def _ledger(job: Job, folder: RunFolder, console: Screen) -> tuple[Ledger, Progr
     return Ledger(folder, progress.warn), progress
 
 
-@functools.partial(one_line, hint="; what was saved is whole, and the same command goes on from there")
+@functools.partial(one_line, hint="; what was saved is whole, and the same command resumes it")
 def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
     words, console = argv[1:], Screen()

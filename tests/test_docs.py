@@ -1,51 +1,105 @@
-"""What README and CONTRIBUTING show runs as it stands."""
+"""What README and docs/ show runs as it stands."""
 
+import json
+import os
 import re
+import shlex
 import subprocess
 import sys
 from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from program import environment
+
+from rnnlab import run as command
+from rnnlab.runs.job import make_job
+from rnnlab.settings.resolve import parse_overrides
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+CHECKS = {  # what an example must do besides running
+    "class SubLSTM": (
+        "from flax import nnx\nimport rnnlab\n"
+        "model = rnnlab.SequenceModel(SubLSTM(features=4), 2, 1, rngs=nnx.Rngs(0))\n"
+        "flow = rnnlab.gradient_flow(model, jnp.ones((9, 2, 2)), lambda outputs: outputs[-1, :, 0])\n"
+        "assert 'layer0/c cell path' in flow\n"
+    ),
+    "class FirstBit": (
+        "task = FirstBit(length=9)\nbatch = task.sample(jax.random.key(0), 4)\n"
+        "assert task.metrics(batch.targets.astype(float), batch)['accuracy'] == 1\n"
+        "assert task.metrics(0 * batch.targets, batch)['loss'] == task.chance\n"
+    ),
+    "remember longer": "assert sorted({name.split('/')[1] for name in arms('smoke')}) == ['LSTM', 'ReLU']\n",
+    "paths[": "shares = paths['layer0/c'].shares()\nassert abs(sum(shares.values()) - 1).max() < 1e-4\n",
+}
 
 
-def blocks(name):
-    return re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize(
-    ("name", "number"), [("README.md", 0), ("CONTRIBUTING.md", 0), ("CONTRIBUTING.md", 1), ("CONTRIBUTING.md", 2)]
-)
-def test_the_example_runs(name, number, tmp_path):
-    """Each in a process of its own, so that its cells are no part of the other tests."""
-    code = blocks(name)[number]
-    if "class SubLSTM" in code:  # a cell: it must unroll, with a gradient along the cell path
-        code += (
-            "\nfrom flax import nnx\nfrom rnnlab.model import SequenceModel\n"
-            "from rnnlab.probes.gradients.flow import gradient_flow\n"
-            "model = SequenceModel(SubLSTM(features=4), 2, 1, rngs=nnx.Rngs(0))\n"
-            "flow = gradient_flow(model, jnp.ones((9, 2, 2)), lambda outputs: outputs[-1, :, 0])\n"
-            "assert 'layer0/c cell path' in flow\n"
-        )
-    if "class FirstBit" in code:
-        code += (
-            "\ntask = FirstBit(length=9)\nbatch = task.sample(jax.random.key(0), 4)\n"
-            "assert task.metrics(batch.targets.astype(float), batch)['accuracy'] == 1\n"
-            "assert task.metrics(0 * batch.targets, batch)['loss'] == task.chance\n"
-        )
-    if "def arms" in code:
-        code += "\nassert sorted({name.split('/')[1] for name in arms('smoke')}) == ['LSTM', 'ReLU']\n"
-    (tmp_path / "example.py").write_text(code)
+def run_code(code, place, cache):
+    (place / "example.py").write_text(code)
     done = subprocess.run(
-        [sys.executable, "example.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        [sys.executable, "example.py"], cwd=place, env=environment(cache), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_contributing_is_short():
-    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 50
+EXAMPLES = [(page, n) for page in PAGES for n, code in enumerate(blocks(page, "python")) if "def report" not in code]
+
+
+@pytest.mark.parametrize(("page", "number"), EXAMPLES, ids=[f"{page.stem}-{n}" for page, n in EXAMPLES])
+def test_the_example_runs(page, number, tmp_path, cache):
+    """Each in a process of its own, so that its cells are no part of the other tests."""
+    code = blocks(page, "python")[number]
+    run_code(code + "\n" + "".join(check for part, check in CHECKS.items() if part in code), tmp_path, cache)
+
+
+def test_the_experiment_that_the_docs_show_runs_to_its_report(tmp_path, cache):
+    [code] = [code for code in blocks(ROOT / "docs" / "your_own.md", "python") if "def report" in code]
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "mine.py").write_text(code)
+    words = ["run", "--exp=mine", "--tier=smoke", "seeds=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnlab", *words], cwd=tmp_path, env=environment(cache), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "runs/mine-smoke/report.html").exists()
+
+
+def test_the_notebook_runs(tmp_path, cache):
+    """Cell after cell, as its kernel would, without one."""
+    cells = json.loads((ROOT / "docs" / "long_memory.ipynb").read_text())["cells"]
+    run_code("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"), tmp_path, cache)
+
+
+def commands():
+    """The words behind `run` of every command that the pages show."""
+    found = []
+    for page in PAGES:
+        for line in "\n".join(blocks(page, "")).splitlines():
+            match = re.search(r"(?:scripts/run|rnnlab run|python -m rnnlab\.run) (--.*)", line)
+            if match and "NAME" not in match[1]:
+                found.append(shlex.split(match[1], comments=True))
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_the_command_is_understood(words):
+    """Its flags exist, and its settings, arms and sweep are those of an experiment."""
+    flags = {word.partition("=")[0][2:]: word.partition("=")[2] for word in words if word.startswith("--")}
+    assert set(flags) <= {*command.OURS, "help"}
+    if "exp" in flags:
+        overrides = parse_overrides(word for word in words if not word.startswith("--"))
+        job = make_job(flags["exp"], flags.get("tier", "quick"), overrides, flags.get("arms"), flags.get("sweep"))
+        assert job.arms
+
+
+def test_every_link_leads_to_a_file():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "experiments").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert link.startswith("http") or os.path.exists(page.parent / link), f"{page}: {link}"
 
 
 def test_what_readme_installs_for_accelerators_is_an_extra_of_jax():

@@ -49,7 +49,7 @@ def uninterrupted(tmp_path_factory, cache):
     return contents(folder / "runs" / "tiny-quick")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.campaign)])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterrupted, seed):
     """kill -9 at random moments, until a run gets through: its metrics and points are the uninterrupted ones."""
     random = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterr
         assert got == want
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.campaign)])
 def test_a_signal_saves_and_exits_and_the_same_command_goes_on(place, cache, uninterrupted, number):
     process = start(place, cache, "--exp=tiny")
     while process.poll() is None and not written(place / "runs" / "tiny-quick"):
@@ -243,6 +243,7 @@ def test_a_full_disk_is_one_clear_line(place, cache):
     assert not (place / "runs").exists()
 
 
+@pytest.mark.campaign
 def test_a_disk_that_fills_up_during_a_run_loses_nothing(place, cache, uninterrupted):
     """Writing fails at a checkpoint: one line, and the same command goes on to the same bits."""
     code = (

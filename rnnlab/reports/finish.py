@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rnnlab.reports import sweep_report
 from rnnlab.reports.definitions import glossary
 from rnnlab.reports.report import all_tables, asked, claims_as_json, write
-from rnnlab.reports.tables import terminal
+from rnnlab.reports.tables import markdown, terminal
 from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
 from rnnlab.runs.files import write_json

@@ -112,7 +112,7 @@ class Group:
                 recorder = self._recorder(trial, state, known["sizes"])
                 self._slots[slot] = UnderWay(trial, recorder, known["first"], known["token"])
         if resumed := [f"{u.trial} from update {state.step[slot]}" for slot, u in self._occupied()]:
-            self._progress.say(f"  going on: {'; '.join(resumed)}")
+            self._progress.say(f"  resuming: {'; '.join(resumed)}")
         held = np.asarray([slot is not None for slot in self._slots])
         return state._replace(status=np.where(held, state.status, SOLVED).astype(np.int32))
 

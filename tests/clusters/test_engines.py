@@ -80,6 +80,7 @@ def alive(process):
         return False
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_worker_that_is_killed_and_a_driver_that_is_stopped_lose_nothing(place, cache, one_process, name):
     """kill -9 of one of two workers: it starts again. SIGTERM to the driver: all stop. The same command: the table."""
@@ -95,7 +96,7 @@ def test_a_worker_that_is_killed_and_a_driver_that_is_stopped_lose_nothing(place
     out, err = first.communicate(timeout=60)
     err = err if name == "ray" else ""  # submitit's local controller ends by KeyboardInterrupt, and says so
     assert (first.returncode, err) == (128 + signal.SIGTERM, ""), out + err
-    assert "part 1/2: " in out and "starts again" in out and "the same command goes on from there" in out
+    assert "part 1/2: " in out and "starts again" in out and "the same command resumes it" in out
     assert len(workers(folder)) == 3 and set(before) < set(workers(folder))
     until(lambda: not any(map(alive, workers(folder))), 20)
     assert not (folder / "results.json").exists()

@@ -84,6 +84,7 @@ def parameters(place, folder):
     return jax.tree.leaves(found.model)
 
 
+@pytest.mark.campaign
 def test_two_processes_killed_on_the_way_end_with_the_parameters_of_one(place, cache):
     """Also: its checkpoint reaches both, and only the first writes into the run's folder, which is complete."""
     code, _, err = run(place, cache, *ONE, "--workdir=one", "--layout=sequential")
@@ -96,12 +97,12 @@ def test_two_processes_killed_on_the_way_end_with_the_parameters_of_one(place, c
         process.send_signal(signal.SIGTERM)
     stopped = ended((first, second))
     assert [code for _, code in stopped] == [128 + signal.SIGTERM] * 2, stopped
-    assert "the same command goes on from there" in stopped[0][0][0]
+    assert "the same command resumes it" in stopped[0][0][0]
     assert list((place / "two").glob("checkpoints/**/state"))
 
     (said, code), (quiet, other) = ended(both(place, cache, "--workdir=two"))
     assert (code, other) == (0, 0), (said, quiet)
-    assert "going on: Adding 8/LSTM, seed 0 from update" in said[0] and "x cpu on 2 hosts" in said[0]
+    assert "resuming: Adding 8/LSTM, seed 0 from update" in said[0] and "x cpu on 2 hosts" in said[0]
     assert "Tiny." in said[0] and "Tiny." not in quiet[0]
     for got, want in zip(parameters(place, "two"), parameters(place, "one"), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)

@@ -145,6 +145,7 @@ print(kills, "kills")
 """
 
 
+@pytest.mark.campaign
 def test_a_sweep_killed_again_and_again_ends_in_the_same_bytes(tmp_path):
     """kill -9 of real processes. They are forked before JAX starts, so that each need not import everything again."""
     (tmp_path / "experiments").mkdir()
@@ -162,6 +163,7 @@ class Killed(BaseException):
 
 
 # what is broken off leaves files to the garbage collector
+@pytest.mark.campaign
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_sweep_broken_off_at_20_random_writes_ends_in_the_same_bytes(tmp_path, arms, module, wanted, monkeypatch):
     """Within one process, at a random one of the calls that bring a file to the disk or into its place.
@@ -328,7 +330,7 @@ def test_a_trial_that_has_ended_is_read_once_a_start(copy, arms, module, monkeyp
     assert sorted(read) == sorted(map(str, all_trials(arms)))
 
 
-@pytest.mark.parametrize("call", [1, 4, 9, 15, 22])
+@pytest.mark.parametrize("call", [9, *(pytest.param(call, marks=pytest.mark.campaign) for call in (1, 4, 15, 22))])
 def test_a_disk_that_fills_up_at_any_write_loses_and_counts_nothing(tmp_path, arms, module, wanted, monkeypatch, call):
     """The n-th write that is to reach the disk fails; later there is room again."""
     place, calls, real = tmp_path / "run", [], os.fsync
