@@ -1,0 +1,104 @@
+"""What `import rnnlab` and the command `rnnlab` give a user, and how they answer what is wrong."""
+
+import contextlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from program import ROOT, environment
+
+import rnnlab
+from rnnlab import __main__ as command
+from rnnlab.settings.errors import SettingError
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory):
+    """A small run, made from Python."""
+    here = tmp_path_factory.mktemp("here")
+    words = {"train.steps": 4, "train.window": 2, "cell.features": 4, "seeds": 2, "flow.examples": 2}
+    with contextlib.chdir(here):
+        run = rnnlab.run("long_memory", tier="smoke", arms="Adding*/LSTM*", settings=words, quiet=True)
+        folder = here / run.folder
+    return rnnlab.open_run(folder)
+
+
+def test_importing_it_imports_nothing_else():
+    """So that a program's --help stays fast; every name of __all__ is there when it is asked for, and documented."""
+    code = "import sys, rnnlab\nassert not {'jax', 'flax', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+    code += "for name in rnnlab.__all__: assert getattr(rnnlab, name).__doc__, name\nassert callable(rnnlab.run)\n"
+    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert rnnlab.__all__ == sorted(rnnlab.__all__, key=lambda name: (name.islower(), name)) and "run" in dir(rnnlab)
+    with pytest.raises(AttributeError, match="has no attribute 'unrol'; it has "):
+        rnnlab.unrol  # noqa: B018
+
+
+def test_a_run_is_objects(opened):
+    assert list(opened.arms) == ["Adding 30/LSTM", "Adding 30/LSTM chrono"] and len(opened.trials) == 4
+    arm = opened.arms["Adding 30/LSTM"]
+    assert (arm.task, arm.label, arm.length, arm.needed_lag) == ("Adding 30", "LSTM", 30, 15)
+    profile = arm.trials[0].profile("init", "c cell path")
+    assert profile.relative[0] == 0 and len(profile.lag) == 30
+    assert arm.decay_rate().n == 2 and "mean nothing" in opened.verdict and "2 arms" in repr(opened)
+    with pytest.raises(SettingError, match=r"cell.featurs: .* nearest is cell.features"):
+        arm.value("cell.featurs")
+
+
+def test_a_figure_is_drawn_again_with_other_arms_and_axes(opened):
+    figure = opened.figure("flow", arms="*chrono", x="log", width="column")
+    assert figure.get_figwidth() == 3.3 and figure.axes[0].get_xscale() == "symlog"
+    assert len(opened.table(columns=["learned", "loss"], arms=["Adding 30/LSTM"]).rows) == 1
+    for call, message in (
+        (lambda: opened.figure("flwo"), "nearest is flow"),
+        (lambda: opened.figure("flow", arms="x"), "matches no arm"),
+        (lambda: opened.figure("flow", y="log"), "unexpected keyword argument 'y'"),
+        (lambda: opened.table(columns=["lerned"]), "nearest is learned"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            call()
+
+
+def test_a_trained_network_is_loaded_in_the_state_in_which_it_ended(opened):
+    """Its held-out loss is that of the results, to the rounding of its type."""
+    from rnnlab.training.spec import HELD_OUT, stream
+
+    model, spec, seed, steps = rnnlab.load(opened.folder, "Adding 30/LSTM", seed=1)
+    assert (seed, steps) == (1, 4) and opened.load("Adding 30/LSTM").seed == 0
+    batch = spec.task.held_out(stream(seed, HELD_OUT), spec.train.eval_size)
+    found = spec.task.metrics(model(batch.inputs, answers=1), batch)
+    expected = opened.arms["Adding 30/LSTM"].trials[1].held_out["loss"]
+    np.testing.assert_allclose(found["loss"], expected, rtol=1e-5)
+    assert jax.tree.leaves(model)[0].dtype == np.float32
+    for arm, seed, message in (("Adding 30/LSMT", 0, "nearest is Adding 30/LSTM"), ("Adding 30/LSTM", 7, "no seed 7")):
+        with pytest.raises(SettingError, match=message):
+            rnnlab.load(opened.folder, arm, seed)
+    with pytest.raises(SettingError, match="no run of rnnlab"):
+        rnnlab.load(opened.folder / "trials", "Adding 30/LSTM")
+
+
+def test_a_wrong_call_is_one_clear_line(tmp_path):
+    with contextlib.chdir(tmp_path):
+        for call in ({"exp": "long_memroy"}, {"exp": "long_memory", "settings": {"train.stepz": 3}}):
+            with pytest.raises(SettingError, match="nearest is"):
+                rnnlab.run(**call)
+        with pytest.raises(SettingError, match="no run of rnnlab"):
+            rnnlab.open_run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_is_one_word_and_the_rest(cache, tmp_path, monkeypatch, capsys):
+    words = [sys.executable, "-m", "rnnlab", "list"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment(cache), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "") and "long_memory: How far back" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["rnnlab"])
+    command.main()
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"rnnlab {name}" for name in ("run", "list", "compare", "postmortem", "publish")
+    ]
+    monkeypatch.setattr(sys, "argv", ["rnnlab", "comapre"])
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 2 and "nearest is compare" in capsys.readouterr().err
