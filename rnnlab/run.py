@@ -116,15 +116,18 @@ def run(
     if wrong := check_jax():
         raise SettingError(wrong)
     console = Screen(quiet=quiet)
-    folder = RunFolder(job.workdir, job.config("auto"))
+    given = {"exp": exp, "tier": tier, "workdir": workdir, "arms": arms, "sweep": sweep}
+    words = [f"--{name}={value}" for name, value in given.items() if value is not None]
+    words += [f"{path}={value}" for path, value in overrides.items()]
+    folder = RunFolder(job.workdir, job.config("auto"), typed=shlex.join(["python", "-m", "rnnlab.run", *words]))
+    ledger, progress = _ledger(job, folder, console)
     try:
-        ledger, progress = _ledger(job, folder, console)
-        try:
-            run_arms(job.arms, ledger, progress, lambda: False, job.probes)
-        finally:
-            progress.stop()
+        run_arms(job.arms, ledger, progress, lambda: False, job.probes)
+        progress.stop()
         finish(job, ledger, console)
     finally:
+        progress.stop()
+        ledger.close()
         folder.release()
     return open_run(job.workdir)
 

@@ -79,6 +79,29 @@ def test_a_trained_network_is_loaded_in_the_state_in_which_it_ended(opened):
         rnnlab.load(opened.folder / "trials", "Adding 30/LSTM")
 
 
+def test_a_call_that_is_interrupted_can_be_made_again_in_the_same_process(tmp_path, monkeypatch):
+    """Ctrl-C in a notebook: nothing stays locked, and the command that is kept is one that runs it again."""
+    from rnnlab.runs import group
+
+    words = {"train.steps": 4, "train.window": 2, "cell.features": 4, "seeds": 2, "flow.examples": 2}
+
+    def call():
+        return rnnlab.run("long_memory", tier="smoke", arms="Adding*/LSTM", settings=words, quiet=True)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with contextlib.chdir(tmp_path):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(group, "measure", interrupted)
+            call()
+        found = call()
+        assert len(found.trials) == 2 and found.results.command == (
+            "python -m rnnlab.run --exp=long_memory --tier=smoke '--arms=Adding*/LSTM' train.steps=4 train.window=2 "
+            "cell.features=4 seeds=2 flow.examples=2"
+        )
+
+
 def test_a_wrong_call_is_one_clear_line(tmp_path):
     with contextlib.chdir(tmp_path):
         for call in ({"exp": "long_memroy"}, {"exp": "long_memory", "settings": {"train.stepz": 3}}):

@@ -97,8 +97,8 @@ def wheel_files(tmp_path_factory) -> list[str]:
     return zipfile.ZipFile(wheel).namelist()
 
 
-def test_lab_notes_travel_inside_the_package(wheel_files):
-    notes = {p.name for p in (ROOT / "experiments").iterdir() if p.suffix == ".py" or p.name == "README.md"}
+def test_experiments_travel_inside_the_package(wheel_files):
+    notes = {p.name for p in (ROOT / "experiments").iterdir() if p.suffix in (".py", ".md")}
     prefix = "rnnlab/experiments/"
     assert {f.removeprefix(prefix) for f in wheel_files if f.startswith(prefix)} == notes
 

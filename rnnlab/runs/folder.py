@@ -33,15 +33,22 @@ PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz
 class RunFolder:
     """`config.json`, `environment.json`, `trials/`, `tensorboard-trials/`, `checkpoints/`; in the end also a report."""
 
-    def __init__(self, path: Path, config: Mapping[str, Any], shard: tuple[int, int] | None = (1, 1)):
+    def __init__(
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        shard: tuple[int, int] | None = (1, 1),
+        typed: str | None = None,
+    ):
         """Takes a `shard` (which, of how many) of the folder for a run with this configuration: a new one, or one to
-        go on in. None: this process has others run the shards.
+        go on in. None: this process has others run the shards. `typed` is the command that runs it again; left out,
+        this process's own.
 
         Raises:
             SettingError: the folder is not a run's, is another configuration's (the differing paths are named),
                 is in use, cannot be written or lies on a full disk. Nothing was written then.
         """
-        self.path = path
+        self.path, self._typed = path, typed
         self.shard = "{}-of-{}".format(*shard) if shard else "driver"
         _check_place(path)
         known = path / "config.json"
@@ -71,7 +78,7 @@ class RunFolder:
     def _begin(self, config) -> None:
         known = self.path / "config.json"
         _check_whose(known, config)  # again, now that nobody else can write
-        here = environment()
+        here = environment() | ({"command": self._typed} if self._typed else {})
         self.changed = _changed(self.path / "environment.json", here)
         _remember(self.path / "environment.json", here, self.changed)
         if not known.exists():

@@ -24,7 +24,7 @@ from rnnlab.training.updates import compile_windows, program_key
 
 
 class UnderWay(NamedTuple):
-    """A trial in a slot."""
+    """A trial in an entry of the batch."""
 
     trial: Trial
     recorder: Recorder
@@ -33,14 +33,14 @@ class UnderWay(NamedTuple):
 
 
 class Group:
-    """The trials that are still to be run of one program, some of them in its slots at a time.
+    """The trials that are still to be run of one program, some of them in its entries at a time.
 
     Args:
       name: the group's, for its checkpoints and for what is said of it.
       pending: the trials to run, in order.
       ledger: where those that have ended go, and their files stand.
       domains: the settings that differ between arms, for TensorBoard.
-      where: the program's layout; its slots are what is held at a time.
+      where: the program's layout; its entries are what is held at a time.
       probes: an experiment's own probes, run before training, after it and every `probe_every` updates.
       stopping: becomes true when the run is to stop.
     """
@@ -62,7 +62,7 @@ class Group:
         self._progress, self._stopping = progress, stopping
         self._own = own_probes(self.spec.task, self.spec.flow, probes, where) if probes else None
         self._checkpoints = Checkpoints(ledger.folder.checkpoints(name))
-        self._slots: list[UnderWay | None] = [None] * where.trials_at_once
+        self._entries: list[UnderWay | None] = [None] * where.trials_at_once
         self._since = time.monotonic()
         progress.begin(name, len(pending), self.spec.train.steps)
 
@@ -72,7 +72,7 @@ class Group:
         try:
             self._run()
         finally:
-            for under_way in filter(None, self._slots):
+            for under_way in filter(None, self._entries):
                 under_way.recorder.close()
 
     def _run(self) -> None:
@@ -83,7 +83,7 @@ class Group:
         while (ended := self._ended(state)) or (fresh := self._refill()):
             state = replace(state, {} if ended else fresh)
             self._finish(state, ended)
-        if program and any(self._slots):
+        if program and any(self._entries):
             fit(
                 self.spec,
                 self._wait(program),
@@ -99,21 +99,21 @@ class Group:
         return wait(future, self._stopping)
 
     def _restored(self) -> TrainState:
-        """The slots as a checkpoint has them, but for trials that others have or that have ended; else empty ones."""
+        """The entries as a checkpoint has them, but for trials that others have or that have ended; else empty ones."""
         empty = stack([jax.device_get(blank_state(self.spec))] * self._where.trials_at_once)
         found = self._checkpoints.restore(empty, self._progress.warn)
         state, host = found or (empty, {"updates": 0, "slots": [None] * self._where.trials_at_once})
         self._updates = host["updates"]
         mine = {(trial.arm, trial.seed): trial for trial in self._pending}
-        for slot, known in enumerate(host["slots"]):
+        for entry, known in enumerate(host["slots"]):
             trial = known and mine.get((known["arm"], known["seed"]))
             if trial and known["token"] == self._ledger.begun(trial) and self._ledger.claim(trial):
                 self._pending.remove(trial)
                 recorder = self._recorder(trial, state, known["sizes"])
-                self._slots[slot] = UnderWay(trial, recorder, known["first"], known["token"])
-        if resumed := [f"{u.trial} from update {state.step[slot]}" for slot, u in self._occupied()]:
+                self._entries[entry] = UnderWay(trial, recorder, known["first"], known["token"])
+        if resumed := [f"{u.trial} from update {state.step[entry]}" for entry, u in self._occupied()]:
             self._progress.say(f"  resuming: {'; '.join(resumed)}")
-        held = np.asarray([slot is not None for slot in self._slots])
+        held = np.asarray([entry is not None for entry in self._entries])
         return state._replace(status=np.where(held, state.status, SOLVED).astype(np.int32))
 
     def _recorder(self, trial, state, sizes=None):
@@ -121,15 +121,15 @@ class Group:
         return Recorder(self._ledger, trial, components, self._domains, sizes)
 
     def _occupied(self) -> list[tuple[int, UnderWay]]:
-        return [(slot, under_way) for slot, under_way in enumerate(self._slots) if under_way]
+        return [(entry, under_way) for entry, under_way in enumerate(self._entries) if under_way]
 
     def _ended(self, state: TrainState) -> list[int]:
         under_way = unfinished(self.spec, np.asarray(state.status), np.asarray(state.step))
-        return [slot for slot, _ in self._occupied() if not under_way[slot]]
+        return [entry for entry, _ in self._occupied() if not under_way[entry]]
 
     def _refill(self) -> dict[int, TrainState]:
-        """States for the trials that take the free slots, each measured at its beginning."""
-        free = [slot for slot, under_way in enumerate(self._slots) if not under_way]
+        """States for the trials that take the free entries, each measured at its beginning."""
+        free = [entry for entry, under_way in enumerate(self._entries) if not under_way]
         taken: dict[int, Trial] = {}
         while self._pending and len(taken) < len(free):
             trial = self._pending.pop(0)
@@ -140,71 +140,71 @@ class Group:
         draw = start(lambda: {s: jax.device_get(initial_state(t.spec, t.seed)) for s, t in taken.items()})
         fresh = self._wait(draw)
         states = self._filled(fresh)
-        for slot, first in zip(taken, self._measure(states, list(taken)), strict=True):
-            trial = taken[slot]
+        for entry, first in zip(taken, self._measure(states, list(taken)), strict=True):
+            trial = taken[entry]
             profiles = first.profiles()
             known = {"reach": first.reach(self.spec.flow.fraction), "thin": thin(profiles)}
             self._ledger.keep_flow(trial, "init", first.logs)
             token = self._ledger.begin(trial)
-            self._slots[slot] = UnderWay(trial, self._recorder(trial, states), known, token)
-            self._slots[slot].recorder.gates(0, first.gates)
+            self._entries[entry] = UnderWay(trial, self._recorder(trial, states), known, token)
+            self._entries[entry].recorder.gates(0, first.gates)
         self._probe(states, list(taken))
         if self.spec.train.steps:  # a baseline of what is learned
             guessed = self._wait(start(guessing, self.spec, self._where, states, list(taken)))
-            for slot, found in zip(taken, guessed, strict=True):
-                self._slots[slot].first["guessing"] = found
+            for entry, found in zip(taken, guessed, strict=True):
+                self._entries[entry].first["guessing"] = found
         return fresh
 
     def _filled(self, states: dict[int, TrainState]) -> TrainState:
-        """As many states as there are slots, some of them twice."""
+        """As many states as there are entries, some of them twice."""
         any_ = next(iter(states.values()))
-        return stack([states.get(slot, any_) for slot in range(self._where.trials_at_once)])
+        return stack([states.get(entry, any_) for entry in range(self._where.trials_at_once)])
 
     def _measure(self, states: TrainState, chosen: Sequence[int]) -> list[Measured]:
         return self._wait(start(measure, self.spec, self._where, states, chosen))
 
     def _probe(self, states: TrainState, chosen: Sequence[int]) -> None:
-        """The experiment's own probes of the trials in the chosen slots."""
+        """The experiment's own probes of the trials in the chosen entries."""
         if self._own and chosen:
             found = self._wait(start(own_measurements, self._own, states, chosen))
-            for slot, values in zip(chosen, found, strict=True):
-                self._slots[slot].recorder.probes(int(states.step[slot]), values)
+            for entry, values in zip(chosen, found, strict=True):
+                self._entries[entry].recorder.probes(int(states.step[entry]), values)
 
     def _on_record(self, record: Mapping[str, Any], state: TrainState) -> None:
         seconds, self._since = max(time.monotonic() - self._since, 1e-9), time.monotonic()
         ran = record["ran"]
         self._updates += int(ran.sum())
-        active = [(slot, under_way) for slot, under_way in self._occupied() if ran[slot]]
-        for slot, under_way in active:
-            under_way.recorder.record(unstack(record, slot), seconds / len(active), int(ran.sum()) / seconds)
-        self._progress.window(int(ran.sum()), [float(record["eval/loss"][slot]) for slot, _ in active])
+        active = [(entry, under_way) for entry, under_way in self._occupied() if ran[entry]]
+        for entry, under_way in active:
+            under_way.recorder.record(unstack(record, entry), seconds / len(active), int(ran.sum()) / seconds)
+        self._progress.window(int(ran.sum()), [float(record["eval/loss"][entry]) for entry, _ in active])
         every = self.spec.probe_every or self.spec.train.steps + 1
         self._probe(state, [s for s, _ in active if record["step"][s] // every > (record["step"][s] - ran[s]) // every])
         self._finish(state, self._ended(state))
 
     def _on_checkpoint(self, state: TrainState) -> None:
-        slots = [
+        entries = [
             u and {"arm": u.trial.arm, "seed": u.trial.seed, "token": u.token, "first": u.first,
                    "sizes": u.recorder.sizes()}
-            for u in self._slots
+            for u in self._entries
         ]  # fmt: skip
-        self._checkpoints.save(self._updates, state, {"updates": self._updates, "slots": slots})
+        self._checkpoints.save(self._updates, state, {"updates": self._updates, "slots": entries})
 
     def _finish(self, state: TrainState, ended: Sequence[int]) -> None:
-        """Measures the trials in these slots for the last time, and enters them in the ledger."""
+        """Measures the trials in these entries for the last time, and enters them in the ledger."""
         if not ended:
             return
         state = jax.device_get(state)
         trained = self._measure(state, ended) if self.spec.train.steps else [None] * len(ended)
-        known = {slot: {r["step"] for r in self._lines(slot, "probes")["probes"]} for slot in ended}
-        self._probe(state, [slot for slot in ended if int(state.step[slot]) not in known[slot]])
-        for slot, last in zip(ended, trained, strict=True):
-            trial, recorder, first, _ = self._slots[slot]
-            step, status = int(state.step[slot]), int(state.status[slot])
+        known = {entry: {r["step"] for r in self._lines(entry, "probes")["probes"]} for entry in ended}
+        self._probe(state, [entry for entry in ended if int(state.step[entry]) not in known[entry]])
+        for entry, last in zip(ended, trained, strict=True):
+            trial, recorder, first, _ = self._entries[entry]
+            step, status = int(state.step[entry]), int(state.status[entry])
             if last:
                 self._ledger.keep_flow(trial, "trained", last.logs)
                 recorder.gates(step, last.gates)
-            own, lines = unstack(state, slot), self._lines(slot, "metrics", "probes")
+            own, lines = unstack(state, entry), self._lines(entry, "metrics", "probes")
             records = lines["metrics"]
             result = trial_result(trial, own, records, lines["probes"], first, last)
             recorder.end(records, status, result["reach"]["trained"]["h"]["horizon"])
@@ -212,10 +212,10 @@ class Group:
             self._ledger.last_state(trial).save(step, own, {})
             self._ledger.finish(trial, result)
             self._ledger.release(trial)
-            self._slots[slot] = None
+            self._entries[entry] = None
             self._progress.finished(result, trial.spec.train.steps - step)
 
-    def _lines(self, slot, *kinds):
+    def _lines(self, entry, *kinds):
         """A trial's records so far, brought to the disk once for all kinds."""
-        self._slots[slot].recorder.sizes()
-        return {kind: self._ledger.lines(self._slots[slot].trial, kind) for kind in kinds}
+        self._entries[entry].recorder.sizes()
+        return {kind: self._ledger.lines(self._entries[entry].trial, kind) for kind in kinds}

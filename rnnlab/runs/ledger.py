@@ -104,6 +104,11 @@ class Ledger:
         """Lets another process have the trial."""
         self._claims.pop((trial.arm, trial.seed)).close()
 
+    def close(self) -> None:
+        """Lets other processes, or a later call of this one, have all trials that this ledger has claimed."""
+        while self._claims:
+            self._claims.popitem()[1].close()
+
     def ended(self, trial: Trial) -> dict[str, Any] | None:
         """The result of a trial that counts; None without an entry, or by one that is not what was written."""
         try:

@@ -48,7 +48,7 @@ class Measured(NamedTuple):
 
 @functools.cache
 def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callable[[TrainState], Any]:
-    """All slots' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
+    """All entries' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
     top = f"layer{layers - 1}/"
 
     def probe(state):
@@ -61,18 +61,18 @@ def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callab
 
 
 def measure(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[int]) -> list[Measured]:
-    """Gradient flow and gates of the trials in the chosen slots, on held-out sequences of their own."""
+    """Gradient flow and gates of the trials in the chosen entries, on held-out sequences of their own."""
     flows, gates = jax.device_get(flow_probe(spec.task, spec.flow, spec.layers, where)(states))
     found = []
-    for slot in chosen:
-        logs = {plain(n, spec.layers): LogNorm(*(part[slot] for part in norm)).log10() for n, norm in flows.items()}
-        found.append(Measured(logs, {name: gate[slot] for name, gate in gates.items()}))
+    for entry in chosen:
+        logs = {plain(n, spec.layers): LogNorm(*(part[entry] for part in norm)).log10() for n, norm in flows.items()}
+        found.append(Measured(logs, {name: gate[entry] for name, gate in gates.items()}))
     return found
 
 
 @functools.cache
 def guess_program(task: Task, where: Layout) -> Callable[[TrainState], Guesses]:
-    """All slots' states -> what GUESSES_A_TRIAL networks with guessed weights reach on held-out sequences."""
+    """All entries' states -> what GUESSES_A_TRIAL networks with guessed weights reach on held-out sequences."""
 
     def run(state):
         drawn, guessed = jax.random.split(stream(state.seed, GUESSES))
@@ -82,11 +82,15 @@ def guess_program(task: Task, where: Layout) -> Callable[[TrainState], Guesses]:
 
 
 def guessing(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[int]) -> list[dict[str, Any]]:
-    """Random weight guessing beside the trials in the chosen slots: how many guesses, solved, and the best accuracy."""
+    """Random weight guessing beside the trials in the chosen entries: guesses, how many solved, the best accuracy."""
     found = jax.device_get(guess_program(spec.task, where)(states))
     return [
-        {"guesses": GUESSES_A_TRIAL, "solved": int(found.solved[slot].sum()), "best": float(found.accuracy[slot].max())}
-        for slot in chosen
+        {
+            "guesses": GUESSES_A_TRIAL,
+            "solved": int(found.solved[entry].sum()),
+            "best": float(found.accuracy[entry].max()),
+        }
+        for entry in chosen
     ]
 
 
@@ -123,7 +127,7 @@ def thin(profile: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
 
 @functools.cache
 def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...], where: Layout):
-    """All slots' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
+    """All entries' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
 
     def run(state):
         batch, losses = _held_out(task, flow, state)
@@ -135,18 +139,18 @@ def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...]
 def own_measurements(
     run: Callable[[TrainState], Any], states: TrainState, chosen: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """What an experiment's own probes find in the chosen slots, as JSON holds it: {probe: {name: number or lists}}.
+    """What an experiment's own probes find in the chosen entries, as JSON holds it: {probe: {name: number or lists}}.
 
     A LogNorm becomes {lag: [...], log10: [...]}: the mean of the logarithm over examples, at up to PROFILE_LAGS lags.
     """
     found = jax.device_get(run(jax.device_get(states)))  # which may lie on other devices
     return [
-        {probe: {name: _listed(value, slot) for name, value in values.items()} for probe, values in found.items()}
-        for slot in chosen
+        {probe: {name: _listed(value, entry) for name, value in values.items()} for probe, values in found.items()}
+        for entry in chosen
     ]
 
 
-def _listed(value, slot):
+def _listed(value, entry):
     if isinstance(value, LogNorm):
-        return thin({"log10": mean_over_examples(LogNorm(*(part[slot] for part in value)).log10())})
-    return np.asarray(value[slot], np.float64).tolist()
+        return thin({"log10": mean_over_examples(LogNorm(*(part[entry] for part in value)).log10())})
+    return np.asarray(value[entry], np.float64).tolist()

@@ -88,7 +88,7 @@ def say_how_long(arms, folder, progress, stopping, how) -> None:
 
 
 class _Seconds(NamedTuple):
-    """What one program costs, all its slots together."""
+    """What one program costs, all its entries together."""
 
     compilation: float
     update: float

@@ -1,4 +1,4 @@
-"""The lab notes: where experiments are found, what makes a file one, and where in it an error stands."""
+"""Experiments: where they are found, what makes a file one, and where in it an error stands."""
 
 from __future__ import annotations
 
