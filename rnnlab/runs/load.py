@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from rnnlab.model import SequenceModel
 from rnnlab.runs.files import Damaged, read_json
@@ -58,7 +59,8 @@ def load(folder: str | Path, arm: str, seed: int | None = None) -> Loaded:
     if not ledger.ended(trial):
         raise SettingError(f"{path}: {trial} has not ended; the run's own command goes on with it")
     state = last_state(ledger, trial)
-    return Loaded(state.model, spec, chosen, int(state.step))
+    model = jax.tree.map(jnp.asarray, state.model)
+    return Loaded(model, spec, chosen, int(state.step))
 
 
 def read_arms(folder: Path) -> Mapping[str, ArmSpec]:

@@ -276,7 +276,7 @@ def results_from(found: Mapping[str, Any]) -> Results:
     if schema > SCHEMA:
         raise Damaged(f"schema {schema} is newer than this rnnlab's, {SCHEMA}: update it")
     described = found["arms"] if schema > 1 else _first_layout(found)
-    longest = max((trial["sequences"] for trial in found["trials"]), default=0)  # of files that hold no budgets
+    longest = max([1, *(trial["sequences"] for trial in found["trials"])])  # the budget of files that hold none
     by_arm: dict[str, list[Mapping[str, Any]]] = {}
     for trial in found["trials"]:
         by_arm.setdefault(trial["arm"], []).append(trial)

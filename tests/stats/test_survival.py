@@ -73,44 +73,6 @@ def test_equal_arms_do_not_differ_significantly():
     assert survival.logrank(Times([5], []), Times([], [2, 2])) == 1  # b's trials had all stopped by then
 
 
-def test_a_diverged_trial_is_censored_at_its_budget():
-    """It counts as unsolved at the arm's budget, not where it diverged: diverging early is no reason to be left out."""
-    trials = [
-        {"status": "learned", "learned_at": 50, "steps": 50, "sequences": 1600},
-        {"status": "learned", "learned_at": 80, "steps": 200, "sequences": 6400},  # it trained on
-        {"status": "not learned", "learned_at": -1, "steps": 200, "sequences": 6400},
-        {"status": "diverged", "learned_at": -1, "steps": 3, "sequences": 96},
-    ]
-    assert survival.sequences_to_solve(trials) == ([1600, 2560], [6400, 6400])
-    assert survival.sequences_to_solve([{"steps": 0, "status": "not learned", "sequences": 0}]) == ([], [])
-
-
-def test_an_arm_that_always_diverges_is_slower_than_one_that_learns():
-    """It is censored at its budget, not at the longest of its arm: five that diverged at once against five that took
-    half of the budget are 2 of the 252 splits."""
-    good = [{"status": "learned", "learned_at": 50 + n, "steps": 50 + n, "sequences": 32 * (50 + n), "budget": 3200}
-            for n in range(5)]  # fmt: skip
-    dead = [{"status": "diverged", "learned_at": -1, "steps": n, "sequences": 32 * n, "budget": 3200} for n in range(5)]
-    times = [survival.sequences_to_solve(trials) for trials in (good, dead)]
-    assert times[1] == ([], [3200] * 5)
-    assert survival.logrank(*times) == pytest.approx(2 / 252)
-
-
-@pytest.mark.parametrize(
-    "trial, whether",
-    [
-        ({"steps": 0, "status": "diverged", "budget": 3200}, True),
-        ({"steps": 0, "status": "diverged"}, True),
-        ({"steps": 7, "status": "not learned"}, True),
-        ({"steps": 0, "status": "not learned"}, False),
-        ({"steps": 0, "status": "not learned", "budget": 0}, False),
-        ({"steps": 0, "status": "diverged", "budget": 0}, False),
-    ],
-)
-def test_a_trial_that_diverged_at_its_first_update_was_trained(trial, whether):
-    assert survival.trained(trial) == whether
-
-
 def test_the_scores_sum_to_the_textbooks_observed_minus_expected():
     """Freireich's arms: 9 relapses where 19.25 are expected, 21 where 10.75 are (Klein & Moeschberger 2003, 7.3)."""
     scores = survival._scores(MERCAPTOPURINE, PLACEBO)
