@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 
 TINY = '''"""Does a tiny network learn anything?
 
-For the tests.
+For the tests:
+its trials last seconds.
 """
 
 import jax.numpy as jnp

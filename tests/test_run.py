@@ -79,7 +79,7 @@ def test_a_signal_saves_and_exits_and_the_same_command_goes_on(place, cache, uni
     asked = time.monotonic()
     out, err = process.communicate(timeout=60)
     if process.returncode:  # it may just have got through
-        assert process.returncode == 128 + number and "the same command goes on" in out and err == ""
+        assert process.returncode == 128 + number and "the same command resumes it" in out and err == ""
         assert time.monotonic() - asked < 10
     assert run(place, cache, "--exp=tiny")[0] == 0
     assert contents(place / "runs" / "tiny-quick") == uninterrupted
@@ -181,7 +181,7 @@ def test_an_error_in_a_report_loses_nothing_and_the_same_command_makes_it_again(
     file.write_text(TINY.replace('"Tiny."', 'results.arms["nothing"]'))
     code, _, err = run(place, cache, *words)
     assert (code, err.count("\n")) == (2, 1)
-    assert f"{file}, line 32, in report: KeyError: 'nothing'; the results are saved in runs/tiny-quick-lstm" in err
+    assert f"{file}, line 33, in report: KeyError: 'nothing'; the results are saved in runs/tiny-quick-lstm" in err
     kept = json.loads((folder / "results.json").read_text())
     file.write_text(TINY)
     code, out, err = run(place, cache, *words)

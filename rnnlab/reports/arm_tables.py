@@ -28,7 +28,7 @@ class Column(NamedTuple):
     text: Callable[[Arm], str]
 
 
-def format_time(time: Interval, longest: float) -> str:
+def format_time(time: Interval, longest: float | int) -> str:
     """A median time to solve in whole units: `81,277 [71,638, >= 100,000]`; what was not reached is ">= longest"."""
 
     def shown(value: float) -> str:

@@ -35,14 +35,16 @@ def rates(arm: Arm) -> list[tuple[float, float]]:
     found = []
     for trial in arm.trials:
         profile = trial.profile("init")
-        found.append((trial.probe("lyapunov")["top"], profile.relative[-1] * math.log(10) / profile.lag[-1]))
+        rate = float(profile.relative[-1]) * math.log(10) / int(profile.lag[-1])
+        found.append((trial.probe("lyapunov")["top"], rate))
     return found
 
 
 def decays_at_exponent(arm: Arm, source: str, tolerance: float) -> Claim:
     """Every trial's rate is its exponent to `tolerance`; not judged where the exponent is near 0."""
-    exponents, measured = np.array(rates(arm)).T
-    apart, expected = float(np.max(np.abs(measured / exponents - 1))), estimates.mean(exponents)
+    exponents, measured = zip(*rates(arm), strict=True)
+    apart = float(np.max(np.abs(np.array(measured) / exponents - 1)))
+    expected = estimates.mean(exponents)
     return Claim(
         f"{arm.label}: decay rate is the top Lyapunov exponent", f"{source}; {tolerance:.0%}",
         f"{format_interval(expected)} nats/step",

@@ -15,7 +15,7 @@ from rnnlab.runs.arms import Probes, by_program, group_name
 from rnnlab.runs.ledger import all_trials
 from rnnlab.runs.measure import Probe, measure, own_measurements, own_probes
 from rnnlab.settings.resolve import ArmSpec
-from rnnlab.training.layout import Layout, layout, stack
+from rnnlab.training.layout import Layout, describe_devices, layout, stack
 from rnnlab.training.state import initial_state
 from rnnlab.training.updates import compile_windows, program_key
 

@@ -267,7 +267,8 @@ def read_results(file: Path) -> Results:
     try:
         return results_from(found)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{file}: damaged (no results of rnnlab: {type(error).__name__} {error})") from error
+        why = " ".join(str(error).split())[:80]
+        raise Damaged(f"{file}: damaged (no results of rnnlab: {type(error).__name__} {why})") from error
 
 
 def results_from(found: Mapping[str, Any]) -> Results:
