@@ -206,13 +206,16 @@ def test_an_error_inside_a_traced_function_is_that_of_its_line(place, monkeypatc
 def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(place, monkeypatch):
     """A note says from where it was called; an own helper's error is named with its caller."""
     file = place / "experiments" / "calling.py"
-    file.write_text(f"{TINY}\n\ndef half(x):\n    return 1 / x\n\n\ndef halves():\n    return half(0)\n")
+    own = TINY.replace(
+        "import jax.numpy as jnp", "import jax.numpy as jnp; from rnnlab.runs.results import results_from"
+    ).replace('"Tiny."', "results_from(results).verdict")
+    file.write_text(f"{own}\n\ndef half(x):\n    return 1 / x\n\n\ndef halves():\n    return half(0)\n")
     monkeypatch.chdir(place)
     module = experiments.load_experiment("calling")
     with pytest.raises(KeyError) as caught:
         module.report({})
     assert experiments.own_error(caught.value) is None and experiments.own_error(caught.value) is None
-    assert caught.value.__notes__ == [f"called in {file}, line 32, in report"]
+    assert caught.value.__notes__ == [f"called in {file}, line 33, in report"]
     with pytest.raises(ZeroDivisionError) as caught:
         module.halves()
     said = experiments.own_error(caught.value)

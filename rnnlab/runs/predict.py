@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -12,9 +13,12 @@ import numpy as np
 
 from rnnlab.runs import hosts
 from rnnlab.runs.arms import Probes, by_program, group_name
+from rnnlab.runs.files import read_json, write_json
 from rnnlab.runs.ledger import all_trials
 from rnnlab.runs.measure import Probe, measure, own_measurements, own_probes
+from rnnlab.runs.progress import clock
 from rnnlab.settings.resolve import ArmSpec
+from rnnlab.training.background import start, wait
 from rnnlab.training.layout import Layout, describe_devices, layout, stack
 from rnnlab.training.state import initial_state
 from rnnlab.training.updates import compile_windows, program_key

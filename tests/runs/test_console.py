@@ -20,7 +20,7 @@ PROGRAMS = {
     "compare": lambda folder, into: compare.main(compare.parse(["compare", str(folder), str(folder)])),
 }
 FILES = ("config.json", "environment.json", "results.json")
-LACKS = {"postmortem": "no configuration", "publish": "no results of rnnlab", "compare": "lacks a part"}
+LACKS = {"postmortem": "no configuration", "publish": "no results of rnnlab", "compare": "no results of rnnlab"}
 
 
 def absent(folder):

@@ -58,7 +58,7 @@ def test_arms_are_chosen_by_name_or_pattern_in_their_order():
     assert list(results.only(reversed(list(results.arms)[:2])).arms) == list(results.arms)[:2]
     assert next(iter(results.longest.values())).length == 500
     for wrong in ("*/LSMT*", ["Adding 200/LSMT chrono"]):
-        with pytest.raises(SettingError, match="matches no arm|nearest is"):
+        with pytest.raises(SettingError, match=r"matches no arm|nearest is"):
             results.only(wrong)
 
 
