@@ -46,7 +46,7 @@ def report(results):
     flow = {arm.value("cell.spectral_radius"): arm for arm in results.arms.values() if not arm.value("train.steps")}
     clipped = {arm.value("train.clip_norm"): arm for arm in results.arms.values() if arm.value("train.steps")}
     told = [_growth(radius, arm) for radius, arm in flow.items()]  # --arms may have left some out
-    losses = {norm: estimates.median(arm.each(_loss)) for norm, arm in clipped.items()}
+    losses = {norm: estimates.median(arm.each(lambda trial: trial.final_loss)) for norm, arm in clipped.items()}
     if {None, 1.0} <= set(losses):
         says = "SGD with the norm clipped at 1 ends at a lower loss than without"
         told.append(claims.below(says, "Pascanu et al. 2013, section 3.2", losses[1.0], losses[None]))
@@ -58,11 +58,6 @@ def report(results):
         drawn["learning"] = figures.learning
     drawn["cliff"] = theory_figures.error_surface
     return Report(_answer(flow, losses), drawn, told, columns=("decay", "half_life", "horizon", "learned", "loss"))
-
-
-def _loss(trial):
-    """Held-out, at the end; a diverged trial's is infinite."""
-    return float("inf") if trial.diverged else trial.held_out.get("loss")
 
 
 def _growth(radius, arm):

@@ -20,7 +20,7 @@ from functools import partial
 from rnnlab.cells import AblatedLSTM
 from rnnlab.reports import figures, importances, sentences, sweep_figures
 from rnnlab.reports.ablation_claims import least_missed, part_claims
-from rnnlab.reports.arm_tables import SWEEP
+from rnnlab.reports.arm_columns import SWEEP
 from rnnlab.reports.claims import does_not_decay, most_learn
 from rnnlab.reports.pairs import paired_table
 from rnnlab.reports.report import Report
@@ -87,7 +87,7 @@ def draws(tier):
 def report(results):
     tasks = {task: arms for task, arms in results.tasks.items() if not task.endswith(DRAWS)}
     shown = [arm.name for arms in tasks.values() for arm in arms.values()]
-    told, said, drawn = [], "", {}
+    told, said, drawn = [], [], {}
     for arms in tasks.values():
         told += part_claims(arms, WHOLE, SLOWER)
         told += least_missed(arms, "no output gate", ["no input gate", "no forget gate"], "Jozefowicz et al. 2015")
@@ -97,7 +97,7 @@ def report(results):
                 most_learn(arm, "Hochreiter & Schmidhuber 1997"),
             ]
     if tasks:  # --arms may have left either out
-        said = sentences.worth_of_parts(next(iter(tasks.values())), WHOLE)
+        said.append(sentences.worth_of_parts(next(iter(tasks.values())), WHOLE))
         flow = partial(figures.flow, component="c")
         drawn = {
             "solving": sweep_figures.survival,
@@ -110,6 +110,6 @@ def report(results):
         if found := importances.of_draws(arms, SCALES):
             told += importances.draw_claims(task, arms, found, "train.learning_rate", GREFF)
             drawn[f"importance of settings, {task}"] = importances.drawn(found, task)
-            said += importances.sentence(found)
+            said.append(importances.sentence(found))
     compared = [paired_table(results.only(shown), f"{task}/{WHOLE}") for task, arms in tasks.items() if WHOLE in arms]
-    return Report(said, drawn, told, SWEEP, compared, arms=shown)
+    return Report(" ".join(said), drawn, told, SWEEP, compared, arms=shown)

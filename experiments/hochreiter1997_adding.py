@@ -17,7 +17,8 @@ import functools
 import math
 
 from rnnlab.cells import LSTM, LSTM1997, VanillaRNN
-from rnnlab.reports import arm_tables, sweep_figures
+from rnnlab.reports import sweep_figures
+from rnnlab.reports.arm_columns import Column, format_rate, format_time
 from rnnlab.reports.claims import published
 from rnnlab.reports.report import Report
 from rnnlab.reports.tables import format_interval, listed
@@ -102,19 +103,19 @@ def _bridging(arm):
 
 
 def _bridged(arm):
-    return arm_tables.format_rate(len(_bridging(arm).solved), len(arm.trials))
+    return format_rate(len(_bridging(arm).solved), len(arm.trials))
 
 
 def _time(arm):
-    return arm_tables.format_time(median_time(_bridging(arm)), max(trial.budget for trial in arm.trials))
+    return format_time(median_time(_bridging(arm)), max(trial.budget for trial in arm.trials))
 
 
 COLUMNS = (
-    arm_tables.Column("lag bridged", lambda a: estimates.proportion(len(_bridging(a).solved), len(a.trials)), _bridged),
-    arm_tables.Column("sequences until bridged", lambda arm: median_time(_bridging(arm)), _time),
+    Column("lag bridged", lambda a: estimates.proportion(len(_bridging(a).solved), len(a.trials)), _bridged),
+    Column("sequences until bridged", lambda arm: median_time(_bridging(arm)), _time),
     "learned", "sequences",
-    arm_tables.Column(f"wrong of {TESTS:,}", _wrong, lambda arm: format_interval(_wrong(arm))),
-    arm_tables.Column("wrong before training", lambda a: _wrong(a, 0), lambda a: format_interval(_wrong(a, 0))),
+    Column(f"wrong of {TESTS:,}", _wrong, lambda arm: format_interval(_wrong(arm))),
+    Column("wrong before training", lambda a: _wrong(a, 0), lambda a: format_interval(_wrong(a, 0))),
 )  # fmt: skip
 
 

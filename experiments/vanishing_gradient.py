@@ -61,11 +61,9 @@ def report(results):
     source = "Engelken, Wolf & Abbott 2023, section 2"
     told = [decays_at_exponent(arm, source, 0.02) for arm in having_exponents(results.longest.values())]
     judged = [claim for claim in told if claim.met is not None]
-    said = (
-        f"At T = {next(iter(results.longest.values())).length:,} the decay rate is the top Lyapunov exponent to 2 % in "
-    )
-    said += f"{sum(c.met for c in judged)} of "
-    said += f"{len(judged)} random networks whose exponent is not near 0."
+    length, met = next(iter(results.longest.values())).length, sum(claim.met for claim in judged)
+    said = f"At T = {length:,} the decay rate is the top Lyapunov exponent to 2 % in {met} of {len(judged)} random "
+    said += "networks whose exponent is not near 0."
     found = {}
     for arm in results.arms.values():
         if off := arm.each(lambda trial: (trial.probe("carousel") or {}).get("difference")):

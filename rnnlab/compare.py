@@ -18,8 +18,8 @@ from rnnlab.reports.pairs import outcomes
 from rnnlab.reports.tables import Table, terminal, write_forms
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.files import Damaged, read_json
-from rnnlab.runs.folder import check_run
-from rnnlab.runs.results import Trial, read_results
+from rnnlab.runs.results import Trial
+from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError
 
 FLAGS = flags.FLAGS
@@ -45,11 +45,8 @@ class Comparison(NamedTuple):
 
 def read_run(folder: Path) -> Run:
     """A run's folder. Raises SettingError where there is none, or one that has not ended; Damaged by its name."""
-    check_run(folder)
-    if not (folder / "results.json").exists():
-        raise SettingError(f"{folder}: has not ended (it has no results.json); its own command goes on with it")
+    results = open_results(folder)
     config, environment = (read_json(folder / f"{n}.json") for n in ("config", "environment"))
-    results = read_results(folder / "results.json")
     try:
         about = {key: str(value) for key, value in config.items() if key != "arms"}
         trials = {(trial.arm, trial.seed): trial for trial in results.trials}

@@ -18,7 +18,7 @@ from rnnlab.reports.report import all_tables
 from rnnlab.reports.tables import markdown
 from rnnlab.runs.console import one_line
 from rnnlab.runs.files import Damaged, as_read, read_json, write_line, write_whole
-from rnnlab.runs.results import results_from
+from rnnlab.runs.results_file import results_from
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 

@@ -28,13 +28,14 @@ import jax
 
 from rnnlab.clusters import engines
 from rnnlab.clusters.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere
-from rnnlab.reports.arm_tables import COLUMNS, chosen
+from rnnlab.reports.arm_columns import COLUMNS, chosen
 from rnnlab.reports.finish import finish
 from rnnlab.reports.run import Run, open_run
 from rnnlab.runs import hosts
 from rnnlab.runs.arms import run_arms
 from rnnlab.runs.console import Screen, one_line
-from rnnlab.runs.folder import RunFolder, command, locked
+from rnnlab.runs.environment import command
+from rnnlab.runs.folder import RunFolder, locked
 from rnnlab.runs.job import Job, make_job
 from rnnlab.runs.ledger import Ledger
 from rnnlab.runs.predict import say_how_long, say_plan

@@ -2,7 +2,7 @@
 
 import math
 
-from rnnlab.runs.results import results_from
+from rnnlab.runs.results_file import results_from
 
 CELLS = {"VanillaRNN": (-0.35, None), "LSTM forget bias 1": (-0.12, -0.33), "LSTM chrono": (0.002, -0.012)}
 TASKS = {"Adding 200": 200, "PaddedDigits 500": 500}

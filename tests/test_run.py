@@ -207,7 +207,7 @@ def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(pla
     """A note says from where it was called; an own helper's error is named with its caller."""
     file = place / "experiments" / "calling.py"
     own = TINY.replace(
-        "import jax.numpy as jnp", "import jax.numpy as jnp; from rnnlab.runs.results import results_from"
+        "import jax.numpy as jnp", "import jax.numpy as jnp; from rnnlab.runs.results_file import results_from"
     ).replace('"Tiny."', "results_from(results).verdict")
     file.write_text(f"{own}\n\ndef half(x):\n    return 1 / x\n\n\ndef halves():\n    return half(0)\n")
     monkeypatch.chdir(place)

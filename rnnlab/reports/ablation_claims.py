@@ -44,8 +44,7 @@ def part_claims(arms: Mapping[str, Arm], whole: str, expected: Mapping[str, tupl
 
 
 def _trained(arms: Mapping[str, Arm]) -> dict[str, Times]:
-    found = {label: arm.times() for label, arm in arms.items()}
-    return {label: times for label, times in found.items() if any(map(len, times))}
+    return {label: arm.times() for label, arm in arms.items() if arm.trained}
 
 
 def _slows(name: str, source: str, medians: Sequence[float], p: float, able: bool) -> Claim:

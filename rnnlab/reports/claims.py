@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from rnnlab.reports.arm_tables import format_horizon
+from rnnlab.reports.arm_columns import format_horizon
 from rnnlab.reports.tables import Table, format_interval, format_number
 from rnnlab.runs.results import Arm, Claim, Results
 from rnnlab.stats import estimates
@@ -67,14 +67,18 @@ def summary(claims: Sequence[Claim]) -> str:
 
 def below(says: str, source: str, measured: Interval, reference: Interval, unit: str = "") -> Claim:
     """`measured` lies below `reference`, their intervals apart; not judged where either is of one trial or none."""
-    met = measured.high < reference.low if min(measured.n, reference.n) > 1 else None
-    return Claim(says, source, f"below {format_interval(reference)}{unit}", f"{format_interval(measured)}{unit}", met)
+    return _apart(says, source, measured, "below", reference, unit, measured.high < reference.low)
 
 
 def above(says: str, source: str, measured: Interval, reference: Interval, unit: str = "") -> Claim:
     """`measured` lies above `reference`, as for `below`."""
-    met = measured.low > reference.high if min(measured.n, reference.n) > 1 else None
-    return Claim(says, source, f"above {format_interval(reference)}{unit}", f"{format_interval(measured)}{unit}", met)
+    return _apart(says, source, measured, "above", reference, unit, measured.low > reference.high)
+
+
+def _apart(says, source, measured, side, reference, unit, met) -> Claim:
+    several = min(measured.n, reference.n) > 1
+    expected = f"{side} {format_interval(reference)}{unit}"
+    return Claim(says, source, expected, f"{format_interval(measured)}{unit}", met if several else None)
 
 
 def falls_short(arm: Arm, source: str) -> Claim:

@@ -6,7 +6,7 @@ A task is a panel; an arm keeps its colour, marker and dashes in all of them. A 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rnnlab.reports.style import GREY, WIDTHS, Scale, Width, lags_across, legend, losses_up, marks, panels, styled
-from rnnlab.runs.results import Arm, Results, Trial, When
+from rnnlab.runs.results import Arm, Results, When
 
 POINTS = 1000
 BELOW = 3  # decades below the horizon's threshold: what is smaller leaves the frame, or it would squeeze what matters
@@ -51,7 +51,17 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     if not rows:
         return None
     threshold = math.log10(results.fraction)
-    tops = [_highest(arms.values(), rows, component) for arms in tasks.values()]
+    names = (component, "c cell path")
+    curves = {
+        task: {
+            (arm.label, when, name): _profiles(arm, when, name)
+            for arm in arms.values()
+            for when in rows
+            for name in names
+        }
+        for task, arms in tasks.items()
+    }
+    tops = [_highest(of_task.values()) for of_task in curves.values()]
     if alike := max(tops) < BELOW:  # where gradients explode each task has a scale of its own
         tops = [max(tops)] * len(tops)
     figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=alike)
@@ -61,8 +71,8 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
         needed, last = next(iter(arms.values())).needed_lag, 1.0
         for panel, when in zip(axes, rows, strict=True):
             for index, arm in enumerate(arms.values()):
-                for name, dashes in ((component, {"ls": "-"}), ("c cell path", PATH)):
-                    lags, profiles = _profiles(arm, when, name)
+                for name, dashes in zip(names, ({"ls": "-"}, PATH), strict=True):
+                    lags, profiles = curves[task][arm.label, when, name]
                     if len(profiles):
                         paths |= name == "c cell path"
                         seen = lags[(profiles >= floor).any(axis=0)]
@@ -96,10 +106,9 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     return figure
 
 
-def _highest(arms: Iterable[Arm], whens: Sequence[When], component: str) -> float:
+def _highest(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
     """The greatest mean over trials of any curve, in decades over lag 0."""
-    curves = [_profiles(arm, when, name)[1] for arm in arms for when in whens for name in (component, "c cell path")]
-    means = np.concatenate([curve.mean(axis=0) for curve in curves if len(curve)])
+    means = np.concatenate([np.zeros(1)] + [profiles.mean(axis=0) for _, profiles in curves if len(profiles)])
     return float(means[np.isfinite(means)].max(initial=0.0))
 
 
@@ -129,8 +138,8 @@ def learning(results: Results, *, width: Width = "page") -> Figure | None:
                 steps, loss = trial.curve["step"], trial.curve["eval/loss"]
                 steps, loss = steps[np.isfinite(loss)], loss[np.isfinite(loss)]
                 panel.plot(steps, loss, **(looks[label] | CROSS), markevery=[-1] if len(loss) else [])
-            steps, losses, stop = _curves([t for t in of if not t.diverged], end)
-            ran = steps <= stop
+            steps, losses = arms[label].curves("eval/loss", end)
+            ran = steps <= max((trial.curve["step"][-1] for trial in of if not trial.diverged), default=0)
             _line(panel, steps, losses, looks[label], _spread(steps[ran], index), int(ran.sum()))
         levels = {arm.chance for arm in arms.values()}
         for level in levels:
@@ -224,18 +233,6 @@ def _profiles(arm: Arm, when: When, name: str) -> tuple[np.ndarray, np.ndarray]:
     if len(lags) > POINTS:
         shown = np.unique(np.geomspace(1, len(lags), POINTS).round().astype(int)) - 1
     return lags[shown], profiles[:, shown]
-
-
-def _curves(trials: Sequence[Trial], end: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Steps [K], losses [trials, K] where every trial has one, and the step at which the last trial stopped."""
-    if not trials:
-        return np.zeros(0), np.zeros((0, 0)), 0.0
-    curves = [(t.curve["step"], t.curve["eval/loss"], t.status) for t in trials]
-    steps = np.unique(np.concatenate([at for at, _, _ in curves] + [[end]]))
-    beyond = {"learned": None}  # np.interp's word for the last value
-    losses = np.array([np.interp(steps, at, loss, right=beyond.get(s, np.nan)) for at, loss, s in curves])
-    known = np.isfinite(losses).all(axis=0)
-    return steps[known], losses[:, known], max(at[-1] for at, _, _ in curves)
 
 
 def _line(panel: Axes, x: np.ndarray, ys: np.ndarray, style: dict[str, Any], marked: list[int], ran: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rnnlab.reports import sweep_report
 from rnnlab.reports.definitions import glossary
-from rnnlab.reports.report import all_tables, asked, claims_as_json, write
+from rnnlab.reports.report import all_tables, asked, write
 from rnnlab.reports.tables import markdown, terminal
 from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
@@ -14,7 +14,7 @@ from rnnlab.runs.files import write_json
 from rnnlab.runs.gather import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger
-from rnnlab.runs.results import results_from
+from rnnlab.runs.results_file import results_from
 
 
 def finish(
@@ -35,9 +35,9 @@ def finish(
     results = results_from(found)
     report = asked(sweep_report if job.swept else job.module, results, folder)
     tables = all_tables(results, report, columns)
-    told = {"verdict": report.answer, "claims": claims_as_json(report.claims)}
+    told = {"verdict": report.answer, "claims": [claim._asdict() for claim in report.claims]}
     write_json(folder / "results.json", found | told)
-    pngs = write(results, report, folder, columns)
+    pngs = write(results, report, folder, tables)
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)

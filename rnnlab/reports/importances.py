@@ -57,10 +57,10 @@ def draw_claims(name: str, arms: Sequence[Arm], found: Importance, path: str, so
 
 
 def sentence(found: Importance) -> str:
-    """` Of the settings drawn the learning rate makes most of the loss's variance (68 %).`"""
+    """`Of the settings drawn the learning rate makes most of the loss's variance (68 %).`"""
     effect = max(found.effects, key=lambda effect: effect.share)
     names = " with ".join(label(path) for path in effect.axes)
-    return f" Of the settings drawn the {names} makes most of the loss's variance ({effect.share:.0%})."
+    return f"Of the settings drawn the {names} makes most of the loss's variance ({effect.share:.0%})."
 
 
 def drawn(found: Importance, name: str) -> Callable[..., Figure]:

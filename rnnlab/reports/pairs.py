@@ -58,9 +58,8 @@ def paired_table(results: Results, baseline: str) -> Table:
         success = success_difference(*([t.learned for t in side] for side in _sides(pairs)))
         ended = [pair for pair in pairs if all(map(_has_loss, pair))]
         loss = differences(*([t.held_out["loss"] for t in side] for side in _sides(ended)))
-        times = arm.times(), first.times()
-        watched = all(any(map(len, of)) for of in times)
-        tests.append([success.p, loss.p, logrank(*times) if watched else math.nan])
+        watched = arm.trained and first.trained
+        tests.append([success.p, loss.p, logrank(arm.times(), first.times()) if watched else math.nan])
         few = f" ({len(ended)} pairs)" if len(ended) < len(pairs) else ""
         rows.append([arm.name, str(len(pairs)), _signed(success.difference), format_interval(loss.median) + few])
     columns = list(zip(*tests, strict=True)) if tests else [(), (), ()]

@@ -11,7 +11,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rnnlab.reports.arm_tables import COLUMNS, MAIN, Column, arms_csv, arms_table, trials_csv
+from rnnlab.reports.arm_columns import COLUMNS, MAIN, Column
+from rnnlab.reports.arm_tables import arms_csv, arms_table, trials_csv
 from rnnlab.reports.claims import claims_table
 from rnnlab.reports.html import html_page
 from rnnlab.reports.style import save
@@ -21,9 +22,8 @@ from rnnlab.runs.results import Claim, Results
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import own_error
 
-Draw = Callable[
-    ..., Figure | None
-]  # (results, **options) -> a figure whose label is its caption; None: nothing to draw
+# (results, **options) -> a figure whose label is its caption; None: nothing to draw
+Draw = Callable[..., Figure | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,13 @@ class Report:
     answer: str  # two short sentences that answer the question with two or three numbers, as they came out
     figures: Mapping[str, Draw]  # by file name without an ending, the main one first
     claims: Sequence[Claim] = ()
-    columns: Sequence[str | Column] = MAIN  # of the main table: names in `arm_tables.COLUMNS`, or one's own
+    columns: Sequence[str | Column] = MAIN  # of the main table: names in `arm_columns.COLUMNS`, or one's own
     tables: Sequence[Table] = ()  # further ones
     arms: Sequence[str] | None = None  # those that tables and figures show; None: all
+
+    def shown(self, results: Results) -> Results:
+        """What tables and figures show of the results."""
+        return results.only(self.arms) if self.arms else results
 
 
 def among(draw: Draw, arms: Sequence[str]) -> Draw:
@@ -77,22 +81,21 @@ SMOKE = "A smoke run: it shows that everything works, and its numbers mean nothi
 
 def all_tables(results: Results, report: Report, columns: Sequence[str] | None = None) -> list[Table]:
     """The main table, the claims, all columns of all arms, and the experiment's further tables; without empty ones."""
-    shown = results.only(report.arms) if report.arms else results
+    shown = report.shown(results)
     main = arms_table(shown, columns or report.columns)
     every = [main, claims_table(report.claims), arms_table(shown, [*COLUMNS, *report.columns]), *report.tables]
     return [table for table in every if table.rows]
 
 
-def write(results: Results, report: Report, folder: Path, columns: Sequence[str] | None = None) -> dict[str, bytes]:
+def write(results: Results, report: Report, folder: Path, tables: Sequence[Table]) -> dict[str, bytes]:
     """Writes figures/*.png and *.pdf, table.md and .tex (then table_2, ...), table.csv, trials.csv and report.html.
 
-    Each file is replaced whole; the page comes last, so that it never shows what is not there. Returns the figures'
-    PNGs.
+    `tables` are those of `all_tables`. Each file is replaced whole; the page comes last, so that it never shows what
+    is not there. Returns the figures' PNGs.
     """
-    shown = results.only(report.arms) if report.arms else results
+    shown = report.shown(results)
     drawn = {name: figure for name, draw in report.figures.items() if (figure := draw(shown)) is not None}
     pngs = {name: save(figure, folder / "figures", name) for name, figure in drawn.items()}
-    tables = all_tables(results, report, columns)
     for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
         write_whole(folder / f"{name}.md", markdown(table).encode())
@@ -105,8 +108,3 @@ def write(results: Results, report: Report, folder: Path, columns: Sequence[str]
     pictures = {name: (png, drawn[name].get_label()) for name, png in pngs.items()}
     write_whole(folder / "report.html", html_page(results, report.answer, tables, pictures).encode())
     return pngs
-
-
-def claims_as_json(claims: Sequence[Claim]) -> list[dict[str, Any]]:
-    """For results.json."""
-    return [claim._asdict() for claim in claims]

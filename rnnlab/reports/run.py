@@ -13,10 +13,9 @@ from rnnlab.reports import sweep_report
 from rnnlab.reports.arm_tables import arms_table
 from rnnlab.reports.report import Report, asked
 from rnnlab.reports.tables import Table
-from rnnlab.runs.files import read_json
-from rnnlab.runs.folder import check_run
 from rnnlab.runs.load import Loaded, load
-from rnnlab.runs.results import Arm, Results, Trial, read_results
+from rnnlab.runs.results import Arm, Results, Trial
+from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.experiments import load_experiment
 
@@ -91,9 +90,4 @@ class Run:
 
 def open_run(folder: str | Path) -> Run:
     """A finished run's folder. Raises SettingError for one that holds none, or one that has not ended."""
-    path = Path(folder)
-    check_run(path)
-    if not (path / "results.json").exists():
-        name = read_json(path / "config.json").get("experiment", "")
-        raise SettingError(f"{path}: has not ended (it has no results.json); --exp={name} goes on with it")
-    return Run(path, read_results(path / "results.json"))
+    return Run(Path(folder), open_results(Path(folder)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.lines import Line2D
 from rnnlab.reports.figures import BEYOND, CHANCE
 from rnnlab.reports.style import COLOURS, Width, legend, losses_up, marks, panels, styled
 from rnnlab.reports.sweep_axes import label
-from rnnlab.runs.results import Results, Trial
+from rnnlab.runs.results import Results
 
 Points = Sequence[tuple[float, float]]
 
@@ -56,10 +55,11 @@ def final_losses(results: Results, *, setting: str, width: Width = "column") -> 
     chance = arms[0].chance
     figure, ((axes,),) = panels(1, 1, 2.0, width)
     for place, arm in enumerate(arms):
-        shown = [loss for loss in map(_loss, arm.trials) if loss <= BEYOND * chance]
+        losses = arm.each(lambda trial: trial.final_loss)
+        shown = [loss for loss in losses if loss <= BEYOND * chance]
         axes.plot([place] * len(shown), shown, "o", color=COLOURS[0], mfc="w")
-        if len(shown) < len(arm.trials):
-            above = f"{len(arm.trials) - len(shown)} \N{UPWARDS ARROW}"
+        if len(shown) < len(losses):
+            above = f"{len(losses) - len(shown)} \N{UPWARDS ARROW}"
             axes.annotate(above, (place, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", size=7)
     line = axes.axhline(chance, **CHANCE)
     axes.set(yscale="log", ylabel="held-out loss at the end", xlabel=label(setting))
@@ -74,7 +74,3 @@ def final_losses(results: Results, *, setting: str, width: Width = "column") -> 
         f"{BEYOND:g} times chance are counted above the frame."
     )
     return figure
-
-
-def _loss(trial: Trial) -> float:
-    return math.inf if trial.diverged else trial.held_out.get("loss", math.inf)

@@ -54,8 +54,7 @@ def along_cell_path(arms: Mapping[str, Arm]) -> str:
 
 def worth_of_parts(arms: Mapping[str, Arm], whole: str) -> str:
     """`Adding 50 takes 24,000 sequences to learn with every part, most without ..., fewest without ....`"""
-    times = {label: arm.times() for label, arm in arms.items()}
-    medians = {label: median_time(of).estimate for label, of in times.items() if any(map(len, of))}
+    medians = {label: median_time(arm.times()).estimate for label, arm in arms.items() if arm.trained}
     task = next(iter(arms.values())).task
     if whole not in medians or len(medians) < 2:
         return learned_by(arms) if medians else f"{task} was not trained."

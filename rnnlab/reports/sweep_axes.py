@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from rnnlab.runs.results import Results, Trial
+from rnnlab.runs.results import Results, Trial, typed
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.resolve import varied
 from rnnlab.specs.grid import TRIALS
@@ -44,10 +44,8 @@ def axis(results: Results, path: str) -> dict[str, Any]:
     if path not in known:
         raise SettingError(f"{path}: no arm has such a setting{nearest(path, known)}")
     texts = {arm: values.get(path, "n/a") for arm, values in settings.items()}
-    try:
-        return {arm: _number(text) for arm, text in texts.items()}
-    except ValueError:
-        return texts
+    values = {arm: typed(text) for arm, text in texts.items()}
+    return values if all(isinstance(value, int | float) for value in values.values()) else texts
 
 
 def design(results: Results, trials: Sequence[Trial], paths: Sequence[str] = ()) -> dict[str, list[Any]]:
@@ -119,10 +117,3 @@ def ordered(values: Any) -> list[Any]:
     """Each value once: numbers rising, text as it first appears."""
     once = list(dict.fromkeys(values))
     return once if any(isinstance(v, str) for v in once) else sorted(once)
-
-
-def _number(text: str) -> int | float:
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)

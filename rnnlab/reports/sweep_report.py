@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.reports import figures, sentences, sweep_axes, sweep_figures
-from rnnlab.reports.arm_tables import SWEEP
+from rnnlab.reports.arm_columns import SWEEP
 from rnnlab.reports.pairs import paired_table, stopped_early
 from rnnlab.reports.report import Draw, Report
 from rnnlab.reports.style import COLOURS

@@ -10,8 +10,6 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from rnnlab.runs.event_files import EventFile
 from rnnlab.runs.folder import ARM_EVENTS, RunFolder
 from rnnlab.runs.results import Arm, Results
@@ -65,25 +63,11 @@ def _labels(results: Results) -> list[str]:
 
 def _write_arm(events: EventFile, arm: Arm) -> None:
     for name, curve in SHOWN.items():
-        steps, values = over_seeds(arm, curve)
+        steps, values = arm.curves(curve)
         for step, seeds in zip(steps, values.T, strict=True):
             low, high = _ends(name, arm.task)
             found = {f"{name}/{arm.task}": seeds.mean(), low: seeds.min(), high: seeds.max()}
             events.scalars({tag: float(value) for tag, value in found.items()}, int(step))
-
-
-def over_seeds(arm: Arm, curve: str) -> tuple[np.ndarray, np.ndarray]:
-    """Updates [N] and a curve's values there [trials, N].
-
-    A trial that learned keeps its last value; one that diverged is left out.
-    """
-    kept = [trial for trial in arm.trials if not trial.diverged and len(trial.curve.get(curve, ()))]
-    if not kept:
-        return np.zeros(0), np.zeros((0, 0))
-    steps = np.unique(np.concatenate([trial.curve["step"] for trial in kept]))
-    values = np.array([np.interp(steps, trial.curve["step"], trial.curve[curve]) for trial in kept])
-    known = np.isfinite(values).all(axis=0)
-    return steps[known], values[:, known]
 
 
 def _ends(name: str, task: str) -> tuple[str, str]:

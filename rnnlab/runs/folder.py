@@ -5,29 +5,21 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import platform
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
-
+from rnnlab.runs.environment import environment
 from rnnlab.runs.files import Damaged, read_json, write_json
 from rnnlab.settings.errors import SettingError
-from rnnlab.training.layout import describe_devices
 
 if os.name == "posix":
     import fcntl
 
 ARM_EVENTS, TRIAL_EVENTS = "tensorboard", "tensorboard-trials"  # folders: a run an arm, and a run a trial
 FREE = 50 * 2**20  # bytes that a small run writes, checkpoints and figures included
-PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
 
 
 class RunFolder:
@@ -97,28 +89,6 @@ def slug(name: str) -> str:
     return "/".join(re.sub(r"[^a-z0-9.=]+", "-", part.lower()).strip("-") for part in name.split("/"))
 
 
-def command() -> str:
-    """This command, as a user would type it again."""
-    typed = shlex.split(os.environ.get("RNNLAB_COMMAND", "python -m rnnlab.run"))  # scripts/run says how it was called
-    return shlex.join([*typed, *sys.argv[1:]])
-
-
-def environment() -> dict[str, str]:
-    """What a result may depend on besides its configuration."""
-    versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
-    return {
-        "python": platform.python_version(),
-        **versions,
-        "revision": _revision(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "devices": describe_devices(),
-        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        "float64": str(jax.config.jax_enable_x64),
-        "command": command(),
-    }
-
-
 def _changed(known: Path, here: Mapping[str, str]) -> list[str]:
     """What differs from the environment that the run was begun in; results are the same bits only within one."""
     if not known.exists():
@@ -157,30 +127,6 @@ def _check_free(path: Path) -> None:
     foreign = [p.name for p in path.iterdir() if not p.name.startswith(".")] if path.exists() else []
     if foreign:
         raise SettingError(f"--workdir={path}: not empty and no run of rnnlab (it has no config.json); name another")
-
-
-def _installed(name):
-    try:
-        return bool(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return False
-
-
-def _revision() -> str:
-    """The commit of the checkout that rnnlab is imported from, "-dirty" if changed; "" where there is none."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists() or not shutil.which("git"):
-        return ""
-    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def _check_place(path: Path) -> None:

@@ -8,7 +8,7 @@ from rnnlab.runs.files import read_json, read_jsonl
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
 from rnnlab.runs.measure import fits
-from rnnlab.runs.results import SCHEMA, split_name
+from rnnlab.runs.results_file import SCHEMA, split_name
 from rnnlab.settings.resolve import ArmSpec, flat
 
 

@@ -1,7 +1,6 @@
-"""What a finished run found, as objects: `read_results(FOLDER / "results.json")`.
+"""What a finished run found, as frozen objects: `Results` hold arms, an `Arm` its trials, a `Trial` what was measured.
 
-`Results` holds arms, an `Arm` its trials, a `Trial` what was measured of it. All are frozen; files of the first layout
-(schema 1) are read into the same objects.
+`rnnlab.runs.results_file` reads them.
 """
 
 from __future__ import annotations
@@ -11,20 +10,17 @@ import fnmatch
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from rnnlab.probes.gradients.horizon import MemoryHorizon
-from rnnlab.runs.files import Damaged, read_json
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
 from rnnlab.stats.survival import Times
 
-SCHEMA = 2
 When = Literal["init", "trained"]  # at initialisation, or after training
 
 
@@ -105,6 +101,11 @@ class Trial:
         """Training sequences until the stop rule was met; nan where it was not."""
         return self.learned_at * self.sequences / self.steps if self.learned else math.nan
 
+    @property
+    def final_loss(self) -> float | None:
+        """Held out, at the end: infinite of a trial that diverged, None of one that was not evaluated."""
+        return math.inf if self.diverged else self.held_out.get("loss")
+
     def measured(self, when: When) -> bool:
         """Whether gradients were measured then; what diverged, or made no update, has no state after training."""
         return when in self.horizons and (when == "init" or bool(self.steps and not self.diverged))
@@ -179,11 +180,6 @@ class Arm:
         """Lags: the median over trials."""
         return estimates.median(self.each(lambda trial: _part(trial.horizon(when, name), "horizon")))
 
-    def censored(self, when: When = "init", name: str = "h") -> bool:
-        """Whether the median horizon is the whole sequence, and may be longer."""
-        cut = [_part(trial.horizon(when, name), "censored") for trial in self.trials]
-        return 2 * sum(map(bool, cut)) > sum(c is not None for c in cut)
-
     def at_end(self, name: str = "h", when: When = "init") -> float:
         """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials."""
         profiles = (trial.profile(when, name) for trial in self.trials)
@@ -192,6 +188,20 @@ class Arm:
     def held_out(self, name: str) -> Interval:
         """The median held-out loss or accuracy at the end, of trials that did not diverge."""
         return estimates.median(self.each(lambda trial: None if trial.diverged else trial.held_out.get(name)))
+
+    def curves(self, name: str, end: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """A curve of every trial that did not diverge: updates [N], `end` among them, and values there [trials, N].
+
+        A trial that learned keeps its last value. Updates at which another trial has none are left out.
+        """
+        kept = [trial for trial in self.trials if not trial.diverged and len(trial.curve.get(name, ()))]
+        if not kept:
+            return np.zeros(0), np.zeros((0, 0))
+        steps = np.unique(np.concatenate([trial.curve["step"] for trial in kept] + [[end]] * (end is not None)))
+        beyond = {True: None, False: math.nan}  # np.interp's word for the last value
+        values = [np.interp(steps, t.curve["step"], t.curve[name], right=beyond[t.learned]) for t in kept]
+        known = np.isfinite(values).all(axis=0)
+        return steps[known], np.array(values)[:, known]
 
     def times(self) -> Times:
         """Training sequences until each trial learned its task.
@@ -259,85 +269,6 @@ class Results:
                 if name not in self.arms:
                     raise SettingError(f"{name}: no such arm{nearest(name, self.arms)}")
         return dataclasses.replace(self, arms={name: arm for name, arm in self.arms.items() if name in chosen})
-
-
-def read_results(file: Path) -> Results:
-    """The results of a finished run. Raises FileNotFoundError, or Damaged for a file that holds none."""
-    found = read_json(file)
-    try:
-        return results_from(found)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        why = " ".join(str(error).split())[:80]
-        raise Damaged(f"{file}: damaged (no results of rnnlab: {type(error).__name__} {why})") from error
-
-
-def results_from(found: Mapping[str, Any]) -> Results:
-    """The objects of a results.json's content, of this schema or of the first one."""
-    schema = found.get("schema", 1)
-    if schema > SCHEMA:
-        raise Damaged(f"schema {schema} is newer than this rnnlab's, {SCHEMA}: update it")
-    described = found["arms"] if schema > 1 else _first_layout(found)
-    longest = max([1, *(trial["sequences"] for trial in found["trials"])])  # the budget of files that hold none
-    by_arm: dict[str, list[Mapping[str, Any]]] = {}
-    for trial in found["trials"]:
-        by_arm.setdefault(trial["arm"], []).append(trial)
-    arms = {name: _arm(name, parts, by_arm[name], longest) for name, parts in described.items() if name in by_arm}
-    kept = ("experiment", "question", "tier", "command", "fraction", "environment", "seconds")
-    claims = tuple(Claim(**claim) for claim in found.get("claims", ()))
-    return Results(**{name: found[name] for name in kept}, arms=arms, claims=claims, verdict=found.get("verdict", ""))
-
-
-def _first_layout(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The arms of schema 1, which held each of their parts by itself, some by task."""
-    arms = {}
-    for name, settings in found["settings"].items():
-        task, label = split_name(name, settings)
-        prefix = name.rpartition("/")[0]
-        arms[name] = {
-            "task": task,
-            "label": label,
-            "settings": settings,
-            "chance": found["chance"].get(name, math.nan),
-            "needed_lag": found["needed_lag"].get(prefix),
-            "rule": found.get("rule", {}).get(prefix, ""),
-            "fits": found.get("fits", {}).get(name, {}),
-        }
-    return arms
-
-
-def split_name(name: str, settings: Mapping[str, str]) -> tuple[str, str]:
-    """(task, label) of an arm `TASK/LABEL`; a name of one part is the label of the task that its settings tell."""
-    task, _, label = name.rpartition("/")
-    return task or f"{settings.get('task', '')} {settings.get('task.length', '')}".strip(), label
-
-
-def _arm(name: str, parts: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], longest: int) -> Arm:
-    read = tuple(read_trial({"budget": longest} | dict(trial)) for trial in trials)
-    return Arm(**{"name": name, **parts, "chance": float(parts["chance"])}, trials=read)
-
-
-def read_trial(found: Mapping[str, Any]) -> Trial:
-    """A trial's own result as an object."""
-    kept = ("arm", "seed", "status", "steps", "learned_at", "sequences", "budget", "reason")
-    profiles = {
-        when: {
-            name: Profile(np.asarray(curves["lag"]), np.asarray(log10, np.float64))
-            for name, log10 in curves.items()
-            if name != "lag"
-        }
-        for when, curves in found.get("profiles", {}).items()
-    }
-    drawn, seen = found.get("guessing"), found.get("map")
-    return Trial(
-        **{name: found[name] for name in kept},
-        held_out=found["eval"],
-        curve={name: np.asarray(values, np.float64) for name, values in found["curve"].items()},
-        horizons={when: {n: MemoryHorizon(**r) for n, r in of.items()} for when, of in found["reach"].items()},
-        profiles=profiles,
-        probes=tuple(found.get("probes", ())),
-        guesses=Guesses(**drawn) if drawn else None,
-        map=Map(*(np.asarray(seen[name], np.float64) for name in Map._fields)) if seen else None,
-    )
 
 
 def typed(text: str) -> Any:

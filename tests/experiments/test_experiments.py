@@ -12,13 +12,14 @@ from rich.console import Console
 
 from rnnlab.reports import report
 from rnnlab.runs.arms import run_arms
+from rnnlab.runs.environment import environment
 from rnnlab.runs.files import write_json
-from rnnlab.runs.folder import RunFolder, environment
+from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.gather import gather
 from rnnlab.runs.job import make_job
 from rnnlab.runs.ledger import Ledger
 from rnnlab.runs.progress import Progress
-from rnnlab.runs.results import results_from
+from rnnlab.runs.results_file import results_from
 from rnnlab.settings import experiments
 
 TINY = {"cell.features": "4", "flow.examples": "2", "seeds": "2", "train.batch_size": "4", "train.eval_size": "8"}
@@ -86,7 +87,7 @@ def test_a_report_is_whole(ran, tmp_path):
     module, found = ran
     made, drawn = check(module, found, "all arms")
     results = results_from(found)
-    assert set(report.write(results, made, tmp_path)) == set(drawn)
+    assert set(report.write(results, made, tmp_path, report.all_tables(results, made))) == set(drawn)
     page = (tmp_path / "report.html").read_text()
     assert all(f'<figure id="{name}">' in page for name in drawn)
     assert made.answer in html.unescape(page)

@@ -10,7 +10,8 @@ import pytest
 import sweep_results
 from made_results import made, read
 
-from rnnlab.reports.arm_tables import COLUMNS, MAIN, SWEEP, Column, arms_csv, arms_table, trials_csv
+from rnnlab.reports.arm_columns import COLUMNS, MAIN, SWEEP, Column
+from rnnlab.reports.arm_tables import arms_csv, arms_table, trials_csv
 from rnnlab.settings.errors import SettingError
 from rnnlab.stats import estimates
 

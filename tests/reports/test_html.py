@@ -10,7 +10,7 @@ from rnnlab.reports.definitions import glossary
 from rnnlab.reports.html import html_page
 from rnnlab.reports.style import save
 from rnnlab.reports.tables import Table
-from rnnlab.runs.results import results_from
+from rnnlab.runs.results_file import results_from
 
 ANSWER = "It reaches <200 & more>."
 ARMS = [f"{task}/{cell}" for task in TASKS for cell in CELLS]

@@ -9,7 +9,8 @@ from made_results import made, read, whole
 from rnnlab.reports import figures, report
 from rnnlab.reports.claims import claims_table
 from rnnlab.reports.html import html_page
-from rnnlab.runs.results import Claim, results_from
+from rnnlab.runs.results import Claim
+from rnnlab.runs.results_file import results_from
 from rnnlab.settings.errors import SettingError
 
 CLAIM = Claim("it holds", "closed form", "1", "1.0", True)
@@ -19,10 +20,14 @@ TABLES = {f"table{n}.{ending}" for n in ("", "_2", "_3") for ending in ("md", "t
 TABLES -= {"table_3.tex"}  # all columns: no paper has room for them
 
 
+def write(results, found, folder):
+    return report.write(results, found, folder, report.all_tables(results, found))
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    report.write(read(made()), REPORT, folder)
+    write(read(made()), REPORT, folder)
     return folder
 
 
@@ -30,7 +35,7 @@ def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp
     names = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
     files = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
     assert files == names | TABLES | {"report.html", "trials.csv"}
-    report.write(read(made()), report.Report(REPORT.answer, {"horizons": figures.horizons}, [CLAIM]), tmp_path)
+    write(read(made()), report.Report(REPORT.answer, {"horizons": figures.horizons}, [CLAIM]), tmp_path)
     again = TABLES | {"figures/horizons.png", "figures/horizons.pdf", "trials.csv"}
     assert [file for file in again if (written / file).read_bytes() != (tmp_path / file).read_bytes()] == []
     pngs = {name: (written / f"figures/{name}.png").read_bytes() for name in FIGURES}
@@ -83,5 +88,5 @@ def test_a_failed_write_keeps_the_old_page(written, monkeypatch):
 
     monkeypatch.setattr("rnnlab.runs.files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        report.write(read(made(seeds=1)), report.Report("Another.", {}), written)
+        write(read(made(seeds=1)), report.Report("Another.", {}), written)
     assert {path: path.read_bytes() for path in written.rglob("*.*")} == before

@@ -6,7 +6,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.util.tensor_util import make_ndarray
 
-from rnnlab.runs.arm_events import MOST, over_seeds, write_arms
+from rnnlab.runs.arm_events import MOST, write_arms
 from rnnlab.runs.folder import RunFolder
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
@@ -43,10 +43,10 @@ def test_each_label_is_one_run_with_a_chart_a_task(tmp_path):
 
 def test_a_trial_that_learned_keeps_its_last_value_and_one_that_diverged_is_left_out():
     arm = read(made()).arms["Adding 200/LSTM chrono"]  # seeds stop after 800, 900 and 1,000 updates
-    steps, values = over_seeds(arm, "eval/loss")
+    steps, values = arm.curves("eval/loss")
     assert steps.tolist() == list(range(100, 1001, 100)) and values.shape == (3, 10)
     np.testing.assert_allclose(values[0, -3:], values[0, -3])
-    _, values = over_seeds(read(made()).arms["Adding 200/VanillaRNN"], "eval/loss")
+    _, values = read(made()).arms["Adding 200/VanillaRNN"].curves("eval/loss")
     assert values.shape[0] == 2
 
 

@@ -26,7 +26,7 @@ from rnnlab.runs.gather import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.runs.progress import Progress
-from rnnlab.runs.results import results_from
+from rnnlab.runs.results_file import results_from
 from rnnlab.settings import experiments, resolve
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import parse_shard

@@ -7,7 +7,8 @@ import pytest
 from made_results import made, read, whole
 
 from rnnlab.runs.files import Damaged, read_json, write_json
-from rnnlab.runs.results import SCHEMA, Claim, read_results, results_from
+from rnnlab.runs.results import Claim
+from rnnlab.runs.results_file import SCHEMA, read_results, results_from
 from rnnlab.settings.errors import SettingError
 from rnnlab.stats.survival import logrank
 

@@ -1,0 +1,64 @@
+"""What a result may depend on besides its configuration: versions, revision, machine, command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import jax
+
+from rnnlab.training.layout import describe_devices
+
+PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
+
+
+def command() -> str:
+    """This command, as a user would type it again."""
+    typed = shlex.split(os.environ.get("RNNLAB_COMMAND", "python -m rnnlab.run"))  # scripts/run says how it was called
+    return shlex.join([*typed, *sys.argv[1:]])
+
+
+def environment() -> dict[str, str]:
+    """What a result may depend on besides its configuration."""
+    versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "revision": _revision(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "devices": describe_devices(),
+        "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
+        "float64": str(jax.config.jax_enable_x64),
+        "command": command(),
+    }
+
+
+def _installed(name):
+    try:
+        return bool(metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _revision() -> str:
+    """The commit of the checkout that rnnlab is imported from, "-dirty" if changed; "" where there is none."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists() or not shutil.which("git"):
+        return ""
+    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
