@@ -1,17 +1,29 @@
 """Tests state facts of the field. float64 is on, so that an oracle and not rounding decides."""
 
+import gc
 import os
+from importlib.metadata import version
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two test workers share an accelerator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's remarks on programs that it reads from a cache
+# A test compiles much and computes little. In the environment, so that the programs that tests start do likewise.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ["XLA_FLAGS"] = " ".join([
+    "--xla_cpu_parallel_codegen_split_count=1",
+    # later ones do not know it, and end a process that names it
+    "--xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else "",
+    os.environ.get("XLA_FLAGS", ""),
+])  # fmt: skip
 
 import jax
 import pytest
+from hypothesis import settings
 from program import TINY
 
+gc.set_threshold(200_000, 20, 100)  # tracing makes many objects, few of them in circles: a tenth of all time
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_disable_most_optimizations", True)  # a test compiles much and computes little
+settings.register_profile("same", derandomize=True)
 
 
 def pytest_addoption(parser):
@@ -21,7 +33,9 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Compiled programs are kept between runs: XLA's key is the program itself with its versions and flags."""
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
+    if not config.getoption("--all"):  # the same examples each time, so that their programs are compiled already
+        settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(config, items):

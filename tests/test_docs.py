@@ -39,22 +39,39 @@ def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def run_code(code, place, cache):
-    (place / "example.py").write_text(code)
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One folder for all pages: what one has run, the next opens."""
+    return tmp_path_factory.mktemp("docs")
+
+
+def run_code(programs, place, cache):
+    """Runs programs, by name, in one process of their own, so that their cells are no part of the other tests."""
+    for name, code in programs.items():
+        (place / name).write_text(code)
+    code = f"import runpy\nfor name in {list(programs)}: runpy.run_path(name, run_name='__main__')"
     done = subprocess.run(
-        [sys.executable, "example.py"], cwd=place, env=environment(cache), capture_output=True, text=True
+        [sys.executable, "-c", code], cwd=place, env=environment(cache), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-EXAMPLES = [(page, n) for page in PAGES for n, code in enumerate(blocks(page, "python")) if "def report" not in code]
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run(page, place, cache):
+    """The error of one that fails names its number on the page."""
+    programs = {}
+    for number, code in enumerate(blocks(page, "python"), start=1):
+        if "def report" not in code:
+            checks = "".join(check for part, check in CHECKS.items() if part in code)
+            programs[f"{page.stem}_{number}.py"] = f"{code}\n{checks}"
+    run_code(programs, place, cache)
 
 
-@pytest.mark.parametrize(("page", "number"), EXAMPLES, ids=[f"{page.stem}-{n}" for page, n in EXAMPLES])
-def test_the_example_runs(page, number, tmp_path, cache):
-    """Each in a process of its own, so that its cells are no part of the other tests."""
-    code = blocks(page, "python")[number]
-    run_code(code + "\n" + "".join(check for part, check in CHECKS.items() if part in code), tmp_path, cache)
+def test_the_notebook_runs(place, cache):
+    """Cell after cell, as its kernel would, without one."""
+    cells = json.loads((ROOT / "docs" / "long_memory.ipynb").read_text())["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    run_code({"notebook.py": code}, place, cache)
 
 
 def test_the_experiment_that_the_docs_show_runs_to_its_report(tmp_path, cache):
@@ -66,12 +83,6 @@ def test_the_experiment_that_the_docs_show_runs_to_its_report(tmp_path, cache):
         [sys.executable, "-m", "rnnlab", *words], cwd=tmp_path, env=environment(cache), capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "") and (tmp_path / "runs/mine-smoke/report.html").exists()
-
-
-def test_the_notebook_runs(tmp_path, cache):
-    """Cell after cell, as its kernel would, without one."""
-    cells = json.loads((ROOT / "docs" / "long_memory.ipynb").read_text())["cells"]
-    run_code("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"), tmp_path, cache)
 
 
 def commands():

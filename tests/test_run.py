@@ -1,25 +1,54 @@
 """The command line: what goes wrong is one clear line, and what is killed goes on."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from absl import flags
 from program import TINY, contents, environment, run, start, written
 
+from rnnlab import run as command_line
 from rnnlab.runs.files import read_json, read_jsonl
 from rnnlab.settings import experiments, resolve
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_run_is_a_folder_with_everything_in_it(place, cache):
-    code, out, err = run(place, cache, "--exp=tiny")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cache):
+    """Where a run went to its end undisturbed, and its (exit status, output, errors)."""
+    place = tmp_path_factory.mktemp("whole")
+    (place / "experiments").mkdir()
+    (place / "experiments" / "tiny.py").write_text(TINY)
+    return place, run(place, cache, "--exp=tiny")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(whole):
+    return contents(whole[0] / "runs" / "tiny-quick")
+
+
+def here(place, words, monkeypatch, capsys):
+    """(exit status, output, errors) of the command in this process, which has imported everything."""
+    monkeypatch.chdir(place)
+    flags.FLAGS.unparse_flags()
+    for name in command_line.OURS:
+        flags.FLAGS[name].unparse()
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(command_line.main(command_line.parse(["run", *words])))
+    return ended.value.code or 0, *capsys.readouterr()
+
+
+def test_a_run_is_a_folder_with_everything_in_it(whole, uninterrupted, cache):
+    place, (code, out, err) = whole
     assert (code, err) == (0, "")
     folder = place / "runs" / "tiny-quick"
     for name in ("config.json", "environment.json", "metrics.jsonl", "results.json", "report.html",
@@ -35,18 +64,8 @@ def test_a_run_is_a_folder_with_everything_in_it(place, cache):
     for trial in read_json(folder / "results.json")["trials"]:  # an experiment's own probe, every 8 updates
         assert [found["step"] for found in trial["probes"]] == [*range(0, trial["steps"], 8), trial["steps"]]
         assert trial["probes"][0]["state"]["norm"] > 0 and len(trial["probes"][0]["state"]["last"]) == 2
-    before = contents(folder)
     assert run(place, cache, "--exp=tiny")[0] == 0  # again: everything is read, nothing is run
-    assert contents(folder) == before
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, cache):
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "experiments").mkdir()
-    (folder / "experiments" / "tiny.py").write_text(TINY)
-    assert run(folder, cache, "--exp=tiny")[0] == 0
-    return contents(folder / "runs" / "tiny-quick")
+    assert contents(folder) == uninterrupted
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.campaign)])
@@ -155,23 +174,11 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) or "nothing" for words, _ in BAD])
 def test_bad_input_is_one_clear_line_with_nothing_written(place, monkeypatch, capsys, words, message):
-    """In this process, which has JAX already: 21 starts of Python would take a minute."""
-    from absl import flags
-
-    from rnnlab import run as command_line
-
     bad_folders(place)
-    monkeypatch.chdir(place)
     before = snapshot(place)
-    flags.FLAGS.unparse_flags()
-    for name in command_line.OURS:
-        flags.FLAGS[name].unparse()
-    with pytest.raises(SystemExit) as ended:
-        sys.exit(command_line.main(command_line.parse(["run", *words])))
-    out, err = capsys.readouterr()
-    assert ended.value.code == 2
-    assert out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
-    pytest.importorskip("re").search(message, err) or pytest.fail(err)
+    code, out, err = here(place, words, monkeypatch, capsys)
+    assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
+    assert re.search(message, err), err
     assert snapshot(place) == before
 
 
@@ -222,27 +229,21 @@ def test_a_fault_of_rnnlab_that_an_experiment_comes_upon_keeps_its_traceback(pla
     assert said == f"{file}, line 37, in half, called in line 41: ZeroDivisionError: division by zero"
 
 
-def test_list_and_help(place, cache):
-    code, out, err = run(place, cache, "--list")
+def test_list_and_help(place, monkeypatch, capsys):
+    code, out, err = here(place, ["--list"], monkeypatch, capsys)
     assert (code, err) == (0, "")
     assert "tiny: Does a tiny network learn anything?" in out and "long_memory: How far back" in out
-    code, out, err = run(place, cache, "--exp=tiny", "--help", "train.steps=7")
+    code, out, err = here(place, ["--exp=tiny", "--help", "train.steps=7"], monkeypatch, capsys)
     assert (code, err) == (0, "")
     for part in ("--workdir", "train.steps", "7 (from command line)", "8 (from experiment", "updates at most"):
-        assert part in out, part
+        assert part in " ".join(out.split()), part
 
 
-def test_a_full_disk_is_one_clear_line(place, cache):
+def test_a_full_disk_is_one_clear_line(place, monkeypatch, capsys):
     """A disk of which nothing is left: refused before anything is written."""
-    code = (
-        "import shutil, sys; from rnnlab import run; "
-        "shutil.disk_usage = lambda path: type('U', (), {'free': 1})(); "
-        "sys.argv = ['run', '--exp=tiny']; run.program()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=place, env=environment(cache), capture_output=True, text=True, timeout=100
-    )
-    assert done.returncode == 2 and "the disk has 0 MiB left" in done.stderr and done.stderr.count("\n") == 1
+    monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=1))
+    code, _, err = here(place, ["--exp=tiny"], monkeypatch, capsys)
+    assert code == 2 and "the disk has 0 MiB left" in err and err.count("\n") == 1
     assert not (place / "runs").exists()
 
 
@@ -279,12 +280,13 @@ def test_a_diverged_trial_is_named_and_its_last_update_can_be_replayed(place, ca
     assert "Adding 8/LSTM, seed 0, update" in done.stdout and "loss" in done.stdout
 
 
-def test_two_processes_in_one_folder_are_refused(place, cache):
+def test_two_processes_in_one_folder_are_refused(place, cache, monkeypatch, capsys):
     first = start(place, cache, "--exp=tiny")
     lock = place / "runs" / "tiny-quick" / "config.json"
     while first.poll() is None and not lock.exists():
         time.sleep(0.01)
-    second = run(place, cache, "--exp=tiny")
+    second = here(place, ["--exp=tiny"], monkeypatch, capsys)
+    first.kill()
     first.communicate()
     assert second[0] == 2 and "another process is running in it" in second[2]
 

@@ -124,6 +124,7 @@ def test_a_batch_that_does_not_divide_over_the_devices_is_one_clear_line_on_both
     assert not (place / "runs").exists()
 
 
+@pytest.mark.campaign
 def test_hosts_whose_clocks_differ_predict_the_same(place, cache):
     """How many windows are timed is the first one's to say: another that went on by itself would wait for ever."""
     with (place / "experiments" / "tiny.py").open("a") as file:
