@@ -72,7 +72,7 @@ def _answer(flow, losses):
     said = []
     if flow:
         grows = [f"g = {radius} ({arm.decay_rate().estimate:+.2g} nats/step)" for radius, arm in flow.items()
-                 if arm.decay_rate().low > 0]  # fmt: skip
+                 if (arm.decay_rate().low if arm.decay_rate().n > 1 else arm.decay_rate().estimate) > 0]  # fmt: skip
         said.append(f"The gradient grows with the lag at {listed(grows) if grows else 'no spectral radius tried'}.")
     if {None, 1.0} <= set(losses):
         ends = [format_interval(losses[norm]) for norm in (1.0, None)]

@@ -22,7 +22,6 @@ from rnnlab.probes.dynamics.jacobians import singular_values
 from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
 from rnnlab.reports import claims, figures, probe_figures, sentences
 from rnnlab.reports.report import Report
-from rnnlab.runs.results import Claim
 from rnnlab.specs.grid import product
 from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
@@ -78,16 +77,18 @@ def report(results):
         told.append(claims.below(says, source.format(3), size[1], size[0], " nats/step"))
         says = "flossing lengthens the initial horizon of dL/dh"
         told.append(claims.above(says, source.format(4), flossed.horizon(), plain.horizon(), " steps"))
-        counts = [f"{arm.learned} of {len(arm.trials)}" for arm in (plain, flossed)]
-        more = flossed.learned > plain.learned if plain.learned < len(plain.trials) else None
         says = "flossing raises the number of trials that learn"
-        told.append(Claim(says, source.format(4), f"above {counts[0]}", counts[1], more))
+        told.append(claims.more_learn(says, source.format(4), flossed, plain))
         said = f"Flossing brings a vanilla RNN's {K} leading exponents from a mean size of {size[0].estimate:.2g} to "
         said += f"{size[1].estimate:.2g} nats/step. "
+    ended = {}
     for label, arm in arms.items():  # within one arm: between arms the cell would decide
-        ended = [[t for t in arm.trials if t.learned == learned and not t.diverged] for learned in (True, False)]
-        tops = [estimates.median([abs(_exponents(t, "trained")[0]) for t in of if t.steps]) for of in ended]
-        told.append(claims.below(f"{label}: trials that learn end nearer exponent 0", "Vogt et al. 2022", *tops))
+        tops = [
+            [abs(_exponents(t, "trained")[0]) for t in arm.trials if t.measured("trained") and t.learned == learned]
+            for learned in (True, False)
+        ]
+        ended[f"{label}: trials that learn end nearer exponent 0"] = tuple(tops)
+    told += claims.lower_ranks(ended, "Vogt et al. 2022")
     drawn = {"exponents": probe_figures.exponents, "singular_values": probe_figures.singular_values}
     drawn["singular_values_trained"] = functools.partial(probe_figures.singular_values, when="trained")
     return Report(said + sentences.learned_by(arms), drawn | {"flow": figures.flow, "learning": figures.learning}, told)

@@ -62,18 +62,25 @@ def report(results):
     told = [decays_at_exponent(arm, source, 0.02) for arm in having_exponents(results.longest.values())]
     judged = [claim for claim in told if claim.met is not None]
     length, met = next(iter(results.longest.values())).length, sum(claim.met for claim in judged)
-    said = f"At T = {length:,} the decay rate is the top Lyapunov exponent to 2 % in {met} of {len(judged)} random "
-    said += "networks whose exponent is not near 0."
+    said = []
+    if judged:
+        said.append(f"At T = {length:,} the decay rate is the top Lyapunov exponent to 2 % at {met} of {len(judged)} "
+                    "spectral radii whose exponent is not near 0.")  # fmt: skip
     found = {}
     for arm in results.arms.values():
         if off := arm.each(lambda trial: (trial.probe("carousel") or {}).get("difference")):
             found.setdefault(arm.label, []).extend(off)
     worst = {label: float(np.max(off)) for label, off in found.items()}  # nan counts
     if worst:
-        said += f" An LSTM's cell path is the product of its forget gates to {max(worst.values()):.0e} in log10."
+        said.append(f"An LSTM's cell path is the product of its forget gates to {max(worst.values()):.0e} in log10.")
     for label, off in worst.items():
         told.append(Claim(f"{label}: cell path is the sum of log f", "Hochreiter & Schmidhuber 1997, section 3.2",
                           "1e-5 in log10", f"{off:.1e}", off <= 1e-5))  # fmt: skip
     radius = partial(against_radius, input_variance=INPUT_VARIANCE)
     drawn = {"rate": against_exponent, "flow": figures.flow, "mean_field": radius}
-    return Report(said, drawn, told, columns=("decay", "path_decay", "half_life", "horizon"))
+    return Report(
+        " ".join(said) or "No exponent was measured.",
+        drawn,
+        told,
+        columns=("decay", "path_decay", "half_life", "horizon"),
+    )

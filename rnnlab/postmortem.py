@@ -28,7 +28,7 @@ def examine(spec: ArmSpec, state: Any) -> tuple[Divergence | None, dict[str, flo
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
     batch = spec.task.sample(key, spec.train.batch_size)
     losses = functools.partial(spec.task.losses, batch=batch)
-    divergence = first_divergence(state.model, batch.inputs, losses, spec.task.answers, spec.train.bound or math.inf)
+    divergence = first_divergence(state.model, batch.inputs, losses, spec.task.answers)
     objective = functools.partial(training_loss, spec, batch)
     loss, gradient = jax.jit(jax.value_and_grad(lambda model: objective(model, None)[0]))(state.model)
     square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))
@@ -55,7 +55,12 @@ def postmortem(folder: Path) -> list[str]:
             continue
         divergence, found = examine(trial.spec, state)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
-        first = f"first: {divergence}" if divergence else "nothing is beyond float32 by itself"
+        bound = trial.spec.train.bound
+        beyond = [name for name, value in found.items() if bound is not None and not value <= bound]
+        above = (
+            f"{' and '.join(beyond)} above train.bound={bound:g}" if beyond else "nothing is beyond float32 by itself"
+        )
+        first = f"first: {divergence}" if divergence else above
         lines.append(f"{trial}, update {int(state.step) + 1}: {numbers}; {first}")
     return lines or [f"{folder}: no trial has diverged"]
 

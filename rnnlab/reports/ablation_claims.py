@@ -4,65 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rnnlab.reports.claims import LEVEL
 from rnnlab.reports.tables import format_number
 from rnnlab.runs.results import Arm, Claim
 from rnnlab.stats.paired import holm
-from rnnlab.stats.survival import Times, logrank, logrank_test, median_time
-
-LEVEL = 0.05  # of a test
+from rnnlab.stats.survival import logrank_test, median_time
 
 
-def part_claims(arms: Mapping[str, Arm], whole: str, expected: Mapping[str, tuple[bool, str]]) -> list[Claim]:
+def part_claims(
+    arms: Mapping[str, Arm], whole: str, slower: Mapping[str, str], spared: Mapping[str, str]
+) -> list[Claim]:
     """What each part is expected to be worth on one task.
+
+    A claim is met, or not, where a log-rank test tells the two networks apart; p are corrected for all parts of the
+    task (Holm 1979), as in the paired table.
 
     Args:
       arms: of the task, by label; each but `whole` lacks a part.
       whole: the label of the network with all its parts.
-      expected: by label, whether learning should take longer without that part (else it should cost nothing), and the
-        source that says so.
-
-    Returns:
-      A claim a label. p are corrected for all parts of the task (Holm 1979), as in the paired table.
+      slower: the source by label, where learning should take longer without the part.
+      spared: the source by label, where the part should cost nothing to leave out.
     """
-    times = _trained(arms)
-    if whole not in times:
+    trained = {label: arm for label, arm in arms.items() if arm.trained}
+    if whole not in trained:
         return []
+    times = {label: arm.times() for label, arm in trained.items()}
     tests = {part: logrank_test(times[whole], times[part]) for part in times if part != whole}
     corrected = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True))
-    claims = []
-    for part, (slower, source) in expected.items():
+    usual, claims = median_time(times[whole]).estimate, []
+    for part, source in (slower | spared).items():
         if part not in tests:
             continue
-        medians = [median_time(times[label]).estimate for label in (whole, part)]
-        name, p = arms[part].task + f": {part}", corrected[part]
-        if slower:
-            able = min(tests[part].least * len(tests), p) < LEVEL
-            claims.append(_slows(name, source, medians, p, able))
+        told = corrected[part] < LEVEL
+        later = tests[part].excess > 0  # the whole network solves sooner
+        said = f"{median_time(times[part]).estimate:g} (p {format_number(corrected[part], 2)})"
+        if part in slower:
+            says, expected = "slows learning", f"above {usual:g} sequences at p < {LEVEL:g}"
+            few = tests[part].least * len(tests) >= LEVEL
+            why = "too few trials for a test of so many parts" if few else "the test does not tell them apart"
         else:
-            claims.append(_costs_nothing(name, source, medians, p))
+            says, expected = "costs nothing", f"no more than {usual:g} sequences"
+            why = "that no difference is seen does not show that there is none"
+        met = later == (part in slower) if told else None
+        claims.append(Claim(f"{arms[part].task}: {part} {says}", source, expected, said, met, "" if told else why))
     return claims
-
-
-def _trained(arms: Mapping[str, Arm]) -> dict[str, Times]:
-    return {label: arm.times() for label, arm in arms.items() if arm.trained}
-
-
-def _slows(name: str, source: str, medians: Sequence[float], p: float, able: bool) -> Claim:
-    """Fewer sequences do not suffice: the log-rank test must say that it is no chance, where it could."""
-    return Claim(
-        f"{name} slows learning", source, f"above {medians[0]:g} sequences at p < {LEVEL:g}",
-        f"{medians[1]:g} (p {format_number(p, 2)})", p < LEVEL and medians[1] > medians[0] if able else None,
-    )  # fmt: skip
-
-
-def _costs_nothing(name: str, source: str, medians: Sequence[float], p: float) -> Claim:
-    """A difference speaks against it; that none is seen does not speak for it."""
-    seen = "" if p < LEVEL else ": no difference seen"
-    return Claim(
-        f"{name} costs nothing", source, f"no more than {medians[0]:g} sequences",
-        f"{medians[1]:g} (p {format_number(p, 2)}{seen})",
-        False if not seen and medians[1] > medians[0] else None,
-    )  # fmt: skip
 
 
 def least_missed(arms: Mapping[str, Arm], spared: str, others: Sequence[str], source: str) -> list[Claim]:
@@ -70,20 +55,21 @@ def least_missed(arms: Mapping[str, Arm], spared: str, others: Sequence[str], so
 
     `spared` and `others` are the labels of arms that lack one part each. Empty where one of them was not trained.
     """
-    times = _trained(arms)
-    if not {spared, *others} <= set(times):
+    labels = (spared, *others)
+    if not all(label in arms and arms[label].trained for label in labels):
         return []
-    medians = {label: median_time(times[label]).estimate for label in (spared, *others)}
-    ps = {label: logrank(times[spared], times[label]) for label in others}
-    slower = all(p < LEVEL and medians[spared] < medians[label] for label, p in ps.items())  # all: none is corrected
-    either = zip(ps, holm(list(ps.values())), strict=True)
-    faster = any(p < LEVEL and medians[label] < medians[spared] for label, p in either)
-    said = [f"{label} {median:g}" for label, median in medians.items()]
-    said += [f"p {format_number(p, 2)} against {label}" for label, p in ps.items()]
+    times = {label: arms[label].times() for label in labels}
+    tests = {label: logrank_test(times[spared], times[label]) for label in others}
+    slower = all(test.p < LEVEL and test.excess > 0 for test in tests.values())  # all: none is corrected
+    either = zip(tests.values(), holm([test.p for test in tests.values()]), strict=True)
+    faster = any(p < LEVEL and test.excess < 0 for test, p in either)
+    said = [f"{label} {median_time(times[label]).estimate:g}" for label in labels]
+    said += [f"p {format_number(test.p, 2)} against {label}" for label, test in tests.items()]
     return [
         Claim(
-            f"{arms[spared].task}: {spared} is the least missed of {len(medians)}", source,
+            f"{arms[spared].task}: {spared} is the least missed of {len(labels)}", source,
             f"fewest sequences with {spared}, each at p < {LEVEL:g}", ", ".join(said),
             True if slower else False if faster else None,
+            "" if slower or faster else "the tests do not tell it from every other",
         )
     ]  # fmt: skip

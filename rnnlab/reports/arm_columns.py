@@ -126,8 +126,11 @@ def _fitted(quantity: str, head: str) -> Column:
             return "n/a"
         if quantity != "horizon":
             return format_interval(found, 2)
-        ends = "" if math.isnan(found.low) else f" [{found.low:g}, {found.high:g}]"
-        return f"{'>= ' * fit['censored']}{found.estimate:g}{ends}"
+        cut = ">= " * fit["censored"]  # the sequence ended before the upper end; before the estimate too if they agree
+        if math.isnan(found.low):
+            return f"{cut}{found.estimate:g}"
+        middle = f"{cut * (found.estimate == found.high)}{found.estimate:g}"
+        return middle if found.low == found.high else f"{middle} [{found.low:g}, {cut}{found.high:g}]"
 
     return Column(head, number, text)
 
@@ -137,6 +140,8 @@ def _one_rate(arm: Arm) -> str:
     if fit is None:
         return "n/a"
     line = fit["line"]
+    if math.isnan(line["misfit"]):
+        return "n/a"  # too few lags
     return "yes" if line["exponential"] else f"no: {line['early']:.2g}, then {line['late']:.2g}"
 
 

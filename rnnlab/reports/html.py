@@ -129,8 +129,15 @@ def _settings(settings: Mapping[str, Mapping[str, str]]) -> str:
 
     rows = [[arm, *(values.get(path, "") for path in varying)] for arm, values in settings.items()]
     table = _table(Table("", ["arm", *varying], rows), {path: marked(path) for path in varying}) if varying else ""
-    common = {path: value for values in settings.values() for path, value in values.items() if path not in varying}
-    return f"{table}<h3>{len(common)} settings common to all arms</h3>{_pairs(common)}"
+    rest: dict[str, list[str]] = {}  # paths of one value, with the arms that have them
+    for arm, values in settings.items():
+        for path in values.keys() - set(varying):
+            rest.setdefault(path, []).append(arm)
+    one = {path: settings[names[0]][path] for path, names in sorted(rest.items())}
+    common = {path: value for path, value in one.items() if len(rest[path]) == len(settings)}
+    some = {path: f"{value} ({', '.join(rest[path])})" for path, value in one.items() if path not in common}
+    said = f"<h3>{_count(len(common), 'setting')} common to all arms</h3>{_pairs(common)}"
+    return f"{table}{said}" + (f"<h3>Of some arms alone</h3>{_pairs(some)}" if some else "")
 
 
 def _pairs(pairs: Mapping[str, object]) -> str:

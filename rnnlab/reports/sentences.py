@@ -11,7 +11,7 @@ from rnnlab.stats.survival import median_time
 
 
 def half_lives(arms: Mapping[str, Arm]) -> str:
-    """`At initialisation on Adding 200 the norm of dL/dh halves every 2.8 steps back in time in VanillaRNN, ...`"""
+    """`At initialisation on Adding 200 the gradient of a loss at the end halves every 2.8 steps in VanillaRNN, ...`"""
     said = []
     for label, arm in arms.items():
         life = arm.half_life().estimate
@@ -24,10 +24,11 @@ def learned_by(arms: Mapping[str, Arm]) -> str:
     """`Adding 200, which needs a lag of 100 steps, was learned by LSTM (4/4), not by VanillaRNN (0/4).`"""
     first = next(iter(arms.values()))
     lag = f", which needs a lag of {first.needed_lag} steps," if first.needed_lag else ""
-    if not any(arm.trained for arm in arms.values()):
+    trained = {label: arm for label, arm in arms.items() if arm.trained}
+    if not trained:
         return f"{first.task}{lag} was not trained."
-    counts = {label: f"{label} ({arm.learned}/{len(arm.trials)})" for label, arm in arms.items()}
-    most = [counts[label] for label, arm in arms.items() if 2 * arm.learned > len(arm.trials)]
+    counts = {label: f"{label} ({arm.learned}/{len(arm.trials)})" for label, arm in trained.items()}
+    most = [counts[label] for label, arm in trained.items() if 2 * arm.learned > len(arm.trials)]
     rest = [said for said in counts.values() if said not in most]
     by = f"by {listed(most)}" if most else "by no arm in most trials"
     return f"{first.task}{lag} was learned {by}{f', not by {listed(rest)}' if most and rest else ''}."
@@ -37,10 +38,12 @@ def reaching(arms: Mapping[str, Arm], name: str = "h") -> str:
     """`At initialisation on Adding 1000 the gradient reaches the needed lag of 500 steps with bias 5; else ...`"""
     first = next(iter(arms.values()))
     horizons = {label: arm.horizon("init", name).estimate for label, arm in arms.items()}
-    lag = math.inf if first.needed_lag is None else first.needed_lag
-    through = [label for label in arms if horizons[label] >= lag]
+    opening = f"At initialisation on {first.task} the"
+    if first.needed_lag is None:
+        return f"{opening} horizon is {listed([f'{horizons[label]:g} ({label})' for label in arms])} steps."
+    through = [label for label in arms if horizons[label] >= first.needed_lag]
     others = [f"{horizons[label]:g} ({label})" for label in arms if label not in through]
-    said = f"At initialisation on {first.task} the gradient reaches the needed lag of {lag} steps with "
+    said = f"{opening} gradient reaches the needed lag of {first.needed_lag} steps with "
     said += listed(through) if through else "no setting"
     return said + (f"; else the horizon is {listed(others)} steps." if others else ".")
 
@@ -49,22 +52,30 @@ def along_cell_path(arms: Mapping[str, Arm]) -> str:
     """Of the arm whose gradient reaches furthest: what arrives at the largest lag, in full and along the cell path."""
     label = max(arms, key=lambda label: arms[label].at_end("c"))
     full, path = (arms[label].at_end(name) for name in ("c", "c cell path"))
-    return f"With {label} {10**full:.2g} of it arrives at the first step, {10**path:.2g} along the cell path alone."
+    return f"With {label} {_power(full)} of it arrives at the first step, {_power(path)} along the cell path alone."
+
+
+def _power(log10: float) -> str:
+    """A power of ten, also one that no float holds."""
+    return f"{10**log10:.2g}" if abs(log10) < 300 else f"1e{log10:+.0f}"
 
 
 def worth_of_parts(arms: Mapping[str, Arm], whole: str) -> str:
-    """`Adding 50 takes 24,000 sequences to learn with every part, most without ..., fewest without ....`"""
+    """`Adding 50 is learned after 24,000 sequences by the whole network, after 20,000 by ... and after ... by ....`"""
     medians = {label: median_time(arm.times()).estimate for label, arm in arms.items() if arm.trained}
     task = next(iter(arms.values())).task
     if whole not in medians or len(medians) < 2:
         return learned_by(arms) if medians else f"{task} was not trained."
     rest = {label: median for label, median in medians.items() if label != whole}
-    most, fewest = max(rest, key=rest.__getitem__), min(rest, key=rest.__getitem__)
 
     def shown(median: float) -> str:
-        return f"{median:,.0f} sequences" if median < math.inf else "more than its budget"
+        return f"after {median:,.0f} sequences" if median < math.inf else "not within the budget"
 
-    return (
-        f"{task} takes the whole network {shown(medians[whole])} to learn; {most} costs most ({shown(rest[most])}), "
-        f"{fewest} least ({shown(rest[fewest])})."
-    )
+    def those(median: float) -> str:
+        return listed([label for label, own in rest.items() if own == median])
+
+    fewest, most = min(rest.values()), max(rest.values())
+    said = f"{task} is learned {shown(medians[whole])} by the whole network"
+    if fewest == most:
+        return f"{said}, {shown(most)} by every other."
+    return f"{said}, soonest ({shown(fewest)}) by {those(fewest)} and latest ({shown(most)}) by {those(most)}."

@@ -90,6 +90,7 @@ class LogRank(NamedTuple):
 
     p: float  # two-sided
     least: float  # the smallest p that any split of the same times could have: above .05 the test has no power
+    excess: float  # observed minus expected solutions of a: above 0 where a solves sooner than b
 
 
 def logrank(a: Times, b: Times) -> float:
@@ -117,23 +118,24 @@ def logrank_test(a: Times, b: Times) -> LogRank:
     """
     x, y = _censored(a), _censored(b)
     if not len(a.solved) and not len(b.solved):
-        return LogRank(1.0, 1.0)
+        return LogRank(1.0, 1.0, 0.0)
     n, k = sum(map(len, (*a, *b))), len(a.solved) + len(a.unsolved)
+    scores = _scores(a, b)
+    excess = float(scores[:k].sum())
     if min(k, n - k) > MANY:
         with np.errstate(invalid="ignore"):  # 0 / 0: whenever a trial solved, only trials of its arm were left
             p = float(scipy.stats.logrank(x, y).pvalue)
-        return LogRank(1.0 if math.isnan(p) else p, 0.0)
-    scores = _scores(a, b)
+        return LogRank(1.0 if math.isnan(p) else p, 0.0, excess)
     if math.comb(n, k) <= SPLITS:
         sums = np.abs(scores[np.array(list(combinations(range(n), k)))].sum(axis=1))
-        return LogRank(*(float(np.mean(sums >= least - NEARLY)) for least in (abs(scores[:k].sum()), sums.max())))
+        return LogRank(*(float(np.mean(sums >= least - NEARLY)) for least in (abs(excess), sums.max())), excess)
     rng = np.random.default_rng(0)
     batches = [np.tile(scores, (SPLITS // 20, 1))] * 20
     sums = np.abs(np.concatenate([rng.permuted(batch, axis=1)[:, :k].sum(axis=1) for batch in batches]))
-    as_far = int((sums >= abs(scores[:k].sum()) - NEARLY).sum())
+    as_far = int((sums >= abs(excess) - NEARLY).sum())
     furthest = max(abs(np.sort(scores)[end].sum()) for end in (slice(k), slice(n - k, n)))
     as_furthest = int((sums >= furthest - NEARLY).sum())
-    return LogRank((1 + as_far) / (1 + SPLITS), (1 + as_furthest) / (1 + SPLITS))
+    return LogRank((1 + as_far) / (1 + SPLITS), (1 + as_furthest) / (1 + SPLITS), excess)
 
 
 def _scores(a: Times, b: Times) -> Float[np.ndarray, " N"]:

@@ -151,5 +151,5 @@ def test_what_was_fitted_to_the_mean_profile_has_columns_of_its_own():
     fit = {"decay_rate": interval, "half_life": interval, "horizon": {"estimate": 34, "low": 30, "high": 40, "n": 3}}
     found = made() | {"fits": {"Adding 200/VanillaRNN": {"init": {"h": fit | {"censored": True, "line": line}}}}}
     table = arms_table(read(found), ["fit_decay", "fit_horizon", "one_rate"])
-    assert table.rows[0][1:] == ["-0.20 [-0.21, -0.19]", ">= 34 [30, 40]", "no: -0.3, then -0.1"]
+    assert table.rows[0][1:] == ["-0.20 [-0.21, -0.19]", "34 [30, >= 40]", "no: -0.3, then -0.1"]
     assert table.rows[1][1:] == ["n/a"] * 3 and set(COLUMNS) > {"fit_half_life"}

@@ -76,7 +76,7 @@ def test_the_page_is_whole_and_alone(pictures):
     expected = [results["question"], ANSWER, results["command"], "2 tasks, 6 arms, 18 trials, 5 min 12 s"]
     expected += ["[0.44, 1.00]", "other <protocol>", "1 trial diverged", "Figure: Held-out loss"]
     assert [piece for piece in expected if piece not in page.text] == []
-    folded = ["CPU <2 cores>", "chrono <b>&", "loss is nan at step 600", "1 settings common to all arms", "by <update>"]
+    folded = ["CPU <2 cores>", "chrono <b>&", "loss is nan at step 600", "1 setting common to all arms", "by <update>"]
     assert [piece for piece in folded if piece not in page.folded] == []
     assert html_page(results_from(made()), ANSWER, [MAIN, CLAIMS, ALL], pictures) == text
 
