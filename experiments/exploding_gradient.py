@@ -18,7 +18,7 @@ import functools
 from rnnlab.cells import VanillaRNN
 from rnnlab.reports import claims, figures, scatter, theory_figures
 from rnnlab.reports.report import Report, among
-from rnnlab.reports.tables import format_interval, listed
+from rnnlab.reports.tables import format_interval, format_number, listed
 from rnnlab.runs.results import Claim
 from rnnlab.specs.grid import product
 from rnnlab.stats import estimates
@@ -57,7 +57,9 @@ def report(results):
         drawn["clipping"] = functools.partial(scatter.final_losses, setting="train.clip_norm")
         drawn["learning"] = figures.learning
     drawn["cliff"] = theory_figures.error_surface
-    return Report(_answer(flow, losses), drawn, told, columns=("decay", "half_life", "horizon", "learned", "loss"))
+    return Report(
+        _answer(flow, losses, clipped), drawn, told, columns=("decay", "half_life", "horizon", "learned", "loss")
+    )
 
 
 def _growth(radius, arm):
@@ -68,13 +70,18 @@ def _growth(radius, arm):
                  f"{format_interval(rate, 2)} nats/step", met)  # fmt: skip
 
 
-def _answer(flow, losses):
+def _answer(flow, losses, clipped):
     said = []
     if flow:
-        grows = [f"g = {radius} ({arm.decay_rate().estimate:+.2g} nats/step)" for radius, arm in flow.items()
-                 if (arm.decay_rate().low if arm.decay_rate().n > 1 else arm.decay_rate().estimate) > 0]  # fmt: skip
-        said.append(f"The gradient grows with the lag at {listed(grows) if grows else 'no spectral radius tried'}.")
+        rates = {radius: arm.decay_rate() for radius, arm in flow.items()}
+        grows = [f"g = {g} ({format_interval(rate, 2)} nats/step)" for g, rate in rates.items()
+                 if (rate.low if rate.n > 1 else rate.estimate) > 0]  # fmt: skip
+        last = f"g = {max(rates)}: {format_interval(rates[max(rates)], 2)} nats/step"
+        rest = f"No spectral radius has a rate of dL/dh over lags that is surely above 0 ({last})."
+        said.append(f"The gradient grows with the lag at {listed(grows)}." if grows else rest)
     if {None, 1.0} <= set(losses):
-        ends = [format_interval(losses[norm]) for norm in (1.0, None)]
-        said.append(f"SGD clipped at norm 1 ends at a held-out loss of {ends[0]}, without clipping at {ends[1]}.")
+        free, lost = clipped[None], sum(trial.diverged for trial in clipped[None].trials)
+        without = f"{lost} of {len(free.trials)} trials diverge" if lost else f"it is {format_interval(losses[None])}"
+        said.append(f"SGD clipped at norm 1 ends at a held-out loss of {format_interval(losses[1.0])} (chance "
+                    f"{format_number(free.chance)}); without clipping {without}.")  # fmt: skip
     return " ".join(said) or "No arm that the question is about was run."

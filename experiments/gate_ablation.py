@@ -110,6 +110,6 @@ def report(results):
         if found := importances.of_draws(arms, SCALES):
             told += importances.draw_claims(task, arms, found, "train.learning_rate", GREFF)
             drawn[f"importance of settings, {task}"] = importances.drawn(found, task)
-            said.append(importances.sentence(found))
+            said += [importances.sentence(found)] * (len(said) < 2)  # of the first that was drawn
     compared = [paired_table(results.only(shown), f"{task}/{WHOLE}") for task, arms in tasks.items() if WHOLE in arms]
     return Report(" ".join(said), drawn, told, SWEEP, compared, arms=shown)

@@ -162,5 +162,5 @@ def _answer(tasks):
     }
     met = [name for name, arm in others.items() if 2 * arm.learned > len(arm.trials)]
     text = f"To the letter of the text the stop rule is met on {listed(said)}." if said else ""
-    rest = f"In most trials it is met by {listed(met)}." if met else "No other network meets it in most trials."
-    return f"{text} {rest if others else ''}".strip()
+    rest = f"{len(met)} of {len(others)} other settings meet it in most trials." if others else ""
+    return f"{text} {rest}".strip()

@@ -26,6 +26,9 @@ def main() -> None:
         hint = f"the nearest is {near[0]}" if near else f"there is {', '.join(COMMANDS)}"
         print(f"rnnlab: {name}: no such command; {hint}", file=sys.stderr)
         sys.exit(2)
+    if name not in ("run", "list") and {"--help", "-h"} & set(sys.argv[2:]):
+        print(f"rnnlab {name}: {COMMANDS[name]}")
+        return
     rest = sys.argv[2:] if name != "list" else ["--list", *sys.argv[2:]]
     program = "run" if name == "list" else name
     sys.argv = [f"rnnlab.{program}", *rest]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from rnnlab.reports.pairs import outcomes
 from rnnlab.reports.tables import Table, terminal, write_forms
@@ -22,8 +22,8 @@ from rnnlab.runs.results import Trial
 from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("out", None, "a folder for the tables as Markdown, CSV and LaTeX")
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("out", None, "a folder for the tables as Markdown, CSV and LaTeX", flag_values=FLAGS)
 
 
 class Run(NamedTuple):
@@ -192,7 +192,7 @@ def parse(argv: list[str]) -> list[str]:
 
 def program() -> None:
     """The command line, with its exit status."""
-    app.run(main, flags_parser=parse)
+    sys.exit(main(parse(sys.argv)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ tables that the report makes from it.
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -15,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from rnnlab.reports.report import all_tables
+from rnnlab.reports.reporting import report_on
 from rnnlab.reports.tables import markdown
-from rnnlab.runs.console import one_line
+from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.files import Damaged, as_read, read_json, write_line, write_whole
 from rnnlab.runs.results_file import results_from
 from rnnlab.settings.errors import SettingError
-from rnnlab.settings.experiments import load_experiment
 
 SPACING = 1.05  # between two steps of a curve that are kept, as a ratio
 LAGS = 60  # points kept of a profile over lag
@@ -40,7 +41,7 @@ def small(results: Mapping[str, Any]) -> dict[str, Any]:
         trials.append(trial | {"curve": _thin(trial["curve"]), "profiles": profiles, "probes": probes, "map": None})
     kept = {name: value for name, value in results.items() if name not in DROPPED}
     where = {name: value for name, value in results["environment"].items() if name not in ("platform", "command")}
-    words = [word for word in shlex.split(results["command"]) if not word.startswith("--workdir")]
+    words = shlex.split(re.sub(r"(\s)--?workdir[= ]('[^']*'|\S+)", "", results["command"]))
     return _rounded(kept | {"trials": trials, "environment": where, "command": shlex.join(words)})
 
 
@@ -68,13 +69,13 @@ def _rounded(value: Any) -> Any:
     return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
-def tables(found: Mapping[str, Any]) -> str:
-    """What the experiment's report says of the results, as Markdown."""
+def tables(found: Mapping[str, Any], folder: Path) -> str:
+    """What the report says of the results, which stand in `folder`, as Markdown."""
     results = results_from(found)
     where = results.environment
     ran = f"`{results.command}`; " + ", ".join(f"{name} {where.get(name, '')}" for name in ("jax", "python", "devices"))
     ran += f"; {where.get('processor', '')}; curves thinned to {SPACING - 1:.0%} of the step."
-    report = load_experiment(results.experiment).report(results)
+    report = report_on(results, folder)
     return "\n".join([report.answer, "", *map(markdown, all_tables(results, report)), ran, ""])
 
 
@@ -92,9 +93,11 @@ def main(argv: list[str]) -> None:
         results = as_read(small(results))
     except (AttributeError, KeyError, TypeError) as error:
         raise Damaged(f"{file}: damaged (no results of rnnlab)") from error
-    told = tables(results)
-    write_line(name.with_suffix(".json"), results)
-    write_whole(name.with_suffix(".md"), told.encode())
+    told = tables(results, file.parent)
+    name = name.with_suffix("") if name.suffix in (".json", ".md") else name
+    write_line(name.with_name(f"{name.name}.json"), results)
+    write_whole(name.with_name(f"{name.name}.md"), told.encode())
+    Screen().say(f"{name}.json, {name}.md")
 
 
 def program() -> None:

@@ -9,6 +9,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
 
 import difflib
 import functools
+import inspect
 import shlex
 import shutil
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from rnnlab.training import layout
 
@@ -27,7 +28,7 @@ _LATE = layout.use_every_core()  # before anything below makes JAX start its bac
 import jax
 
 from rnnlab.clusters import engines
-from rnnlab.clusters.driver import DRIVERS, HOSTS, check_flags, passed_on, run_elsewhere
+from rnnlab.clusters.driver import check_flags, passed_on, run_elsewhere
 from rnnlab.reports.arm_columns import COLUMNS, chosen
 from rnnlab.reports.finish import finish
 from rnnlab.reports.run import Run, open_run
@@ -35,7 +36,7 @@ from rnnlab.runs import hosts
 from rnnlab.runs.arms import run_arms
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.environment import command
-from rnnlab.runs.folder import RunFolder, locked
+from rnnlab.runs.folder import RunFolder, locked, waiting
 from rnnlab.runs.job import Job, make_job
 from rnnlab.runs.ledger import Ledger
 from rnnlab.runs.predict import say_how_long, say_plan
@@ -46,42 +47,30 @@ from rnnlab.settings.experiments import experiment_files, load_experiment, quest
 from rnnlab.training.background import Interrupted, stop_on_signals
 from rnnlab.training.canary import check_jax
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
-flags.DEFINE_string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a day or two, predicted first)")
-flags.DEFINE_string(
-    "workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it"
-)
-flags.DEFINE_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
-flags.DEFINE_string(
-    "sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'"
-)
-flags.DEFINE_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
-flags.DEFINE_enum("layout", "auto", layout.KINDS, "how trials that share a program lie on the devices")
-flags.DEFINE_enum("engine", "local", engines.KINDS, "where trials run: in this process, or as shards on a cluster")
-flags.DEFINE_integer("workers", 2, "how many shards a cluster runs", lower_bound=1)
-flags.DEFINE_string("allot", "", "what each worker gets, in the engine's words: 'num_gpus=1', 'slurm_partition=long'")
-flags.DEFINE_string("host", None, "i/n: this process is the i-th of n that train each trial together; or auto")
-flags.DEFINE_string("coordinator", None, "address:port of the first of those hosts")
-flags.DEFINE_list("columns", None, f"of the main table, in place of the report's own: {', '.join(COLUMNS)}")
-flags.DEFINE_enum("tables", "main", ("main", "all"), "which tables the terminal shows")
-flags.DEFINE_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
-flags.DEFINE_bool("list", False, "list the experiments with their questions, and stop")
-OURS = (
-    "exp",
-    "tier",
-    "workdir",
-    "arms",
-    "sweep",
-    "shard",
-    "layout",
-    *DRIVERS,
-    *HOSTS,
-    "columns",
-    "tables",
-    "dry_run",
-    "list",
-)
+FLAGS = flags.FlagValues()  # its own: a program that calls `rnnlab.run` may have a flag of the same name
+_string, _enum, _integer, _list, _bool = (
+    functools.partial(define, flag_values=FLAGS)
+    for define in (
+        flags.DEFINE_string, flags.DEFINE_enum, flags.DEFINE_integer, flags.DEFINE_list, flags.DEFINE_bool
+    )
+)  # fmt: skip
+_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
+_string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a day or two, predicted first)")
+_string("workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it")
+_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
+_string("sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'")
+_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
+_enum("layout", "auto", layout.KINDS, "how trials that share a program lie on the devices")
+_enum("engine", "local", engines.KINDS, "where trials run: in this process, or as shards on a cluster")
+_integer("workers", 2, "how many shards a cluster runs", lower_bound=1)
+_string("allot", "", "what each worker gets, in the engine's words: 'num_gpus=1', 'slurm_partition=long'")
+_string("host", None, "i/n: this process is the i-th of n that train each trial together; or auto")
+_string("coordinator", None, "address:port of the first of those hosts")
+_list("columns", None, f"of the main table, in place of the report's own: {', '.join(COLUMNS)}")
+_enum("tables", "main", ("main", "all"), "which tables the terminal shows")
+_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
+_bool("list", False, "list the experiments with their questions, and stop")
+OURS = tuple(FLAGS)
 
 
 def run(
@@ -123,9 +112,12 @@ def run(
     folder = RunFolder(job.workdir, job.config("auto"), typed=shlex.join(["python", "-m", "rnnlab.run", *words]))
     ledger, progress = _ledger(job, folder, console)
     try:
-        run_arms(job.arms, ledger, progress, lambda: False, job.probes)
+        if not run_arms(job.arms, ledger, progress, lambda: False, job.probes):
+            told = "another process trains some of its trials; the same call goes on when it has ended"
+            raise SettingError(f"workdir={job.workdir}: {told}")
         progress.stop()
-        finish(job, ledger, console)
+        with waiting(job.workdir / ".lock-report"):
+            finish(job, ledger, console)
     finally:
         progress.stop()
         ledger.close()
@@ -153,6 +145,8 @@ def main(argv: list[str]) -> None:
             console.say(f"{name}: {question(path)}")
         return
     if FLAGS.exp is None:
+        if named := [word for word in words if word in files]:
+            raise SettingError(f"{named[0]}: an experiment is chosen by a flag; write --exp={named[0]}")
         raise SettingError(f"--exp is needed: one of {', '.join(sorted(files))} (--list tells what they ask)")
     columns = FLAGS.columns and list(chosen(FLAGS.columns))
     job = make_job(FLAGS.exp, FLAGS.tier, resolve.parse_overrides(words), FLAGS.arms, FLAGS.sweep, FLAGS.workdir)
@@ -245,7 +239,7 @@ def print_help(argv: list[str]) -> None:
 
 def program() -> None:
     """The command line, with its exit status."""
-    app.run(functools.partial(hosts.run, main), flags_parser=parse)
+    sys.exit(hosts.run(main, parse(sys.argv)))
 
 
 class _Callable(types.ModuleType):
@@ -255,6 +249,8 @@ class _Callable(types.ModuleType):
 
 
 sys.modules[__name__].__class__ = _Callable
+__signature__ = inspect.signature(run)  # what help and editors show of `rnnlab.run`
+__doc__ = f"{__doc__}\n\n{inspect.getdoc(run)}"
 
 if __name__ == "__main__":
     program()

@@ -1,6 +1,8 @@
 """What `import rnnlab` and the command `rnnlab` give a user, and how they answer what is wrong."""
 
 import contextlib
+import inspect
+import io
 import subprocess
 import sys
 
@@ -36,6 +38,12 @@ def test_importing_it_imports_nothing_else():
         rnnlab.unrol  # noqa: B018
 
 
+def test_a_call_is_described_as_the_function_it_is():
+    assert list(inspect.signature(rnnlab.run).parameters)[:3] == ["exp", "tier", "workdir"]
+    assert "Args:" in rnnlab.run.__doc__ and set(dir(rnnlab)) >= set(rnnlab.__all__)
+    assert not {"Any", "importlib"} & set(dir(rnnlab))
+
+
 def test_a_run_is_objects(opened):
     assert list(opened.arms) == ["Adding 30/LSTM", "Adding 30/LSTM chrono"] and len(opened.trials) == 4
     arm = opened.arms["Adding 30/LSTM"]
@@ -49,12 +57,21 @@ def test_a_run_is_objects(opened):
 
 def test_a_figure_is_drawn_again_with_other_arms_and_axes(opened):
     figure = opened.figure("flow", arms="*chrono", x="log", width="column")
+    assert figure._repr_png_().startswith(b"\x89PNG")  # a notebook shows it
+    file = io.BytesIO()
+    figure.savefig(file, format="pdf")
+    assert b"/Type3" not in file.getvalue()
+    alone, every = (opened.figure("flow", arms=arms).legends[0] for arms in ("*chrono", None))
+    colour = {text.get_text(): line.get_color() for text, line in zip(every.texts, every.get_lines(), strict=True)}
+    assert alone.get_lines()[0].get_color() == colour["LSTM chrono"]  # as among all arms
     assert figure.get_figwidth() == 3.3 and figure.axes[0].get_xscale() == "symlog"
     assert len(opened.table(columns=["learned", "loss"], arms=["Adding 30/LSTM"]).rows) == 1
     for call, message in (
         (lambda: opened.figure("flwo"), "nearest is flow"),
         (lambda: opened.figure("flow", arms="x"), "matches no arm"),
         (lambda: opened.figure("flow", y="log"), "unexpected keyword argument 'y'"),
+        (lambda: opened.figure("flow", x="lg"), "x=lg: no such choice; the nearest is log"),
+        (lambda: opened.figure("flow", width="colum"), "width=colum: no such choice; the nearest is column"),
         (lambda: opened.table(columns=["lerned"]), "nearest is learned"),
     ):
         with pytest.raises(SettingError, match=message):

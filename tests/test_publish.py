@@ -13,7 +13,7 @@ RESULTS = Path(__file__).parents[1] / "experiments" / "results"
 @pytest.mark.parametrize("file", sorted(RESULTS.glob("*.json")), ids=lambda file: file.stem)
 def test_the_tables_follow_from_the_results(file):
     results = read_json(file)
-    assert publish.tables(results) == file.with_suffix(".md").read_text()
+    assert publish.tables(results, file.parent) == file.with_suffix(".md").read_text()
     assert results["environment"]["revision"] and "dirty" not in results["environment"]["revision"]
     assert file.stat().st_size < 2**18
     assert "--workdir" not in results["command"]  # no place of one machine

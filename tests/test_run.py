@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from program import TINY, contents, environment, run, start, written
 
 from rnnlab import run as command_line
@@ -39,9 +38,9 @@ def uninterrupted(whole):
 def here(place, words, monkeypatch, capsys):
     """(exit status, output, errors) of the command in this process, which has imported everything."""
     monkeypatch.chdir(place)
-    flags.FLAGS.unparse_flags()
+    command_line.FLAGS.unparse_flags()
     for name in command_line.OURS:
-        flags.FLAGS[name].unparse()
+        command_line.FLAGS[name].unparse()
     with pytest.raises(SystemExit) as ended:
         sys.exit(command_line.main(command_line.parse(["run", *words])))
     return ended.value.code or 0, *capsys.readouterr()

@@ -98,11 +98,23 @@ def run_parts(
       EngineError: parts were given up.
       Interrupted: `stopping()`; every part was told to save, and has ended or had GRACE seconds.
     """
-    running = {name: engine.start(part) for name, part in parts.items()}
-    deaths, seen, lost = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0), {}
+    running: dict[str, Process] = {}
+    try:
+        for name, part in parts.items():
+            running[name] = engine.start(part)
+        lost = _watched(engine, parts, running, done, stopping, warn)
+    except BaseException:  # whatever happens here, no process is left behind
+        _stop(running)
+        raise
+    if lost:
+        raise EngineError("; ".join(lost))
+
+
+def _watched(engine, parts, running, done, stopping, warn) -> list[str]:
+    """Until none is running: those that were given up, each with what it said last."""
+    deaths, seen, lost = dict.fromkeys(parts, 0), dict.fromkeys(parts, 0), []
     while running:
         if stopping():
-            _stop(running)
             raise Interrupted
         count = done()
         for name, how in {name: process.ended() for name, process in running.items()}.items():
@@ -114,13 +126,12 @@ def run_parts(
             deaths[name] = 1 if count > seen[name] else deaths[name] + 1
             seen[name] = count
             if deaths[name] > RETRIES:
-                lost[name] = f"part {name} ended {deaths[name]} times ({how}); {_last_words(Path(parts[name].log))}"
+                lost.append(f"part {name} ended {deaths[name]} times ({how}); {_last_words(Path(parts[name].log))}")
             else:
                 warn(f"part {name}: {how}; it starts again")
                 running[name] = engine.start(parts[name])
         time.sleep(POLL)
-    if lost:
-        raise EngineError("; ".join(lost.values()))
+    return lost
 
 
 def _stop(running: Mapping[str, Process]) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from rnnlab.reports.tables import format_interval, format_number
 from rnnlab.runs.results import Arm, When
@@ -110,23 +110,17 @@ def _held_out(name: str) -> Column:
     return Column(f"held-out {name}", lambda arm: arm.held_out(name), lambda arm: format_interval(arm.held_out(name)))
 
 
-def _fit(arm: Arm) -> Mapping[str, Any] | None:
-    """What was fitted to dL/dh's mean profile over trials at initialisation, with bootstrap intervals over seeds."""
-    return arm.fits.get("init", {}).get("h")
-
-
 def _fitted(quantity: str, head: str) -> Column:
     def number(arm: Arm) -> Interval | None:
-        fit = _fit(arm)
-        return None if fit is None else Interval(**fit[quantity])
+        return None if arm.fit is None else getattr(arm.fit, quantity)
 
     def text(arm: Arm) -> str:
-        fit, found = _fit(arm), number(arm)
-        if fit is None or found is None:
+        if arm.fit is None:
             return "n/a"
+        found = getattr(arm.fit, quantity)
         if quantity != "horizon":
             return format_interval(found, 2)
-        cut = ">= " * fit["censored"]  # the sequence ended before the upper end; before the estimate too if they agree
+        cut = ">= " * arm.fit.censored  # the sequence ended before the upper end; before the estimate too if they agree
         if math.isnan(found.low):
             return f"{cut}{found.estimate:g}"
         middle = f"{cut * (found.estimate == found.high)}{found.estimate:g}"
@@ -136,13 +130,10 @@ def _fitted(quantity: str, head: str) -> Column:
 
 
 def _one_rate(arm: Arm) -> str:
-    fit = _fit(arm)
-    if fit is None:
+    if arm.fit is None or math.isnan(arm.fit.line.misfit):  # too few lags
         return "n/a"
-    line = fit["line"]
-    if math.isnan(line["misfit"]):
-        return "n/a"  # too few lags
-    return "yes" if line["exponential"] else f"no: {line['early']:.2g}, then {line['late']:.2g}"
+    line = arm.fit.line
+    return "yes" if line.exponential else f"no: {line.early:.2g}, then {line.late:.2g}"
 
 
 COLUMNS: dict[str, Column] = {
@@ -165,8 +156,7 @@ COLUMNS: dict[str, Column] = {
     "fit_half_life": _fitted("half_life", "half-life of the mean dL/dh at init (steps)"),
     "fit_horizon": _fitted("horizon", "horizon of the mean dL/dh at init (steps)"),
     "one_rate": Column(
-        "one decay rate for all lags?", lambda arm: float(fit["line"]["exponential"]) if (fit := _fit(arm)) else None,
-        _one_rate,
+        "one decay rate for all lags?", lambda arm: float(arm.fit.line.exponential) if arm.fit else None, _one_rate
     ),
     "loss": _held_out("loss"),
     "accuracy": _held_out("accuracy"),

@@ -9,11 +9,15 @@ from typing import Any
 
 from rnnlab.reports.arm_columns import COLUMNS, Column, chosen
 from rnnlab.reports.tables import Table
-from rnnlab.runs.results import Results
+from rnnlab.runs.results import Arm, Results, When
 from rnnlab.settings.resolve import varied
 from rnnlab.specs.grid import TRIALS
 from rnnlab.stats.estimates import Interval
 
+HORIZONS: dict[str, tuple[When, str]] = {  # columns of horizons, which the end of a sequence may cut off
+    "horizon": ("init", "h"), "horizon_trained": ("trained", "h"),
+    "horizon_c": ("init", "c"), "horizon_c_trained": ("trained", "c"),
+}  # fmt: skip
 NOTHING = ("", "n/a", "none", "not trained")  # what a cell says where there is nothing to say
 
 
@@ -36,8 +40,10 @@ def arms_table(results: Results, columns: Sequence[str | Column] = tuple(COLUMNS
 
 def _caption(results: Results, columns: Sequence[str]) -> str:
     said = [f"{'All quantities' if len(columns) > 7 else 'Arms'} of {results.experiment}."]
-    if any("horizon" in name for name in columns):
-        said.append(f"Horizon: the largest lag whose dL/dh is above {results.fraction:g} of lag 0.")
+    of_c = [name.startswith("horizon_c") for name in columns if "horizon" in name]
+    if of_c:
+        what = "dL/dc" if all(of_c) else "dL/dh (or what is named)" if any(of_c) else "dL/dh"
+        said.append(f"Horizon: the largest lag whose {what} is above {results.fraction:g} of lag 0.")
     rules: dict[str, dict[str, None]] = {}
     for arm in results.arms.values():
         if arm.rule and arm.trained:
@@ -81,19 +87,30 @@ def _written(rows: Sequence[Mapping[str, Any]]) -> str:
     return file.getvalue()
 
 
+def _named(results: Results, arm: Arm) -> dict[str, Any]:
+    """Whose row it is, with the settings that vary; what an arm lacks, or is None, is an empty cell."""
+    settings = {path: arm.settings.get(path, "") for path in _settings(results)}
+    settings = {path: "" if value == "None" else value for path, value in settings.items()}
+    return {"arm": arm.name, "arm_task": arm.task, "arm_label": arm.label} | settings
+
+
 def arms_csv(results: Results, own: Sequence[str | Column] = ()) -> str:
     """A row an arm, one number a cell: the settings that vary, then every column with the ends of its interval.
+
+    `horizon_censored` counts the trials whose horizon is the whole sequence and may be longer.
 
     `own`: an experiment's columns, of which those that are its own come last.
     """
     rows = []
     for arm in results.arms.values():
-        row = {"arm": arm.name, "task": arm.task, "label": arm.label, "n": len(arm.trials)}
-        row |= {path: arm.settings.get(path, "") for path in _settings(results)}
+        row = _named(results, arm) | {"n": len(arm.trials)}
         for name, column in (COLUMNS | chosen(own)).items():
             found = column.number(arm)
             if isinstance(found, Interval):
                 row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
+                if name in HORIZONS:
+                    reached = [r for trial in arm.trials if (r := trial.horizon(*HORIZONS[name]))]
+                    row[f"{name}_censored"] = sum(r.censored for r in reached)
             elif found is not None and name != "trials":
                 row[name] = found
         rows.append(row)
@@ -104,15 +121,15 @@ def trials_csv(results: Results) -> str:
     """A row a trial, one number a cell: what a statistics program reads."""
     rows = []
     for arm in results.arms.values():
-        settings = {path: arm.settings.get(path, "") for path in _settings(results)}
         for trial in arm.trials:
-            row = {"arm": arm.name, "task": arm.task, "label": arm.label, "seed": trial.seed, **settings}
-            row |= {name: getattr(trial, name) for name in ("status", "steps", "learned_at", "sequences", "budget")}
+            row = _named(results, arm) | {"seed": trial.seed, "status": trial.status, "learned": int(trial.learned)}
+            row |= {name: getattr(trial, name) for name in ("steps", "sequences", "budget")}
+            row["learned_at"] = trial.learned_at if trial.learned_at >= 0 else ""
             row |= {f"held_out_{name}": value for name, value in trial.held_out.items()}
             for when, by_name in trial.horizons.items():
                 if trial.measured(when):
                     for name, reached in by_name.items():
                         place = f"{when}_{name.replace(' ', '_')}"
-                        row |= {f"{place}_{quantity}": value for quantity, value in reached._asdict().items()}
+                        row |= {f"{place}_{quantity}": float(value) for quantity, value in reached._asdict().items()}
             rows.append(row)
     return _written(rows)

@@ -17,7 +17,7 @@ def definitions(fraction: float) -> dict[str, str]:
         "their norm is taken for each example, then averaged over examples as a logarithm.",
         "cell path": "the part of dL/dc that flows from c to c alone (for an LSTM the product of its forget gates).",
         "decay": "least-squares slope of the log-norm over lags, nats per step: negative vanishes, positive explodes.",
-        "half-life": "steps in which that slope halves the norm: ln 2 / -decay.",
+        "half-life": "steps in which that slope halves the norm, ln 2 / -decay of a trial; the median over trials.",
         "horizon": f"how far back the loss reaches: the largest lag whose norm is above {fraction:g} of lag 0's; >= "
         "where the sequence ends first. Of dL/dh, unless it says of what.",
         "learned": "trials that met the stop rule that the caption states; a rule on held-out data is looked at in "

@@ -15,7 +15,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from rnnlab.reports.style import GREY, WIDTHS, Scale, Width, lags_across, legend, losses_up, marks, panels, styled
+from rnnlab.reports.style import (
+    GREY,
+    WIDTHS,
+    Drawing,
+    Scale,
+    Width,
+    lags_across,
+    legend,
+    losses_up,
+    marks,
+    panels,
+    styled,
+)
 from rnnlab.runs.results import Arm, Results, When
 
 POINTS = 1000
@@ -30,8 +42,9 @@ CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
 
 
 def looks_of(results: Results) -> dict[str, dict[str, Any]]:
-    """Colour, dashes and marker by label: an arm looks the same in all panels."""
-    return marks(arm.label for arm in results.arms.values())
+    """Colour, dashes and marker by label: an arm of a run looks the same in all panels, whichever are drawn with it."""
+    looks, shown = marks(results.labels), {arm.label for arm in results.arms.values()}
+    return {label: look for label, look in looks.items() if label in shown}
 
 
 @styled
@@ -97,11 +110,11 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     lines += [Line2D([], [], **NEEDED)] * any(arm.needed_lag is not None for arm in results.arms.values())
     taken = legend(figure, solid, lines)
     figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ma="center")
+    dashed = ", dashed: of dL/dc_t along the cell path alone" * paths
     figure.set_label(
-        f"Gradient by lag. Solid: norm of dL/d{component}_t; dashed: norm of dL/dc_t along the cell path alone. Each "
-        "is averaged over examples, relative to lag 0; lines are means of the logarithm over trials, bands the range. "
-        "A trial's horizon is where its own curve last crosses the grey line. "
-        "What lies further below it is outside the frame."
+        f"Gradient by lag: norm of dL/d{component}_t{dashed}. Each is averaged over examples, relative to lag 0; lines "
+        "are means of the logarithm over trials, bands the range. A trial's horizon is where its own curve last "
+        "crosses the grey line. What lies further below it is outside the frame."
     )
     return figure
 
@@ -174,7 +187,7 @@ def horizons(results: Results, *, component: str = "h", width: Width = "page") -
     """
     tasks, looks = results.tasks, looks_of(results)
     heights = [len(arms) for arms in tasks.values()]
-    figure = Figure((WIDTHS[width], 0.9 + 0.27 * sum(heights) + 0.25 * len(heights)), layout="constrained")
+    figure = Drawing((WIDTHS[width], 0.9 + 0.27 * sum(heights) + 0.25 * len(heights)), layout="constrained")
     grid = figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     trained = any(t.measured("trained") for t in results.trials)
     for panel, (task, arms) in zip(grid, tasks.items(), strict=True):

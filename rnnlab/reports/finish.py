@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-from rnnlab.reports import sweep_report
 from rnnlab.reports.definitions import glossary
-from rnnlab.reports.report import all_tables, asked, write
-from rnnlab.reports.tables import markdown, terminal
+from rnnlab.reports.report import all_tables, write
+from rnnlab.reports.reporting import report_on
+from rnnlab.reports.tables import line_width, markdown, terminal
 from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
 from rnnlab.runs.files import write_json
@@ -33,7 +34,7 @@ def finish(
     found = gather(job, ledger)
     write_json(folder / "results.json", found)  # first: a report that fails loses nothing
     results = results_from(found)
-    report = asked(sweep_report if job.swept else job.module, results, folder)
+    report = report_on(results, folder)
     tables = all_tables(results, report, columns)
     told = {"verdict": report.answer, "claims": [claim._asdict() for claim in report.claims]}
     write_json(folder / "results.json", found | told)
@@ -41,5 +42,6 @@ def finish(
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)
-    for line in (*glossary(tables[:1], results.fraction), f"\n{report.answer}"):
-        console.say(line)
+    for line in glossary(tables[:1], results.fraction):
+        console.say(textwrap.fill(line, line_width(console), subsequent_indent="    "))
+    console.say("\n" + textwrap.fill(report.answer, line_width(console)))

@@ -19,7 +19,8 @@ from rnnlab.settings.resolve import varied
 
 CLAIMS = ("claim", "source", "expected", "measured", "verdict")  # columns of a table of claims
 VERDICTS = {"met": "met", "not met": "unmet", "not judged": "open"}  # by word, the class that colours it
-WIDE = 8  # columns, above which a table scrolls in a box of its own
+WIDE = 8  # columns, above which a table is shown in several
+LONG = 30  # rows, above which the main table is folded
 
 
 def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: Mapping[str, tuple[bytes, str]]) -> str:
@@ -41,7 +42,7 @@ def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: 
         f'<p class="answer{"" if results.judged else " smoke"}">{escape(answer)}</p>',
         f'<p class="facts">{escape(_facts(results))}</p>',
         *figures[:1],
-        *map(_table, others[:1]),
+        *(_table(t) if len(t.rows) <= LONG else _folded(f"{len(t.rows)} arms", _table(t)) for t in others[:1]),
         *map(_claims, claims),
         "<h2>More</h2>",
         *map(_folded, titles[1:], figures[1:]),
@@ -82,7 +83,14 @@ def _badge(text: str) -> str:
 
 
 def _table(table: Table, cell: Mapping[str, Callable[[str], str]] | None = None, kind: str = "") -> str:
-    """A table whose rows are blocks on a narrow screen, each cell with its column's name; `cell` shows a column's."""
+    """A table whose rows are blocks on a narrow screen, each cell with its column's name; `cell` shows a column's.
+
+    A wide one is shown as several, with the rows' names in each.
+    """
+    if len(table.columns) > WIDE:
+        starts = range(1, len(table.columns), WIDE - 1)
+        of = [_columns(table, [0, *range(at, min(at + WIDE - 1, len(table.columns)))]) for at in starts]
+        return "".join(_table(part, cell, kind) for part in of)
     shows = [(cell or {}).get(column, _number) for column in table.columns]
     sides = ["" if number else ' class="text"' for number in table.numeric]
     labels = [escape(column) for column in table.columns]
@@ -97,8 +105,13 @@ def _table(table: Table, cell: Mapping[str, Callable[[str], str]] | None = None,
             shown.append(f'<tr><th scope="row">{escape(row[0])}</th>{"".join(cells)}</tr>')
         bodies.append(f"<tbody>{head if task else ''}{''.join(shown)}</tbody>")
     caption = f'<p class="caption">{escape(table.caption)}</p>' if table.caption else ""
-    kind = f"{kind} wide" if len(labels) > WIDE else kind
     return f'{caption}<div class="{kind}"><table><thead><tr>{heads}</tr></thead>{"".join(bodies)}</table></div>'
+
+
+def _columns(table: Table, kept: Sequence[int]) -> Table:
+    """Some of its columns; the caption stands above the first of them."""
+    caption = table.caption if 1 in kept else ""
+    return Table(caption, [table.columns[i] for i in kept], [[row[i] for i in kept] for row in table.rows])
 
 
 def _claims(table: Table) -> str:

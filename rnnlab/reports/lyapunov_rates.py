@@ -80,5 +80,6 @@ def against_radius(results: Results, *, input_variance: float, **how) -> Figure 
     caption = (
         "Decay rate of dL/dh at the longest length by spectral radius; line: mean-field theory (Chen et al. 2018)."
     )
-    return scatter({"measured, a trial": points}, xlabel="spectral radius g of $w_h$", ylabel=RATE, caption=caption,
+    name = f"measured, a trial of {arms[0].task}"
+    return scatter({name: points}, xlabel="spectral radius g of $w_h$", ylabel=RATE, caption=caption,
                    lines={"mean field, infinite width": (radii.tolist(), theory)}, **how)  # fmt: skip

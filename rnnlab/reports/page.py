@@ -1,4 +1,4 @@
-"""The page's frame and style: one column on a desk, rows as blocks on a telephone, everything open on paper."""
+"""The frame and style of the HTML report: one column, rows as blocks on a narrow screen, all unfolded in print."""
 
 from string import Template
 
@@ -13,8 +13,6 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .25rem; }
 .answer { font-size: 1.2rem; border-left: 4px solid #0072b2; padding-left: 1rem; margin: 0 0 .75rem; }
 .smoke { border-color: #d55e00; background: #fff0e5; padding: .5rem 1rem; font-weight: 600; }
 .facts, .caption, figcaption { color: #555; font-size: .875rem; }
-.wide { overflow-x: auto; }
-.wide td { white-space: nowrap; }
 table { border-collapse: collapse; font-size: .875rem; line-height: 1.3; font-variant-numeric: tabular-nums;
   margin: .5rem 0 1.5rem; width: 100%; }
 .caption { line-height: 1.3; margin: 1.5rem 0 0; }
@@ -57,9 +55,8 @@ summary { cursor: pointer; padding: .35rem 0; }
   .claims td > span { flex: 1 1 0; text-align: left; }
   dl { display: block; }
   dd { margin-bottom: .4rem; } }
-@media print { html { font-size: 11px; } body { margin: 0; max-width: none; } .wide { overflow: visible; }
-  .wide table { font-size: 6px; } .wide td, .wide small { white-space: normal; } th, td { padding: .2rem; }
-  .wide th, .wide td { padding: .1rem; min-width: 0 !important; } img { max-height: 8in; width: auto; }
+@media print { html { font-size: 11px; } body { margin: 0; max-width: none; } th, td { padding: .2rem; }
+  img { max-height: 8in; width: auto; }
   tr { break-inside: avoid; } summary { break-after: avoid; }
   details::details-content { content-visibility: visible; block-size: auto; } }
 </style></head>

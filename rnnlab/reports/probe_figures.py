@@ -50,7 +50,7 @@ def path_shares(
         axes.axhline(1, color="k", lw=0.7)
         axes.axhline(0, color="k", lw=0.7)
         axes.set(title=cell, xlabel="lag k (steps)", xlim=(0, lags[-1]), ylim=(-0.5, 1.5))
-    row[0].set_ylabel(f"share of dL/d{part}")
+    row[0].set_ylabel(f"share of dL/d{part}\n({next(iter(results.longest.values())).task})")
     patches = [Patch(fc=_colour(i), ec="k", hatch=_hatch(i), lw=0.3, label=n) for i, n in enumerate(names)]
     legend(figure, patches, [])
     figure.set_label(

@@ -57,7 +57,7 @@ def among(draw: Draw, arms: Sequence[str]) -> Draw:
 
 
 def asked(module: ModuleType, results: Results, folder: Path) -> Report:
-    """What a module's report function says. Raises SettingError where it fails: `folder` holds the results by then.
+    """What a module's `report(results)` says. Raises SettingError where it fails: `folder` holds the results by then.
 
     At the smoke tier nothing is answered and no claim is judged: it is too short to tell.
     """
@@ -95,7 +95,7 @@ def write(results: Results, report: Report, folder: Path, tables: Sequence[Table
     """
     shown = report.shown(results)
     drawn = {name: figure for name, draw in report.figures.items() if (figure := draw(shown)) is not None}
-    pngs = {name: save(figure, folder / "figures", name) for name, figure in drawn.items()}
+    pngs = {name: save(figure, folder / "figures", name.replace("/", ", ")) for name, figure in drawn.items()}
     for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
         write_whole(folder / f"{name}.md", markdown(table).encode())

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from matplotlib.figure import Figure
 
-from rnnlab.reports import sweep_report
 from rnnlab.reports.arm_tables import arms_table
-from rnnlab.reports.report import Report, asked
+from rnnlab.reports.report import Report
+from rnnlab.reports.reporting import report_on
+from rnnlab.reports.style import WIDTHS, Scale
 from rnnlab.reports.tables import Table
 from rnnlab.runs.load import Loaded, load
 from rnnlab.runs.results import Arm, Results, Trial
 from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError, nearest
-from rnnlab.settings.experiments import load_experiment
 
 
 class Run:
@@ -53,9 +53,11 @@ class Run:
     @cached_property
     def report(self) -> Report:
         """What the experiment makes of its results: claims, and which figures there are."""
-        module = load_experiment(self.results.experiment)
-        swept = not set(self.arms) <= set(module.arms(self.results.tier))
-        return asked(sweep_report if swept else module, self.results, self.folder)
+        return report_on(self.results, self.folder)
+
+    def _shown(self, arms: str | Iterable[str] | None) -> Results:
+        """What figures and tables show: the report's arms, or those that were asked for."""
+        return self.report.shown(self.results) if arms is None else self.results.only(arms)
 
     def figure(self, name: str, arms: str | Iterable[str] | None = None, **options: Any) -> Figure | None:
         """One of the report's figures again; None where there is nothing to draw.
@@ -70,9 +72,12 @@ class Run:
         """
         if name not in self.report.figures:
             raise SettingError(f"{name}: no such figure{nearest(name, self.report.figures)}")
-        results = self.results if arms is None else self.results.only(arms)
+        for option, choices in (("width", WIDTHS), ("x", get_args(Scale))):
+            if option in options and options[option] not in choices:
+                value = options[option]
+                raise SettingError(f"figure {name}, {option}={value}: no such choice{nearest(str(value), choices)}")
         try:
-            return self.report.figures[name](results, **options)
+            return self.report.figures[name](self._shown(arms), **options)
         except TypeError as error:
             if "unexpected keyword argument" not in str(error):
                 raise
@@ -80,8 +85,7 @@ class Run:
 
     def table(self, columns: Sequence[str] | None = None, arms: str | Iterable[str] | None = None) -> Table:
         """The main table again, with other columns or arms. Raises SettingError."""
-        results = self.results if arms is None else self.results.only(arms)
-        return arms_table(results, self.report.columns if columns is None else columns)
+        return arms_table(self._shown(arms), self.report.columns if columns is None else columns)
 
     def load(self, arm: str, seed: int | None = None) -> Loaded:
         """The trained network of one trial; see `rnnlab.load`."""

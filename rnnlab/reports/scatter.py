@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,7 +11,8 @@ from matplotlib.lines import Line2D
 
 from rnnlab.reports.figures import BEYOND, CHANCE
 from rnnlab.reports.style import COLOURS, Width, legend, losses_up, marks, panels, styled
-from rnnlab.reports.sweep_axes import label
+from rnnlab.reports.sweep_axes import DECADE, axis, label
+from rnnlab.reports.tables import listed
 from rnnlab.runs.results import Results
 
 Points = Sequence[tuple[float, float]]
@@ -62,7 +64,8 @@ def final_losses(results: Results, *, setting: str, width: Width = "column") -> 
             above = f"{len(losses) - len(shown)} \N{UPWARDS ARROW}"
             axes.annotate(above, (place, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom", size=7)
     line = axes.axhline(chance, **CHANCE)
-    axes.set(yscale="log", ylabel="held-out loss at the end", xlabel=label(setting))
+    tasks = listed(list(dict.fromkeys(arm.task for arm in arms)))
+    axes.set(title=tasks, yscale="log", ylabel="held-out loss at the end", xlabel=label(setting))
     axes.set_xticks(
         range(len(arms)), [arm.settings[setting].removesuffix(".0").replace("None", "none") for arm in arms]
     )
@@ -72,5 +75,46 @@ def final_losses(results: Results, *, setting: str, width: Width = "column") -> 
     figure.set_label(
         f"Held-out loss after training, by {label(setting)}; a circle a trial. Trials that diverged or ended above "
         f"{BEYOND:g} times chance are counted above the frame."
+    )
+    return figure
+
+
+@styled
+def losses_over(results: Results, *, settings: Sequence[str], width: Width = "page") -> Figure:
+    """Held-out loss at the end of training over each of several settings that are numbers: a panel a setting.
+
+    A marker is a trial, its look its task; trials that diverged or ended above `BEYOND` times chance are left out.
+    """
+    rows = math.ceil(len(settings) / 3)
+    figure, grid = panels(rows, math.ceil(len(settings) / rows), 1.9, width, sharey=True)
+    looks = marks(results.tasks)
+    for panel, setting in zip(grid.flat, settings, strict=False):
+        values = axis(results, setting)
+        for task, arms in results.tasks.items():
+            points = [
+                (values[arm.name], loss)
+                for arm in arms.values()
+                for loss in arm.each(lambda trial: trial.final_loss)
+                if loss <= BEYOND * arm.chance
+            ]
+            if points:
+                panel.plot(*zip(*points, strict=True), **(looks[task] | {"ls": "", "mfc": "none"}))
+        spread = [value for value in values.values() if value > 0]
+        wide = len(spread) == len(values) and max(spread) > DECADE * min(spread)
+        panel.set(xlabel=label(setting), xscale="log" if wide else "linear", yscale="log")
+        losses_up(panel)
+    for panel in list(grid.flat)[len(settings) :]:
+        panel.remove()
+    for panel in grid[:, 0]:
+        panel.set_ylabel("held-out loss at the end")
+    chances = {arm.chance for arm in results.arms.values()}
+    if len(chances) == 1:
+        for panel in figure.axes:
+            panel.axhline(*chances, **CHANCE)
+    handles = [Line2D([], [], label=task, **(look | {"ls": "", "mfc": "none"})) for task, look in looks.items()]
+    legend(figure, handles, [Line2D([], [], **CHANCE)] * (len(chances) == 1))
+    figure.set_label(
+        "Held-out loss after training over each setting that was varied; a marker a trial. Trials that diverged or "
+        f"ended above {BEYOND:g} times chance are left out."
     )
     return figure

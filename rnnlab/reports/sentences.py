@@ -40,19 +40,21 @@ def reaching(arms: Mapping[str, Arm], name: str = "h") -> str:
     horizons = {label: arm.horizon("init", name).estimate for label, arm in arms.items()}
     opening = f"At initialisation on {first.task} the"
     if first.needed_lag is None:
-        return f"{opening} horizon is {listed([f'{horizons[label]:g} ({label})' for label in arms])} steps."
+        return (
+            f"{opening} horizon of dL/d{name} is {listed([f'{horizons[label]:g} ({label})' for label in arms])} steps."
+        )
     through = [label for label in arms if horizons[label] >= first.needed_lag]
     others = [f"{horizons[label]:g} ({label})" for label in arms if label not in through]
-    said = f"{opening} gradient reaches the needed lag of {first.needed_lag} steps with "
+    said = f"{opening} gradient dL/d{name} reaches the needed lag of {first.needed_lag} steps with "
     said += listed(through) if through else "no setting"
-    return said + (f"; else the horizon is {listed(others)} steps." if others else ".")
+    return said + (f"; else its horizon is {listed(others)} steps." if others else ".")
 
 
 def along_cell_path(arms: Mapping[str, Arm]) -> str:
     """Of the arm whose gradient reaches furthest: what arrives at the largest lag, in full and along the cell path."""
     label = max(arms, key=lambda label: arms[label].at_end("c"))
     full, path = (arms[label].at_end(name) for name in ("c", "c cell path"))
-    return f"With {label} {_power(full)} of it arrives at the first step, {_power(path)} along the cell path alone."
+    return f"With {label} {_power(full)} of dL/dc is left at the largest lag, {_power(path)} along the cell path alone."
 
 
 def _power(log10: float) -> str:

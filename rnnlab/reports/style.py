@@ -48,6 +48,17 @@ STYLE |= dict.fromkeys(["axes.spines.top", "axes.spines.right"], False)
 styled = matplotlib.rc_context(STYLE)  # a decorator: what the function draws has this style
 
 
+class Drawing(Figure):
+    """A figure that keeps this style when it is saved, and that a notebook shows."""
+
+    savefig = styled(Figure.savefig)
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=DPI // 2)
+        return file.getvalue()
+
+
 def marks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Colour, dashes and marker of each name, by order of appearance."""
     looks = zip(*map(itertools.cycle, (COLOURS, DASHES, MARKERS)), strict=False)
@@ -67,7 +78,7 @@ def panels(
     or more where panels would be too narrow.
     """
     wide = WIDTHS[width] if width else NARROW if columns == 1 else max(WIDE, 1.35 * columns)
-    figure = Figure((wide, height * rows + 0.8), layout="constrained")
+    figure = Drawing((wide, height * rows + 0.8), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08)  # inches, between the last tick of one panel and the first of the next
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
@@ -118,12 +129,11 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
     They carry no date, so equal figures are equal files.
     """
     made = {}
-    with matplotlib.rc_context(STYLE):
-        for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-            file = io.BytesIO()
-            figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
-            made[kind] = file.getvalue()
-            write_whole(folder / f"{name}.{kind}", made[kind])
+    for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
+        made[kind] = file.getvalue()
+        write_whole(folder / f"{name}.{kind}", made[kind])
     return made["png"]
 
 

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rnnlab.reports.figures import looks_of
-from rnnlab.reports.style import COLOURS, GREY, NARROW, WIDTHS, Width, legend, marks, panels, styled
+from rnnlab.reports.style import COLOURS, GREY, NARROW, WIDTHS, Drawing, Width, legend, marks, panels, styled
 from rnnlab.reports.sweep_axes import axis, grouped, label, mixed, ordered
 from rnnlab.reports.tables import format_number, listed
 from rnnlab.runs.results import Results, Trial
@@ -59,7 +59,7 @@ def success(results: Results, *, across: str = "task.length", by: str = "cell", 
     legend(figure, arms, [])
     figure.set_label(
         f"Share of trials that met the task's stop rule, by {label(across)} and {label(by)}; {_counts(found)}. "
-        "Bars: Wilson's 95 % intervals, of points of one setting. Points of one place are drawn side by side."
+        "Bars: Wilson's 95 % intervals, of points of one setting. Points at one value are drawn side by side."
         + _pooled(results, found, (across, by))
     )
     return figure
@@ -111,7 +111,7 @@ def survival(results: Results, *, width: Width = "page") -> Figure | None:
 def importance(found: Importance, outcome: str, *, top: int = 10, width: Width = "column") -> Figure:
     """Shares of the variance of `outcome` by settings, the `top` greatest: filled alone, hatched two together."""
     effects = found.effects[:top]
-    figure = Figure((WIDTHS[width], 1.1 + 0.22 * len(effects)), layout="constrained")
+    figure = Drawing((WIDTHS[width], 1.1 + 0.22 * len(effects)), layout="constrained")
     panel = figure.subplots()
     for row, effect in enumerate(effects):
         style = {"fc": COLOURS[0]} if len(effect.axes) == 1 else {"fc": "white", "hatch": "////"}
@@ -164,7 +164,7 @@ def heat_map(
     rows, columns = (ordered(axis(results, path).values()) for path in (up, across))
     values = np.array([[found.get((row, column), math.nan) for column in columns] for row in rows], np.float64)
     inches = WIDTHS[width] if width else max(1.7 + 0.55 * len(columns), NARROW)
-    figure = Figure((inches, 1.0 + 0.4 * len(rows)), layout="constrained")
+    figure = Drawing((inches, 1.0 + 0.4 * len(rows)), layout="constrained")
     panel = figure.subplots()
     low, high = between or (None, None)
     mesh = panel.pcolormesh(np.ma.masked_invalid(values), cmap="cividis", ec="white", lw=1, vmin=low, vmax=high)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.reports import figures, sentences, sweep_axes, sweep_figures
+from rnnlab.reports import figures, scatter, sentences, sweep_axes, sweep_figures
 from rnnlab.reports.arm_columns import SWEEP
 from rnnlab.reports.pairs import paired_table, stopped_early
 from rnnlab.reports.report import Draw, Report
@@ -42,6 +42,9 @@ def report(results: Results) -> Report:
     drawn: dict[str, Draw] = {"flow": figures.flow, "horizons": figures.horizons} if few else {}
     if not any(arm.trained for arm in results.arms.values()):
         return Report(sentences.half_lives(results.longest), drawn)
+    numbers = [path for path in varied(results.settings) if path not in TRIALS and _numeric(results, path)]
+    if not few and numbers:
+        drawn["losses"] = functools.partial(scatter.losses_over, settings=numbers)
     if few:
         drawn = {"learning": figures.learning, "solving": sweep_figures.survival} | drawn
     if "task.length" in varied(results.settings):
@@ -60,6 +63,10 @@ def report(results: Results) -> Report:
     pairs = [paired_table(results, next(iter(arms.values())).name) for arms in tasks.values() if _paired(arms)]
     means = [_means(scores)] if scores else []
     return Report(" ".join(map(_learned, tasks.values())), drawn, columns=SWEEP, tables=[*pairs, *means])
+
+
+def _numeric(results: Results, path: str) -> bool:
+    return all(not isinstance(value, str) for value in sweep_axes.axis(results, path).values())
 
 
 def _paired(arms: Mapping[str, Arm]) -> bool:
@@ -159,7 +166,7 @@ def _learned(arms: Mapping[str, Arm]) -> str:
         return sentences.learned_by(arms)
     task = next(iter(arms.values())).task
     most = {label: arm for label, arm in arms.items() if 2 * arm.learned > len(arm.trials)}
-    said = f"{task} was learned by {len(most)} of {len(arms)} arms in most trials"
+    said = f"{task} was learned in most trials by {len(most) or 'none'} of {len(arms)} arms"
     if not most:
         return f"{said}."
     times = {label: median_time(arm.times()).estimate for label, arm in most.items()}

@@ -65,12 +65,17 @@ def listed(names: Sequence[str]) -> str:
 
 def terminal(table: Table, console: Console) -> None:
     """Prints the table no wider than the terminal; as plain text of 120 characters where there is none."""
-    width = console.width if console.is_terminal else LOG
+    width = line_width(console)
     texts = [(textwrap.fill(table.caption, width), "italic")]
     for heads, rows in _blocks(table, width):
         texts += [(heads, "bold"), (f"{rows}\n", "")]
     for text, style in texts:
         console.print(Text(text, style), soft_wrap=True)
+
+
+def line_width(console: Console) -> int:
+    """Characters of a line: the terminal's, or `LOG` where there is none."""
+    return console.width if console.is_terminal else LOG
 
 
 def plain(table: Table, width: int = LOG) -> str:

@@ -41,7 +41,9 @@ def write_arms(folder: RunFolder, results: Results, answer: str, table: str, png
             events.close()
     events = EventFile(place / "report" / NAME, describe=description)
     events.summary(band_layout(_charts(results)), 0)
-    events.text("answer", answer, 0)
+    every = len({arm.label for arm in results.arms.values()})
+    left = f"\n\nOf {every} arms the {MOST} of least held-out loss have curves here." if every > MOST else ""
+    events.text("answer", answer + left, 0)
     events.text("table", table, 0)
     for name, png in pngs.items():
         events.image(f"report/{name}", png, 0)

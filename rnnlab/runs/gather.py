@@ -7,7 +7,7 @@ from typing import Any
 from rnnlab.runs.files import read_json, read_jsonl
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
-from rnnlab.runs.measure import fits
+from rnnlab.runs.measure import fitted
 from rnnlab.runs.results_file import SCHEMA, split_name
 from rnnlab.settings.resolve import ArmSpec, flat
 
@@ -23,6 +23,7 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
         "experiment": job.name,
         "question": job.module.__doc__.strip().split("\n")[0],
         "tier": job.tier,
+        "swept": job.swept,
         "command": environment["command"],
         "fraction": next(iter(job.arms.values())).flow.fraction,
         "environment": environment,
@@ -43,14 +44,10 @@ def _described(ledger: Ledger, arm: str, spec: ArmSpec) -> dict[str, Any]:
         "chance": float(spec.task.chance),
         "needed_lag": spec.task.needed_lag,
         "rule": f"{streak:,} training sequences in a row right" if streak else held_out,
-        "fits": _fits(ledger, arm, spec),
+        "fit": _fit(ledger, arm, spec),
     }
 
 
-def _fits(ledger, arm, spec):
-    found = {}
-    for when in ("init", "trained"):
-        logs = [ledger.flow(Trial(arm, seed, spec), when) for seed in spec.trial_seeds()]
-        if all(logs):
-            found[when] = fits(logs, spec.flow.fraction)
-    return found
+def _fit(ledger, arm, spec):
+    logs = [ledger.flow(Trial(arm, seed, spec), "init") for seed in spec.trial_seeds()]
+    return fitted([of["h"] for of in logs], spec.flow.fraction) if all(logs) else None

@@ -94,12 +94,8 @@ def guessing(spec: ArmSpec, where: Layout, states: TrainState, chosen: Sequence[
     ]
 
 
-def fits(trials: Sequence[Mapping[str, np.ndarray]], fraction: float) -> dict[str, Any]:
-    """Over the trials' `Measured.logs`: {name: `HorizonIntervals` as JSON holds it, None without a fit}."""
-    return {name: _fit([logs[name] for logs in trials], fraction) for name in trials[0]}
-
-
-def _fit(seeds, fraction):
+def fitted(seeds: Sequence[np.ndarray], fraction: float) -> dict[str, Any] | None:
+    """`HorizonIntervals` of the trials' log10 norms [T, B] as JSON holds it; None without a fit."""
     if not all(np.isfinite(log10[1:]).any() for log10 in seeds):
         return None
     try:

@@ -10,12 +10,12 @@ import fnmatch
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from rnnlab.probes.gradients.horizon import MemoryHorizon
+from rnnlab.probes.gradients.horizon import HorizonIntervals, MemoryHorizon
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
@@ -63,7 +63,7 @@ class Map(NamedTuple):
     log10: Float[np.ndarray, "N K"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Trial:
     """One arm with one seed, as it ended."""
 
@@ -82,6 +82,9 @@ class Trial:
     probes: Sequence[Mapping[str, Any]]  # an experiment's own, with their "step": the first before training
     guesses: Guesses | None
     map: Map | None
+
+    def __repr__(self) -> str:
+        return f"<Trial {self.arm}, seed {self.seed}: {self.status} after {self.steps} updates>"
 
     @property
     def learned(self) -> bool:
@@ -108,6 +111,8 @@ class Trial:
 
     def measured(self, when: When) -> bool:
         """Whether gradients were measured then; what diverged, or made no update, has no state after training."""
+        if when not in get_args(When):
+            raise SettingError(f"when={when}: no such choice{nearest(when, get_args(When))}")
         return when in self.horizons and (when == "init" or bool(self.steps and not self.diverged))
 
     def horizon(self, when: When, name: str = "h") -> MemoryHorizon | None:
@@ -125,7 +130,7 @@ class Trial:
         return self.probes[0 if when == "init" else -1].get(name)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Arm:
     """One setting compared in an experiment, with its trials."""
 
@@ -136,8 +141,11 @@ class Arm:
     chance: float  # the loss of a predictor without memory
     needed_lag: int | None  # steps that every answer asks to be bridged
     rule: str  # the stop rule in words
-    fits: Mapping[str, Any]  # by when and component: bootstrap intervals of decay rate, half-life and horizon
+    fit: HorizonIntervals | None  # of dL/dh's mean profile over trials at initialisation; None without one
     trials: Sequence[Trial]
+
+    def __repr__(self) -> str:
+        return f"<Arm {self.name}: {len(self.trials)} trials, {self.learned} learned>"
 
     def value(self, path: str) -> Any:
         """A setting as a number, None, or text. Raises SettingError for a path that the arm does not have."""
@@ -215,7 +223,7 @@ class Arm:
         return Times(solved, [t.budget if t.diverged else t.sequences for t in ran if not t.learned])
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Results:
     """A run: `results.json`."""
 
@@ -229,6 +237,11 @@ class Results:
     arms: Mapping[str, Arm]  # in the order in which the experiment declares them
     claims: Sequence[Claim] = ()
     verdict: str = ""
+    swept: bool = False  # its arms are those of a typed sweep, not the experiment's own
+    labels: Sequence[str] = ()  # of all arms of the run, in declared order, also where these are some of them
+
+    def __repr__(self) -> str:
+        return f"<Results of {self.experiment}, {self.tier} tier: {len(self.arms)} arms>"
 
     @property
     def trials(self) -> list[Trial]:

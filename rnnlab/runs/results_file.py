@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.probes.gradients.horizon import MemoryHorizon
+from rnnlab.probes.gradients.horizon import ExponentialFit, HorizonIntervals, MemoryHorizon
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import check_run
 from rnnlab.runs.results import Arm, Claim, Guesses, Map, Profile, Results, Trial
 from rnnlab.settings.errors import SettingError
+from rnnlab.stats.estimates import Interval
 
 SCHEMA = 2
 
@@ -32,6 +33,8 @@ def read_results(file: Path) -> Results:
     found = read_json(file)
     try:
         return results_from(found)
+    except Damaged as error:
+        raise Damaged(f"{file}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = " ".join(str(error).split())[:80]
         raise Damaged(f"{file}: damaged (no results of rnnlab: {type(error).__name__} {why})") from error
@@ -50,7 +53,9 @@ def results_from(found: Mapping[str, Any]) -> Results:
     arms = {name: _arm(name, parts, by_arm[name], longest) for name, parts in described.items() if name in by_arm}
     kept = ("experiment", "question", "tier", "command", "fraction", "environment", "seconds")
     claims = tuple(Claim(**claim) for claim in found.get("claims", ()))
-    return Results(**{name: found[name] for name in kept}, arms=arms, claims=claims, verdict=found.get("verdict", ""))
+    told = {"claims": claims, "verdict": found.get("verdict", ""), "swept": found.get("swept", False)}
+    told["labels"] = tuple(dict.fromkeys(arm.label for arm in arms.values()))
+    return Results(**{name: found[name] for name in kept}, arms=arms, **told)
 
 
 def _first_layout(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -66,7 +71,7 @@ def _first_layout(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "chance": found["chance"].get(name, math.nan),
             "needed_lag": found["needed_lag"].get(prefix),
             "rule": found.get("rule", {}).get(prefix, ""),
-            "fits": found.get("fits", {}).get(name, {}),
+            "fit": found.get("fits", {}).get(name, {}).get("init", {}).get("h"),
         }
     return arms
 
@@ -79,7 +84,16 @@ def split_name(name: str, settings: Mapping[str, str]) -> tuple[str, str]:
 
 def _arm(name: str, parts: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], longest: int) -> Arm:
     read = tuple(read_trial({"budget": longest} | dict(trial)) for trial in trials)
-    return Arm(**{"name": name, **parts, "chance": float(parts["chance"])}, trials=read)
+    kept = ("task", "label", "settings", "needed_lag", "rule")
+    fit = _fit(parts.get("fit"))
+    return Arm(name, **{part: parts[part] for part in kept}, chance=float(parts["chance"]), fit=fit, trials=read)
+
+
+def _fit(found: Mapping[str, Any] | None) -> HorizonIntervals | None:
+    if found is None:
+        return None
+    intervals = (Interval(**found[name]) for name in ("decay_rate", "half_life", "horizon"))
+    return HorizonIntervals(*intervals, found["censored"], ExponentialFit(**found["line"]))
 
 
 def read_trial(found: Mapping[str, Any]) -> Trial:

@@ -36,10 +36,20 @@ def experiment_files() -> dict[str, Path]:
 
 
 def load_experiment(name: str) -> ModuleType:
-    """The experiment's module. Raises SettingError for a name that is no file, or a file that is no experiment."""
+    """The experiment's module, executed anew where its file has changed.
+
+    Raises SettingError for a name that is no file, or a file that is no experiment.
+    """
     files = experiment_files()
     if name not in files:
         raise SettingError(f"--exp={name}: {_hint(name, files)}")
+    version = (files[name], files[name].stat().st_mtime_ns, files[name].stat().st_size)
+    before = sys.modules.get(MODULE + name)
+    if getattr(before, "_version", None) == version:
+        return before
+    for value in vars(before).values() if before else ():
+        if isinstance(value, type) and value.__module__ == MODULE + name:
+            value.__name__ += " before the file was changed"  # a class is found by its name among all that live
     spec = importlib.util.spec_from_file_location(MODULE + name, files[name])
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where a class defined in it looks for its module
@@ -54,6 +64,7 @@ def load_experiment(name: str) -> ModuleType:
         raise SettingError(f"{files[name]}: {told}; here is no {', no '.join(lacking)}")
     for part in ("config", "arms"):
         setattr(module, part, _giving_dicts(part, getattr(module, part), files[name]))
+    module._version = version
     return module
 
 

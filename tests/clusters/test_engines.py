@@ -210,16 +210,14 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_input_is_one_clear_line_before_any_worker_starts(place, monkeypatch, capsys, words, message):
-    from absl import flags
-
     from rnnlab import run as command_line
 
     monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", "")  # no sbatch
     before = sorted(place.iterdir())
-    flags.FLAGS.unparse_flags()
+    command_line.FLAGS.unparse_flags()
     for name in command_line.OURS:
-        flags.FLAGS[name].unparse()
+        command_line.FLAGS[name].unparse()
     with pytest.raises(SystemExit) as ended:
         sys.exit(command_line.main(command_line.parse(["run", "--exp=tiny", *words])))
     out, err = capsys.readouterr()

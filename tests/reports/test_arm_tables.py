@@ -136,12 +136,16 @@ def test_files_for_a_statistics_program_hold_one_number_a_cell():
     for row, arm in zip(rows, results.arms.values(), strict=True):
         found = [float(row[name]) for name in ("decay", "decay_low", "decay_high")]
         np.testing.assert_allclose(found, arm.decay_rate()[:3])
-        text = {"arm", "task", "label", "cell", "cell.forget_bias"}
+        text = {"arm", "arm_task", "arm_label", "task", "cell", "cell.forget_bias"}
         assert all(
             float(value) == float(value) or value == "nan" for k, value in row.items() if k not in text and value
         )
     trials = list(csv.DictReader(io.StringIO(trials_csv(results))))
-    assert len(trials) == 18 and trials[1]["status"] == "diverged" and "trained_h_horizon" in trials[0]
+    assert (
+        len(trials) == 18
+        and (trials[1]["status"], trials[1]["learned"], trials[1]["learned_at"]) == ("diverged", "0", "")
+        and "trained_h_horizon" in trials[0]
+    )
     assert trials[1]["trained_h_horizon"] == "" and float(trials[0]["init_h_horizon"]) == 19
 
 

@@ -73,10 +73,11 @@ def test_of_many_arms_the_soonest_is_named_and_the_setting_that_decides_the_loss
     learned = sum(rate > 1e-2 for rate in rates.values())
     sequences = f"{32 * round(1 / rates[fastest]):,}"
     assert verdict.answer == (
-        f"Adding 50 was learned by {learned} of 40 arms in most trials, soonest by {fastest.partition('/')[2]} "
+        f"Adding 50 was learned in most trials by {learned} of 40 arms, soonest by {fastest.partition('/')[2]} "
         f"({sequences} sequences)."
     )
-    assert set(verdict.figures) == {"importance"}
+    assert set(verdict.figures) == {"losses", "importance"}
+    assert len(verdict.figures["losses"](read(found)).axes) == 2
     assert not any("p (log-rank)" in table.columns for table in verdict.tables)  # the first draw is no baseline
     first = sweep_report.importances(read(found)).found.effects[0]
     assert first.axes == ("train.learning_rate",) and first.share > 0.9

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnlab.runs.measure import _fit
+from rnnlab.runs.measure import fitted
 
 
 def profiles(rate, seeds=3, length=60, bend=0.0):
@@ -12,7 +12,7 @@ def profiles(rate, seeds=3, length=60, bend=0.0):
 
 
 def test_an_exponential_is_one_and_a_bend_is_not():
-    straight, bent = _fit(profiles(-0.2), 1e-3), _fit(profiles(-0.2, bend=0.002), 1e-3)
+    straight, bent = fitted(profiles(-0.2), 1e-3), fitted(profiles(-0.2, bend=0.002), 1e-3)
     assert abs(straight["decay_rate"]["estimate"] + 0.2) < 1e-3 and straight["horizon"]["estimate"] == 34
     assert abs(straight["half_life"]["estimate"] - 3.47) < 0.01
     assert straight["line"]["exponential"] and not bent["line"]["exponential"]
@@ -22,4 +22,4 @@ def test_what_is_no_number_or_vanishes_at_once_is_not_fitted():
     vanished, broken = profiles(-0.2), profiles(-0.2)
     vanished[1][1:] = -np.inf
     broken[0][3] = np.nan
-    assert _fit(vanished, 1e-3) is None and _fit(broken, 1e-3) is None
+    assert fitted(vanished, 1e-3) is None and fitted(broken, 1e-3) is None
