@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from rnnlab.probes.gradients.flow import gradient_flow as gradient_flow
     from rnnlab.probes.gradients.paths import gradient_paths as gradient_paths
-    from rnnlab.reports.run import open_run as open_run
+    from rnnlab.reports.opened_run import open_run as open_run
     from rnnlab.run import run as run
-    from rnnlab.runs.load import load as load
+    from rnnlab.runs.load_network import load as load
     from rnnlab.scan.unroll import unroll as unroll
     from rnnlab.settings.experiments import load_experiment as load_experiment
 
@@ -32,10 +32,10 @@ _HOMES = {
     "SequenceModel": "rnnlab.model",
     "gradient_flow": "rnnlab.probes.gradients.flow",
     "gradient_paths": "rnnlab.probes.gradients.paths",
-    "load": "rnnlab.runs.load",
+    "load": "rnnlab.runs.load_network",
     "load_experiment": "rnnlab.settings.experiments",
     "lyapunov_spectrum": "rnnlab.probes.dynamics.lyapunov",
-    "open_run": "rnnlab.reports.run",
+    "open_run": "rnnlab.reports.opened_run",
     "unroll": "rnnlab.scan.unroll",
 }
 _MODULES = ("cells", "run", "tasks")  # `rnnlab.run` is a module that can be called

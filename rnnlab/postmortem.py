@@ -16,7 +16,7 @@ from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.files import Damaged
 from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import Ledger, all_trials
-from rnnlab.runs.load import last_state, read_arms
+from rnnlab.runs.load_network import last_state, read_arms
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.spec import BATCHES, stream, use_float64

@@ -30,8 +30,8 @@ import jax
 from rnnlab.clusters import engines
 from rnnlab.clusters.driver import check_flags, passed_on, run_elsewhere
 from rnnlab.reports.arm_columns import COLUMNS, chosen
-from rnnlab.reports.finish import finish
-from rnnlab.reports.run import Run, open_run
+from rnnlab.reports.finish_run import finish
+from rnnlab.reports.opened_run import Run, open_run
 from rnnlab.runs import hosts
 from rnnlab.runs.arms import run_arms
 from rnnlab.runs.console import Screen, one_line
@@ -56,7 +56,7 @@ _string, _enum, _integer, _list, _bool = (
 )  # fmt: skip
 _string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
 _string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a day or two, predicted first)")
-_string("workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command goes on in it")
+_string("workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command resumes it")
 _string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
 _string("sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'")
 _string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
@@ -113,7 +113,7 @@ def run(
     ledger, progress = _ledger(job, folder, console)
     try:
         if not run_arms(job.arms, ledger, progress, lambda: False, job.probes):
-            told = "another process trains some of its trials; the same call goes on when it has ended"
+            told = "another process trains some of its trials; the same call resumes it when that has ended"
             raise SettingError(f"workdir={job.workdir}: {told}")
         progress.stop()
         with waiting(job.workdir / ".lock-report"):

@@ -23,7 +23,8 @@ from program import TINY
 gc.set_threshold(200_000, 20, 100)  # tracing makes many objects, few of them in circles: a tenth of all time
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_enable_x64", True)
-settings.register_profile("same", derandomize=True)
+settings.register_profile("drawn", max_examples=8, deadline=None)
+settings.register_profile("same", max_examples=4, deadline=None, derandomize=True)
 
 
 def pytest_addoption(parser):
@@ -34,8 +35,8 @@ def pytest_configure(config):
     """Compiled programs are kept between runs: XLA's key is the program itself with its versions and flags."""
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("compiled")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
-    if not config.getoption("--all"):  # the same examples each time, so that their programs are compiled already
-        settings.load_profile("same")
+    # the short suite draws the same examples each time, so that their programs are compiled already
+    settings.load_profile("drawn" if config.getoption("--all") else "same")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -98,7 +98,7 @@ def test_a_trained_network_is_loaded_in_the_state_in_which_it_ended(opened):
 
 def test_a_call_that_is_interrupted_can_be_made_again_in_the_same_process(tmp_path, monkeypatch):
     """Ctrl-C in a notebook: nothing stays locked, and the command that is kept is one that runs it again."""
-    from rnnlab.runs import group
+    from rnnlab.runs import program_group
 
     words = {"train.steps": 4, "train.window": 2, "cell.features": 4, "seeds": 2, "flow.examples": 2}
 
@@ -110,7 +110,7 @@ def test_a_call_that_is_interrupted_can_be_made_again_in_the_same_process(tmp_pa
 
     with contextlib.chdir(tmp_path):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(group, "measure", interrupted)
+            patch.setattr(program_group, "measure", interrupted)
             call()
         found = call()
         assert len(found.trials) == 2 and found.results.command == (

@@ -67,7 +67,8 @@ def test_a_run_is_a_folder_with_everything_in_it(whole, uninterrupted, cache):
     assert contents(folder) == uninterrupted
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.campaign)])
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", [0, 1])
 def test_killed_at_any_moment_it_goes_on_to_the_same_bits(place, cache, uninterrupted, seed):
     """kill -9 at random moments, until a run gets through: its metrics and points are the uninterrupted ones."""
     random = np.random.default_rng(seed)

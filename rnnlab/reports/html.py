@@ -10,7 +10,7 @@ from html import escape
 
 from rnnlab.reports.definitions import definitions
 from rnnlab.reports.folding import apart, by_task
-from rnnlab.reports.page import PAGE
+from rnnlab.reports.html_template import PAGE
 from rnnlab.reports.style import DPI, png_data_uri
 from rnnlab.reports.tables import Table
 from rnnlab.runs.progress import clock

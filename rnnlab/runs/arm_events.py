@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from rnnlab.runs.event_files import EventFile
 from rnnlab.runs.folder import ARM_EVENTS, RunFolder
 from rnnlab.runs.results import Arm, Results
-from rnnlab.runs.tags import description
 from rnnlab.runs.tensorboard import band_layout
+from rnnlab.runs.tensorboard_tags import description
 
 SHOWN = {"held-out loss": "eval/loss", "held-out accuracy": "eval/accuracy", "gradient norm": "grad/norm"}
 MOST = 36  # runs: TensorBoard unticks all of more than 40

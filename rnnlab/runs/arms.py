@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 
-from rnnlab.runs.group import Group
 from rnnlab.runs.ledger import Ledger, Trial, all_trials, of_shard
 from rnnlab.runs.measure import Probe
+from rnnlab.runs.program_group import Group
 from rnnlab.runs.progress import Progress
 from rnnlab.runs.recorder import write_overview
 from rnnlab.settings.resolve import ArmSpec, flat, varied

@@ -14,7 +14,7 @@ from rnnlab.runs.event_files import EventFile
 from rnnlab.runs.files import JsonLines
 from rnnlab.runs.folder import TRIAL_EVENTS, RunFolder
 from rnnlab.runs.ledger import LINES, Ledger, Trial
-from rnnlab.runs.tags import description
+from rnnlab.runs.tensorboard_tags import description
 from rnnlab.settings.resolve import flat
 from rnnlab.training.state import DIVERGED, outcome
 

@@ -24,7 +24,7 @@ def open_results(folder: Path) -> Results:
     check_run(folder)
     file = folder / "results.json"
     if not file.exists():
-        raise SettingError(f"{folder}: has not ended (it has no results.json); its own command goes on with it")
+        raise SettingError(f"{folder}: has not ended (it has no results.json); its own command resumes it")
     return read_results(file)
 
 

@@ -32,7 +32,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
-from rnnlab.runs.tags import description
+from rnnlab.runs.tensorboard_tags import description
 
 Host = Array | np.ndarray
 Setting = bool | float | int | str

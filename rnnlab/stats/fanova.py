@@ -15,7 +15,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn.ensemble import RandomForestRegressor
 
 Scale = Literal["linear", "log", "levels"]
 FEW = 20  # trials, or trees: with fewer some trial may be in every tree's sample, so that R^2 is not known
@@ -75,6 +74,8 @@ def importance(
     ys = np.asarray(outcome, np.float64)
     _check(design, ys, scales or {})
     axes = {name: _axis(name, values, (scales or {}).get(name)) for name, values in design.items()}
+    from sklearn.ensemble import RandomForestRegressor  # here: it takes a third of a second to import
+
     forest = RandomForestRegressor(trees, oob_score=len(ys) >= FEW and trees >= FEW, random_state=seed)
     forest.fit(np.hstack([axis.columns for axis in axes.values()]), ys)
     shares = [found for tree in forest.estimators_ if (found := _shares(tree.tree_, list(axes.values())))]

@@ -15,7 +15,7 @@ from rnnlab.runs.arms import run_arms
 from rnnlab.runs.environment import environment
 from rnnlab.runs.files import write_json
 from rnnlab.runs.folder import RunFolder
-from rnnlab.runs.gather import gather
+from rnnlab.runs.gather_results import gather
 from rnnlab.runs.job import make_job
 from rnnlab.runs.ledger import Ledger
 from rnnlab.runs.progress import Progress

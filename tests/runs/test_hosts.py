@@ -113,6 +113,7 @@ def test_two_processes_killed_on_the_way_end_with_the_parameters_of_one(place, c
     assert not list((place / "tmp").glob("rnnlab-host-*"))  # the second's copy is gone
 
 
+@pytest.mark.campaign
 def test_a_batch_that_does_not_divide_over_the_devices_is_one_clear_line_on_both(place, cache):
     """Also on the one that comes to it seconds later, whom JAX would abort if its coordinator were gone."""
     with (place / "experiments" / "tiny.py").open("a") as file:

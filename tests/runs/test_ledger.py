@@ -22,7 +22,7 @@ from rnnlab.runs import files
 from rnnlab.runs.arms import run_arms
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import RunFolder
-from rnnlab.runs.gather import gather
+from rnnlab.runs.gather_results import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.runs.progress import Progress

@@ -25,7 +25,7 @@ from tensorboard.util.tensor_util import make_ndarray
 from rnnlab.runs import tensorboard
 from rnnlab.runs.event_files import EventFile
 from rnnlab.runs.recorder import METRICS
-from rnnlab.runs.tags import description
+from rnnlab.runs.tensorboard_tags import description
 
 EVENTS = "events.out.tfevents.rnnlab"
 NOW = 1.7e9

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnlab.cells import LSTM, VanillaRNN
@@ -67,7 +67,6 @@ def assert_close(a, b, tolerance=1e-10):
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "VanillaRNN", "peephole", "flax GRU"])
-@settings(max_examples=8, deadline=None)
 @given(
     length=st.integers(0, 9),
     batch=st.integers(1, 3),

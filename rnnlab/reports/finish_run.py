@@ -12,7 +12,7 @@ from rnnlab.reports.tables import line_width, markdown, terminal
 from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
 from rnnlab.runs.files import write_json
-from rnnlab.runs.gather import gather
+from rnnlab.runs.gather_results import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger
 from rnnlab.runs.results_file import results_from

@@ -57,7 +57,7 @@ def load(folder: str | Path, arm: str, seed: int | None = None) -> Loaded:
     ledger = Ledger(RunFolder.to_read(path))
     trial = Trial(arm, chosen, spec)
     if not ledger.ended(trial):
-        raise SettingError(f"{path}: {trial} has not ended; the run's own command goes on with it")
+        raise SettingError(f"{path}: {trial} has not ended; the run's own command resumes it")
     state = last_state(ledger, trial)
     model = jax.tree.map(jnp.asarray, state.model)
     return Loaded(model, spec, chosen, int(state.step))

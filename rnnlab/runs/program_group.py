@@ -68,7 +68,7 @@ class Group:
 
     def run(self) -> None:
         """Runs every trial to its end. Raises Interrupted when `stopping()`; where that falls into a measurement, the
-        same run goes on from the last checkpoint."""
+        same run resumes from the last checkpoint."""
         try:
             self._run()
         finally:

@@ -14,7 +14,7 @@ from rnnlab.reports.report import Report
 from rnnlab.reports.reporting import report_on
 from rnnlab.reports.style import WIDTHS, Scale
 from rnnlab.reports.tables import Table
-from rnnlab.runs.load import Loaded, load
+from rnnlab.runs.load_network import Loaded, load
 from rnnlab.runs.results import Arm, Results, Trial
 from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError, nearest
