@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
+from rnnlab.reports.claims import COLUMNS as CLAIMS
+from rnnlab.reports.claims import WORDS
 from rnnlab.reports.definitions import definitions
 from rnnlab.reports.folding import apart, by_task
 from rnnlab.reports.html_template import PAGE
@@ -17,8 +19,7 @@ from rnnlab.runs.progress import clock
 from rnnlab.runs.results import Results
 from rnnlab.settings.resolve import varied
 
-CLAIMS = ("claim", "source", "expected", "measured", "verdict")  # columns of a table of claims
-VERDICTS = {"met": "met", "not met": "unmet", "not judged": "open"}  # by word, the class that colours it
+VERDICTS = {WORDS[True]: "met", WORDS[False]: "unmet", WORDS[None]: "open"}  # by word, the class that colours it
 WIDE = 8  # columns, above which a table is shown in several
 LONG = 30  # rows, above which the main table is folded
 

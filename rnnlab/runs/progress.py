@@ -82,8 +82,8 @@ class Progress:
         if len(arm) < self._trials[trial["arm"]]:
             return
         learned = sum(t["status"] == "learned" for t in arm)
-        tried = any(t["budget"] and (t["steps"] or t["status"] == "diverged") for t in arm)
-        said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if tried else f"{trial['arm']}: measured"
+        trained = any(t["budget"] for t in arm)
+        said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if trained else f"{trial['arm']}: measured"
         for t in arm:
             if t["reason"]:
                 said += f"; seed {t['seed']} {t['status']}: {t['reason']}"

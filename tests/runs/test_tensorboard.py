@@ -48,12 +48,6 @@ def test_the_layout_parses_back_with_every_chart():
     assert got == tensorboard.DEFAULT_CHARTS and list(got) == ["learning", "speed"]
 
 
-def test_a_broken_regular_expression_is_named():
-    """TensorBoard would show an empty chart and say nothing."""
-    with pytest.raises(ValueError, match=r"learning / loss: '\(loss'"):
-        tensorboard.custom_scalars_layout({"learning": {"loss": ["(loss"]}})
-
-
 def test_a_heat_map_is_grey_where_nothing_is_known():
     """-inf and NaN are light grey, so they are not mistaken for a small gradient; a finite cell is not."""
     norms = np.full((2, 4), -3.0)
