@@ -19,7 +19,7 @@ from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.runs.load_network import last_state, read_arms
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec
-from rnnlab.training.spec import BATCHES, stream, use_float64
+from rnnlab.training.spec import BATCHES, precision_of, stream
 from rnnlab.training.updates import training_loss
 
 
@@ -43,17 +43,17 @@ def postmortem(folder: Path) -> list[str]:
       Damaged: a file of it is not what was written.
     """
     specs, lines = read_arms(folder), []
-    use_float64(specs.values())
     ledger = Ledger(RunFolder.to_read(folder))
     for trial in all_trials(specs):
         if not (ledger.place(trial) / "result.json").exists() or ledger.result(trial)["status"] != "diverged":
             continue
         try:
-            state = last_state(ledger, trial)
+            with precision_of(trial.spec):
+                state = last_state(ledger, trial)
+                divergence, found = examine(trial.spec, state)
         except Damaged as error:
             lines.append(str(error))
             continue
-        divergence, found = examine(trial.spec, state)
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in found.items())
         bound = trial.spec.train.bound
         beyond = [name for name, value in found.items() if bound is not None and not value <= bound]

@@ -34,6 +34,7 @@ from rnnlab.reports.finish_run import finish
 from rnnlab.reports.opened_run import Run, open_run
 from rnnlab.runs import hosts
 from rnnlab.runs.arms import run_arms
+from rnnlab.runs.changed_code import settle_code
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.environment import command
 from rnnlab.runs.folder import RunFolder, locked, waiting
@@ -68,6 +69,7 @@ _string("host", None, "i/n: this process is the i-th of n that train each trial 
 _string("coordinator", None, "address:port of the first of those hosts")
 _list("columns", None, f"of the main table, in place of the report's own: {', '.join(COLUMNS)}")
 _enum("tables", "main", ("main", "all"), "which tables the terminal shows")
+_bool("redo", False, "run trials again that were run by code which has changed since")
 _bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
 _bool("list", False, "list the experiments with their questions, and stop")
 OURS = tuple(FLAGS)
@@ -81,6 +83,7 @@ def run(
     arms: str | None = None,
     sweep: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    redo: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Runs an experiment here, as the command does, and opens the finished run.
@@ -92,6 +95,7 @@ def run(
       arms: only the arms whose name matches this shell pattern.
       sweep: arms in place of the experiment's own, as in "cell=LSTM,GRU task.length=100,500 seed=0:10".
       settings: values by dotted path, as in {"train.learning_rate": 1e-3}.
+      redo: run trials again that were run by code which has changed since.
       quiet: say nothing.
 
     Returns:
@@ -112,6 +116,7 @@ def run(
     folder = RunFolder(job.workdir, job.config("auto"), typed=shlex.join(["python", "-m", "rnnlab.run", *words]))
     ledger, progress = _ledger(job, folder, console)
     try:
+        settle_code(job, ledger, redo, progress.warn)
         if not run_arms(job.arms, ledger, progress, lambda: False, job.probes):
             told = "another process trains some of its trials; the same call resumes it when that has ended"
             raise SettingError(f"workdir={job.workdir}: {told}")
@@ -167,6 +172,7 @@ def main(argv: list[str]) -> None:
     ledger, progress = _ledger(job, folder, console)
     stop = stop_on_signals()
     began = time.monotonic()
+    settle_code(job, ledger, FLAGS.redo, progress.warn)
     reporting = locked(job.workdir / ".lock-report") if engine else None  # before a shard could make it
     try:
         if FLAGS.tier == "paper" and not engine:

@@ -45,10 +45,10 @@ class LSTM(CellSpec):
     def _forget_biases(self, key: Array) -> Float[Array, " H"]:
         shape = (self.features,)
         if self.bias == "chrono":
-            return jnp.log(jax.random.uniform(key, shape, minval=1.0, maxval=self.max_lag - 1.0))
+            return jnp.log(jax.random.uniform(key, shape, jnp.float32, minval=1.0, maxval=self.max_lag - 1.0))
         if self.bias == "uniform":
             edge = min(1 / self.features, 0.5)
-            return jax.scipy.special.logit(jax.random.uniform(key, shape, minval=edge, maxval=1 - edge))
+            return jax.scipy.special.logit(jax.random.uniform(key, shape, jnp.float32, minval=edge, maxval=1 - edge))
         return jnp.full(shape, self.forget_bias)
 
 

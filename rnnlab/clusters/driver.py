@@ -41,8 +41,9 @@ def check_flags(given: Mapping[str, str], engine: str) -> None:
 
 
 def passed_on(given: Mapping[str, str], words: Sequence[str]) -> list[str]:
-    """The words of a command that its shards get too: all but where and in how many parts it runs."""
-    own = ("workdir", "shard", *DRIVERS, *HOSTS)
+    """The words of a command that its shards get too: all but where and in how many parts it runs, and
+    what has been done already."""
+    own = ("workdir", "shard", "redo", *DRIVERS, *HOSTS)
     return [*itertools.chain(*(text.split("\n") for name, text in given.items() if name not in own)), *words]
 
 

@@ -11,6 +11,7 @@ from rnnlab.runs.progress import Progress
 from rnnlab.runs.recorder import write_overview
 from rnnlab.settings.resolve import ArmSpec, flat, varied
 from rnnlab.training.layout import layout
+from rnnlab.training.spec import precision_of
 from rnnlab.training.updates import program_key
 
 SHOWN = ("cell", "cell.features", "task", "task.length", "train.learning_rate")  # in TensorBoard where none differ
@@ -47,7 +48,8 @@ def run_arms(
             spec = pending[0].spec
             where = layout(len(members), spec.train.batch_size, inner)
             own = tuple(probes(spec).items())
-            Group(group_name(members), pending, ledger, domains, where, own, progress, stopping).run()
+            with precision_of(spec):
+                Group(group_name(members), pending, ledger, domains, where, own, progress, stopping).run()
     return all(map(ledger.ended, left))
 
 
@@ -59,7 +61,9 @@ def by_program(trials: list[Trial], probes: Probes, shard: tuple[int, int]) -> l
     for trial in trials:
         spec = trial.spec
         if spec not in kinds:
-            kinds[spec] = (program_key(spec), spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
+            with precision_of(spec):
+                key = program_key(spec)
+            kinds[spec] = (key, spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
         found.setdefault(kinds[spec], []).append(trial)
     return [(members, [trial for trial in members if trial in mine]) for members in found.values()]
 

@@ -11,8 +11,6 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import jax
-
 from rnnlab.training.layout import describe_devices
 
 PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
@@ -35,7 +33,6 @@ def environment() -> dict[str, str]:
         "processor": _processor(),
         "devices": describe_devices(),
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-        "float64": str(jax.config.jax_enable_x64),
         "command": command(),
     }
 
@@ -48,12 +45,16 @@ def _installed(name):
 
 
 def _revision() -> str:
-    """The commit of the checkout that rnnlab is imported from, "-dirty" if changed; "" where there is none."""
+    """The commit of the checkout that rnnlab is imported from, "-dirty" if a file is changed or new; "" without one."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists() or not shutil.which("git"):
         return ""
-    describe = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    return subprocess.run(describe, capture_output=True, text=True, check=False).stdout.strip()
+    git = ["git", "-C", str(root)]
+    commit, status = (
+        subprocess.run([*git, *words], capture_output=True, text=True, check=False).stdout.strip()
+        for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+    )
+    return commit + "-dirty" * bool(commit and status)
 
 
 def _processor() -> str:

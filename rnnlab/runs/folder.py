@@ -76,6 +76,21 @@ class RunFolder:
         if not known.exists():
             write_json(known, dict(config))
 
+    def add_sources(self, found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+        """Keeps in config.json the code {digest: {file: digest}} that trials run from now on; all that is known."""
+        with waiting(self.path / ".lock-begin"):
+            config = read_json(self.path / "config.json")
+            known = config.get("sources", {})
+            if not set(found) <= set(known):
+                known |= {name: dict(files) for name, files in found.items()}
+                write_json(self.path / "config.json", config | {"sources": known})
+        return known
+
+    def sources(self) -> dict[str, dict[str, str]]:
+        """What `add_sources` has kept."""
+        config = self.path / "config.json"
+        return read_json(config).get("sources", {}) if config.exists() else {}
+
     def release(self) -> None:
         """Lets another process, or a later call of this one, have the folder."""
         self._lock.close()
@@ -172,7 +187,7 @@ def _check_same(known: Path, config: Mapping[str, Any]) -> None:
 
 
 def _flat(config) -> dict[str, str]:
-    flat = {key: str(value) for key, value in config.items() if key != "arms"}
+    flat = {key: str(value) for key, value in config.items() if key not in ("arms", "sources")}
     arms = config["arms"]
     return flat | {f"{arm}: {path}": str(value) for arm, settings in arms.items() for path, value in settings.items()}
 

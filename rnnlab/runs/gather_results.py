@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rnnlab.runs.changed_code import files_changed
 from rnnlab.runs.files import read_json, read_jsonl
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
@@ -24,6 +25,7 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
         "question": job.module.__doc__.strip().split("\n")[0],
         "tier": job.tier,
         "swept": job.swept,
+        "changed_since": files_changed(job, ledger),
         "command": environment["command"],
         "fraction": next(iter(job.arms.values())).flow.fraction,
         "environment": environment,

@@ -12,7 +12,6 @@ from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.language import parse_sweep
 from rnnlab.settings.resolve import ArmSpec, flat, resolve
-from rnnlab.training.spec import use_float64
 
 
 class Job(NamedTuple):
@@ -56,7 +55,6 @@ def make_job(
     module = load_experiment(name)
     swept = None if sweep is None else parse_sweep(sweep)
     arms = resolve(module, tier, overrides, pattern, swept)
-    use_float64(arms.values())
     _check_names(arms)
     chosen = f"-{slug(pattern).replace('/', '-')}" if pattern else ""
     chosen += "-sweep" if swept else ""

@@ -54,6 +54,7 @@ class Ledger:
         self.folder = folder
         self._warn = warn
         self._claims: dict[tuple[str, int], Any] = {}
+        self.sources: Mapping[str, str] = {}  # by arm, the digest of the code that its trials run by now
 
     def place(self, trial: Trial) -> Path:
         """The trial's own folder."""
@@ -91,7 +92,7 @@ class Ledger:
     def begin(self, trial: Trial) -> str:
         """A claimed trial begins anew, whatever was there of it; a token of this beginning, for `begun`."""
         shutil.rmtree(self.place(trial) / "state", ignore_errors=True)
-        token = uuid.uuid4().hex
+        token = f"{uuid.uuid4().hex} {self.sources.get(trial.arm, '')}"
         write_whole(self.place(trial) / ".begun", token.encode())
         return token
 
@@ -99,6 +100,17 @@ class Ledger:
         """The token of the trial's last beginning: a checkpoint of another one does not belong to its files."""
         file = self.place(trial) / ".begun"
         return file.read_text() if file.exists() else None
+
+    def ran_by(self, trial: Trial) -> str | None:
+        """The digest of the code that the trial was run, or begun, by; None where that is not known."""
+        if result := self.ended(trial):
+            return result.get("sources")
+        return (self.begun(trial) or "").partition(" ")[2] or None
+
+    def forget(self, trial: Trial) -> None:
+        """The trial is to run again: what it gave does not count any more."""
+        for name in ("result.json", ".begun"):
+            (self.place(trial) / name).unlink(missing_ok=True)
 
     def release(self, trial: Trial) -> None:
         """Lets another process have the trial."""
@@ -133,7 +145,8 @@ class Ledger:
 
     def finish(self, trial: Trial, result: Mapping[str, Any]) -> None:
         """The trial has ended and counts from now on."""
-        entry = {"result": as_read(dict(result))}
+        code = {"sources": self.sources[trial.arm]} if trial.arm in self.sources else {}
+        entry = {"result": as_read(dict(result) | code)}
         write_json(self.place(trial) / "result.json", {"digest": _digest(entry)} | entry)
 
     def keep_flow(self, trial: Trial, when: str, logs: Mapping[str, np.ndarray]) -> None:

@@ -16,7 +16,7 @@ from rnnlab.runs.ledger import Ledger, Trial
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import ArmSpec, from_flat
-from rnnlab.training.spec import use_float64
+from rnnlab.training.spec import needs_float64, precision_of
 from rnnlab.training.state import TrainState, blank_state
 
 
@@ -53,12 +53,14 @@ def load(folder: str | Path, arm: str, seed: int | None = None) -> Loaded:
     if chosen not in spec.trial_seeds():
         seeds = spec.trial_seeds()
         raise SettingError(f"{path}: {arm} has no seed {chosen}; it has {seeds[0]} to {seeds[-1]}")
-    use_float64([spec])
+    if needs_float64(spec):  # for good: whoever loads the network uses it
+        jax.config.update("jax_enable_x64", True)
     ledger = Ledger(RunFolder.to_read(path))
     trial = Trial(arm, chosen, spec)
     if not ledger.ended(trial):
         raise SettingError(f"{path}: {trial} has not ended; the run's own command resumes it")
-    state = last_state(ledger, trial)
+    with precision_of(spec):
+        state = last_state(ledger, trial)
     model = jax.tree.map(jnp.asarray, state.model)
     return Loaded(model, spec, chosen, int(state.step))
 

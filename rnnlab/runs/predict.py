@@ -20,6 +20,7 @@ from rnnlab.runs.progress import clock
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.background import start, wait
 from rnnlab.training.layout import Layout, describe_devices, layout, stack
+from rnnlab.training.spec import precision_of
 from rnnlab.training.state import initial_state
 from rnnlab.training.updates import compile_windows, program_key
 
@@ -59,7 +60,8 @@ def plan(
         programs += 1
         say(f"  timing {group_name(members)}")
         where = layout(len(members), spec.train.batch_size, inner)
-        cost = _seconds(spec, tuple(probes(spec).items()), where)
+        with precision_of(spec):
+            cost = _seconds(spec, tuple(probes(spec).items()), where)
         rounds = math.ceil(len(mine) / where.trials_at_once)
         updates = spec.train.steps * (cost.update + cost.evaluation / spec.train.window)
         own = 2 + (spec.train.steps // spec.probe_every if spec.probe_every else 0)

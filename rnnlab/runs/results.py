@@ -238,6 +238,7 @@ class Results:
     claims: Sequence[Claim] = ()
     verdict: str = ""
     swept: bool = False  # its arms are those of a typed sweep, not the experiment's own
+    changed_since: Sequence[str] = ()  # files of code that changed between the trials and their report
     labels: Sequence[str] = ()  # of all arms of the run, in declared order, also where these are some of them
 
     def __repr__(self) -> str:

@@ -54,6 +54,7 @@ def results_from(found: Mapping[str, Any]) -> Results:
     kept = ("experiment", "question", "tier", "command", "fraction", "environment", "seconds")
     claims = tuple(Claim(**claim) for claim in found.get("claims", ()))
     told = {"claims": claims, "verdict": found.get("verdict", ""), "swept": found.get("swept", False)}
+    told["changed_since"] = tuple(found.get("changed_since", ()))
     told["labels"] = tuple(dict.fromkeys(arm.label for arm in arms.values()))
     return Results(**{name: found[name] for name in kept}, arms=arms, **told)
 

@@ -51,7 +51,7 @@ class Adding(Task):
 
     def sample(self, key: Array, batch_size: int) -> Batch:
         value_key, *marker_keys = jax.random.split(key, 3)
-        values = jax.random.uniform(value_key, (self.length, batch_size))
+        values = jax.random.uniform(value_key, (self.length, batch_size), jnp.float32)
         windows = windows_at(self.markers, self.length, "markers")
         at = [positions(k, window, batch_size) for k, window in zip(marker_keys, windows, strict=True)]
         marked = sum(jax.nn.one_hot(p, self.length, axis=0, dtype=values.dtype) for p in at)

@@ -97,11 +97,11 @@ class Adding1997(Task):
     def sequence(self, key: Array) -> Sequence:
         """One sequence of random length."""
         keys = jax.random.split(key, 4)
-        length = jax.random.randint(keys[0], (), self.shortest, self.length + 1)
+        length = jax.random.randint(keys[0], (), self.shortest, self.length + 1, jnp.int32)
         start = self.length - length
         values = jax.random.uniform(keys[1], (self.length,), jnp.float32, -1, 1)
-        one = jax.random.randint(keys[2], (), 0, EARLY)
-        two = jax.random.randint(keys[3], (), 0, self.shortest // 2 - 2)
+        one = jax.random.randint(keys[2], (), 0, EARLY, jnp.int32)
+        two = jax.random.randint(keys[3], (), 0, self.shortest // 2 - 2, jnp.int32)
         two = two + (two >= one)  # one of the pairs that are not marked yet
         at = jnp.arange(self.length) - start
         marked = (at == one) | (at == two)

@@ -89,7 +89,7 @@ def cross_entropy(outputs: Float[Array, "N B K"], targets: Num[Array, "N B"]) ->
 
 def positions(key: Array, window: tuple[int, int], batch_size: int) -> Num[Array, " B"]:
     """One step in [start, stop) for each sequence."""
-    return jax.random.randint(key, (batch_size,), *window)
+    return jax.random.randint(key, (batch_size,), *window, jnp.int32)
 
 
 def windows_at(fractions: tuple[float, ...], length: int, path: str) -> tuple[tuple[int, int], ...]:

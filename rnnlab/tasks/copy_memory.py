@@ -52,7 +52,7 @@ class CopyMemory(Task):
 
     def sample(self, key: Array, batch_size: int) -> Batch:
         blank, delimiter = self.alphabet, self.alphabet + 1
-        symbols = jax.random.randint(key, (self.symbols, batch_size), 0, self.alphabet)
+        symbols = jax.random.randint(key, (self.symbols, batch_size), 0, self.alphabet, jnp.int32)
         silence = jnp.full((self.length - self.symbols, batch_size), blank)
         inputs = jnp.concatenate([symbols, silence]).at[-self.symbols].set(delimiter)
         targets = jnp.concatenate([silence, symbols])

@@ -79,7 +79,7 @@ class PaddedDigits(Task):
 
     def _draw(self, key, batch_size, start, stop):
         choice_key, noise_key = jax.random.split(key)
-        return self._padded(noise_key, jax.random.randint(choice_key, (batch_size,), start, stop))
+        return self._padded(noise_key, jax.random.randint(choice_key, (batch_size,), start, stop, jnp.int32))
 
     def _padded(self, key, which):
         pixels, classes = (jnp.asarray(a) for a in digits())

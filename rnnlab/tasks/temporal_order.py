@@ -50,10 +50,10 @@ class TemporalOrder(Task):
     def sample(self, key: Array, batch_size: int) -> Batch:
         windows = windows_at(self.windows, self.length, "windows")
         noise_key, *keys = jax.random.split(key, 1 + 2 * len(windows))
-        symbols = jax.random.randint(noise_key, (self.length, batch_size), 2, 6)
+        symbols = jax.random.randint(noise_key, (self.length, batch_size), 2, 6, jnp.int32)
         answer = jnp.zeros((batch_size,), symbols.dtype)
         for window, position_key, symbol_key in zip(windows, keys[::2], keys[1::2], strict=True):
-            which = jax.random.randint(symbol_key, (batch_size,), 0, 2)
+            which = jax.random.randint(symbol_key, (batch_size,), 0, 2, jnp.int32)
             symbols = symbols.at[positions(position_key, window, batch_size), jnp.arange(batch_size)].set(which)
             answer = 2 * answer + which
         return Batch(jax.nn.one_hot(symbols, self.in_features), answer[None])

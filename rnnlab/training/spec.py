@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import chz
@@ -105,10 +106,23 @@ def _flosser(task: Task, train: TrainSpec):
     return flosser(lambda key: task.sample(key, train.batch_size).inputs, steps=train.floss, k=train.floss_k)
 
 
-def use_float64(specs: Iterable[TrialSpec]) -> None:
-    """Enables float64 in all of JAX where a cell needs it: JAX would use float32 instead."""
-    if any("float64" in (spec.cell.dtype, spec.cell.param_dtype) for spec in specs):
-        jax.config.update("jax_enable_x64", True)
+def needs_float64(spec: TrialSpec) -> bool:
+    """Whether its cell has a part in float64, which JAX replaces by float32 where it is not enabled."""
+    return "float64" in (spec.cell.dtype, spec.cell.param_dtype)
+
+
+@contextlib.contextmanager
+def precision_of(spec: TrialSpec) -> Iterator[None]:
+    """Within, float64 is enabled, in all threads, where this trial needs it, and only there.
+
+    With it enabled a draw without a dtype is another one: so a trial is the same beside whatever other trials.
+    """
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", needs_float64(spec))
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
 
 
 def stream(seed: int | Array, purpose: int) -> Array:

@@ -14,6 +14,15 @@ FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 SPECS = sorted(subclasses(CellSpec).items())
 
 
+@pytest.mark.parametrize("bias", ["constant", "chrono", "uniform"])
+def test_biases_are_the_same_where_float64_is_enabled(bias):
+    found = []
+    for enabled in (False, True):
+        with jax.enable_x64(enabled):
+            found.append(np.asarray(LSTM(features=8, bias=bias).build(2, rngs=nnx.Rngs(0)).b[...]))
+    np.testing.assert_array_equal(*found)
+
+
 def numpy_rnn(w_x, w_h, b, xs, h):
     """Values and, by hand-written back-propagation through time, gradients of sum(ys * weights)."""
     hs = [h]

@@ -25,6 +25,15 @@ class TestEveryTask:
         jax.tree.map(np.testing.assert_array_equal, batch, again)
         assert not np.array_equal(batch.inputs, other.inputs)
 
+    def test_a_batch_is_the_same_where_float64_is_enabled(self, name, task):
+        """Every draw names its type: what another arm needs changes no number of this one."""
+        found = []
+        for enabled in (False, True):
+            with jax.enable_x64(enabled):
+                found.append([np.asarray(part, np.float64) for part in task().sample(jax.random.key(3), 4)[:2]])
+        for narrow, wide in zip(*found, strict=True):
+            np.testing.assert_allclose(narrow, wide, rtol=1e-6, atol=0)
+
     def test_losses_and_metrics_of_any_outputs(self, name, task):
         task = task()
         batch = task.held_out(jax.random.key(0), 6)

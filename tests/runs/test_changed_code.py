@@ -1,0 +1,95 @@
+"""Results are of the code that ran them: what has changed since is said, refused, or run again."""
+
+import pytest
+from program import TINY
+
+import rnnlab
+from rnnlab.runs.files import read_json, write_json
+from rnnlab.settings.errors import SettingError
+
+OWN = '''
+import chz
+from rnnlab.cells.vanilla_rnn import VanillaRNNCell
+
+FACTOR = 2
+
+
+@chz.chz
+class Own(VanillaRNN):
+    """h_t = tanh(z_t) / 2."""
+
+    def build(self, in_features, *, rngs):
+        plain = super().build(in_features, rngs=rngs)
+        return OwnCell(self, in_features, plain.w_x[...], plain.w_h[...], plain.b[...])
+
+
+class OwnCell(VanillaRNNCell):
+    def update(self, carry, z):
+        h = super().update(carry, z)[1] / FACTOR
+        return h, h
+
+
+def config'''
+EXPERIMENT = (
+    TINY.replace("\n\ndef config", OWN, 1).replace('"cell": LSTM', '"cell": Own').replace('seeds": 2', 'seeds": 1')
+)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch):
+    """Runs an experiment of this text in the same folder each time; (the run, losses by arm)."""
+    (tmp_path / "experiments").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def run(text, **how):
+        (tmp_path / "experiments" / "own.py").write_text(text)
+        found = rnnlab.run("own", settings={"train.steps": 4}, quiet=True, **how)
+        return found, {name: arm.trials[0].held_out["loss"] for name, arm in found.arms.items()}
+
+    return run
+
+
+def test_a_changed_cell_is_said_and_its_trials_alone_run_again(call):
+    first, losses = call(EXPERIMENT)
+    page = first.folder / "report.html"
+    assert not first.results.changed_since and "other code" not in page.read_text()
+    edited = EXPERIMENT.replace("FACTOR = 2", "FACTOR = 3")
+    found, again = call(edited)
+    assert found.results.changed_since == ("experiments/own.py",) and again == losses
+    assert "run by other code" in page.read_text()
+    kept = (first.folder / "trials/adding-8/rnn/seed=0/result.json").stat().st_mtime_ns
+    found, redone = call(edited, redo=True)
+    assert not found.results.changed_since and "other code" not in page.read_text()
+    assert redone["Adding 8/RNN"] == losses["Adding 8/RNN"] and redone["Adding 8/LSTM"] != losses["Adding 8/LSTM"]
+    assert (first.folder / "trials/adding-8/rnn/seed=0/result.json").stat().st_mtime_ns == kept
+
+
+def test_what_changes_no_number_is_no_change(call):
+    """The report, docstrings, comments."""
+    _, losses = call(EXPERIMENT)
+    text = EXPERIMENT
+    for before, after in [("def report(results):", "def report(results):\n    len(results.arms)"),
+                          ("h_t = tanh(z_t) / 2.", "Half of tanh."), ("FACTOR = 2", "FACTOR = 2  # why not"),
+                          ("Does a tiny", "Does any tiny")]:  # fmt: skip
+        assert before in text
+        text = text.replace(before, after)
+    found, again = call(text)
+    assert again == losses and not found.results.changed_since
+
+
+def test_a_run_that_has_not_ended_is_not_resumed_by_other_code(call):
+    found, _ = call(EXPERIMENT)
+    (found.folder / "trials/adding-8/rnn/seed=0/result.json").unlink()
+    edited = EXPERIMENT.replace("jnp.linalg.norm(model(inputs))", "2 * jnp.linalg.norm(model(inputs))")
+    with pytest.raises(SettingError, match=r"own-quick: experiments/own.py changed since 2 of its trials .*--redo"):
+        call(edited)
+    found, _ = call(edited, redo=True)
+    assert not found.results.changed_since and len(read_json(found.folder / "config.json")["sources"]) == 4
+
+
+def test_a_run_of_before_such_digests_is_resumed(call):
+    found, losses = call(EXPERIMENT)
+    config = read_json(found.folder / "config.json")
+    write_json(found.folder / "config.json", {name: value for name, value in config.items() if name != "sources"})
+    found, again = call(EXPERIMENT.replace("FACTOR = 2", "FACTOR = 3"))
+    assert again == losses and not found.results.changed_since
