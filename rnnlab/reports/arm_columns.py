@@ -39,8 +39,20 @@ def format_rate(successes: int, n: int) -> str:
     return f"{successes}/{n} [{rate.low:.2f}, {rate.high:.2f}]"
 
 
+def _finite(arm: Arm, when: When, name: str, text: str) -> str:
+    """The text of a quantity over the trials whose adjoint is finite, and how many others there are."""
+    lost = arm.not_finite(when, name)
+    if not lost:
+        return text
+    return "not finite" if lost == len(arm.trials) else f"{text} ({lost} of {len(arm.trials)} not finite)"
+
+
 def format_horizon(arm: Arm, when: When, name: str) -> str:
     """The median horizon; ">=" stands before what the length of the sequence cut off."""
+    return _finite(arm, when, name, _horizon_text(arm, when, name))
+
+
+def _horizon_text(arm: Arm, when: When, name: str) -> str:
     reached = [found for trial in arm.trials if (found := trial.horizon(when, name))]
     seen = max((r.horizon for r in reached if not r.censored), default=-1)
     estimate, low, high, n = arm.horizon(when, name)
@@ -58,6 +70,8 @@ def _trials(arm: Arm) -> str:
 
 def _half_life(arm: Arm) -> str:
     life = arm.half_life()
+    if not life.n:
+        return _finite(arm, "init", "h", "n/a")
     if life.estimate == math.inf:
         return f"does not fall [{format_number(life.low, 2)}, inf]" if life.low < math.inf else "does not fall"
     return format_interval(life, 2)
@@ -93,7 +107,7 @@ def _decay(name: str, what: str) -> Column:
 
     def text(arm: Arm) -> str:
         found = number(arm)
-        return "none" if found is None else format_interval(found, 2)
+        return _finite(arm, "init", name, "none" if found is None else format_interval(found, 2))
 
     return Column(f"decay {what} at init (nats/step)", number, text)
 

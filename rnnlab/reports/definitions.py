@@ -26,6 +26,7 @@ def definitions(fraction: float) -> dict[str, str]:
         "chance": "the loss that the task's source gives for a predictor without memory of the input.",
         "solved by guessing weights": "networks of the arm's shape with all weights drawn from U[-100, 100] that meet "
         "the task's rule on 64 sequences, of all drawn (Schmidhuber & Hochreiter 1996).",
+        "not finite": "the gradient overflowed, or became no number, at some lag: it has no rate and no horizon.",
         "diverged": "the loss ceased to be a finite number, or went above a bound; such a trial has not learned, and "
         "nothing is measured of its state after training.",
         "intervals": "95 % over trials: Student's t for decay, order statistics for medians (the range of up to 5).",

@@ -15,7 +15,10 @@ def half_lives(arms: Mapping[str, Arm]) -> str:
     said = []
     for label, arm in arms.items():
         life = arm.half_life().estimate
-        said.append(f"every {life:.3g} steps in {label}" if life < math.inf else f"never in {label}")
+        if math.isnan(life):
+            said.append(f"at no rate in {label} (it is not finite)")
+        else:
+            said.append(f"every {life:.3g} steps in {label}" if life < math.inf else f"never in {label}")
     task = next(iter(arms.values())).task
     return f"At initialisation on {task} the gradient of a loss at the end halves {listed(said)}."
 

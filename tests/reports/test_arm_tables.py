@@ -128,6 +128,22 @@ def test_an_experiments_own_column_stands_beside_the_others():
     assert "seeds squared" in arms_csv(read(made()), [own]).partition("\n")[0]
 
 
+def test_a_gradient_that_is_not_finite_is_said_and_not_taken_for_one_that_vanishes():
+    found = made()
+    lost = {"decay_rate": math.nan, "half_life": math.nan, "horizon": math.nan, "censored": False}
+    for trial in found["trials"]:
+        if trial["arm"] == "PaddedDigits 500/LSTM chrono" or (trial["arm"], trial["seed"]) == (
+            "Adding 200/LSTM chrono",
+            0,
+        ):
+            trial["reach"]["init"]["h"] = lost
+    table = arms_table(read(found), ["decay", "half_life", "horizon"])
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["PaddedDigits 500/LSTM chrono"] == ["not finite"] * 3
+    assert all(cell.endswith("(1 of 3 not finite)") for cell in rows["Adding 200/LSTM chrono"][::2])
+    assert "not finite" not in " ".join(rows["Adding 200/VanillaRNN"])
+
+
 def test_files_for_a_statistics_program_hold_one_number_a_cell():
     """Settings that vary are columns, an interval is three; every number is that of the objects."""
     results = read(made())

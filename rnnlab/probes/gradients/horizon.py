@@ -24,7 +24,7 @@ class NotFinite(ValueError):
 
 
 class MemoryHorizon(NamedTuple):
-    """How far back in time a gradient reaches, from its profile of log-norms over lag."""
+    """How far back in time a gradient reaches, from its profile of log-norms over lag; nan where it is not finite."""
 
     decay_rate: float  # nats a step, the slope of the log-norm over lags: negative vanishes, positive explodes
     half_life: float  # steps in which the norm halves; infinite where it does not fall
@@ -36,9 +36,12 @@ def memory_horizon(log10_norms: Float[np.ndarray, " T"], fraction: float = 1e-3)
     """Decay rate, half-life and horizon of one profile (log10 norms by lag, averaged over examples).
 
     The rate is the least-squares slope over the lags where the norm is not exactly zero. A profile with
-    fewer than two such lags has rate -inf, half-life 0 and horizon 0: no gradient leaves lag 0.
+    fewer than two such lags has rate -inf, half-life 0 and horizon 0: no gradient leaves lag 0. One that is nan or
+    infinite at any lag has none of them, and one of a single lag has no rate: all such are nan.
     """
     profile = np.asarray(log10_norms, np.float64)[None]
+    if np.isnan(profile).any() or (profile == np.inf).any():
+        return MemoryHorizon(math.nan, math.nan, math.nan, False)
     rate = float(_rates(profile)[0])
     horizon = int(_horizons(profile, fraction)[0])
     return MemoryHorizon(rate, float(_half_life(rate)), horizon, horizon == profile.shape[1] - 1)
@@ -183,7 +186,7 @@ def _resampled(units, fraction, resamples, rng) -> tuple[np.ndarray, np.ndarray]
 
 
 def _rates(profiles: Float[np.ndarray, "R T"]) -> Float[np.ndarray, " R"]:
-    """Least-squares slopes in nats a step over the lags where a profile is finite; -inf with fewer than two."""
+    """Least-squares slopes in nats a step over the lags where a profile is finite; -inf with fewer than two of them."""
     alive: Bool[np.ndarray, "R T"] = np.isfinite(profiles)
     count = alive.sum(axis=1)
     lags = np.arange(profiles.shape[1], dtype=np.float64)
@@ -191,7 +194,8 @@ def _rates(profiles: Float[np.ndarray, "R T"]) -> Float[np.ndarray, " R"]:
     away = np.where(alive, lags - centre[:, None], 0)
     spread = np.sum(away**2, axis=1)
     slope = np.sum(away * np.where(alive, profiles, 0), axis=1) / np.where(count > 1, spread, 1)
-    return np.where(count > 1, slope * math.log(10), -np.inf)
+    none = -np.inf if profiles.shape[1] > 1 else np.nan  # one lag tells no rate, and zeros tell that all is lost
+    return np.where(count > 1, slope * math.log(10), none)
 
 
 def _horizons(profiles: Float[np.ndarray, "R T"], fraction: float) -> Float[np.ndarray, " R"]:

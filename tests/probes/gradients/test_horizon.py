@@ -22,7 +22,15 @@ def test_memory_horizon_of_simple_profiles():
     assert memory_horizon(dead) == (-np.inf, 0.0, 0, False)
     dead[0] = 0.0
     assert memory_horizon(dead) == (-np.inf, 0.0, 0, False)
-    assert memory_horizon(np.zeros(1)) == (-np.inf, 0.0, 0, True)
+    assert memory_horizon(np.zeros(1))[2:] == (0, True) and np.isnan(memory_horizon(np.zeros(1))[:2]).all()
+
+
+@pytest.mark.parametrize(
+    "profile", [[np.nan, -np.inf, -np.inf], [0, -1, np.nan, -3], [0, 5, np.inf, np.inf], [np.inf] * 3]
+)
+def test_a_gradient_that_is_not_finite_does_not_vanish(profile):
+    """It has no rate, no half-life and no horizon, wherever along the lags it is lost."""
+    assert np.isnan(memory_horizon(np.array(profile))[:3]).all()
 
 
 @pytest.mark.parametrize("a", [0.5, 0.99, 1.0, 1.1])
@@ -121,7 +129,7 @@ def test_what_is_not_known_is_nan_and_bad_profiles_are_refused():
     assert alone.decay_rate[0] == pytest.approx(-0.05 * NATS) and np.isnan(alone.horizon[1:3]).all()
     assert alone.horizon[0] == 60 and alone.decay_rate.n == 1
     single = horizon_intervals(np.zeros((3, 1, 4)))  # T = 1
-    np.testing.assert_equal(single[:3], [Interval(-math.inf, -math.inf, -math.inf, 3), (0, 0, 0, 3), (0, 0, 0, 3)])
+    np.testing.assert_equal(single[:3], [Interval(*[math.nan] * 3, 3), Interval(*[math.nan] * 3, 3), (0, 0, 0, 3)])
     assert single.censored and not single.line.exponential
     dead = horizon_intervals(np.full((3, 9, 4), -np.inf))
     assert dead.decay_rate.estimate == -np.inf and dead.horizon[:3] == (0, 0, 0)
