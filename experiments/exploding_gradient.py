@@ -65,9 +65,10 @@ def report(results):
 def _growth(radius, arm):
     rate = arm.decay_rate()
     expected = "below 0" if radius < 1 else "above 0 possible, not necessary"
-    met = rate.high < 0 if radius < 1 and rate.n > 1 else None
+    met = None if radius >= 1 else True if rate.high < 0 else False if rate.low > 0 else None
+    why = "either is possible" if radius >= 1 else "the interval leaves it open" if met is None else ""
     return Claim(f"g = {radius}: rate of dL/dh", "Pascanu et al. 2013, section 2.1, its linear case", expected,
-                 f"{format_interval(rate, 2)} nats/step", met)  # fmt: skip
+                 f"{format_interval(rate, 2)} nats/step", met, why)  # fmt: skip
 
 
 def _answer(flow, losses, clipped):

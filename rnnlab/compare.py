@@ -48,7 +48,7 @@ def read_run(folder: Path) -> Run:
     results = open_results(folder)
     config, environment = (read_json(folder / f"{n}.json") for n in ("config", "environment"))
     try:
-        about = {key: str(value) for key, value in config.items() if key != "arms"}
+        about = {key: str(value) for key, value in config.items() if key not in ("arms", "sources")}
         trials = {(trial.arm, trial.seed): trial for trial in results.trials}
         rest = {key: str(value) for key, value in environment.items() if key != "command"}
         arms = {arm: dict(settings) for arm, settings in config["arms"].items()}

@@ -6,7 +6,6 @@ tables that the report makes from it.
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Mapping
@@ -41,7 +40,10 @@ def small(results: Mapping[str, Any]) -> dict[str, Any]:
         trials.append(trial | {"curve": _thin(trial["curve"]), "profiles": profiles, "probes": probes, "map": None})
     kept = {name: value for name, value in results.items() if name not in DROPPED}
     where = {name: value for name, value in results["environment"].items() if name not in ("platform", "command")}
-    words = shlex.split(re.sub(r"(\s)--?workdir[= ]('[^']*'|\S+)", "", results["command"]))
+    words = shlex.split(results["command"])
+    for at in [n for n, word in enumerate(words) if word.lstrip("-") == "workdir"][::-1]:  # two words
+        del words[at : at + 2]
+    words = [word for word in words if not word.lstrip("-").startswith("workdir=")]
     return _rounded(kept | {"trials": trials, "environment": where, "command": shlex.join(words)})
 
 
@@ -75,6 +77,8 @@ def tables(found: Mapping[str, Any], folder: Path) -> str:
     where = results.environment
     ran = f"`{results.command}`; " + ", ".join(f"{name} {where.get(name, '')}" for name in ("jax", "python", "devices"))
     ran += f"; {where.get('processor', '')}; curves thinned to {SPACING - 1:.0%} of the step."
+    if results.changed_since:
+        ran += f" Its trials were run by other code: {', '.join(results.changed_since)} changed since."
     report = report_on(results, folder)
     return "\n".join([report.answer, "", *map(markdown, all_tables(results, report)), ran, ""])
 

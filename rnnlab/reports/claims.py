@@ -16,6 +16,7 @@ from rnnlab.stats.estimates import Interval
 from rnnlab.stats.paired import holm, success_difference
 
 LEVEL = 0.05  # of a test
+FEWEST = 4  # trials: the range of three covers a median with 75 % alone
 COLUMNS = ("claim", "source", "expected", "measured", "verdict")
 WORDS = {True: "met", False: "not met", None: "not judged"}
 
@@ -78,8 +79,8 @@ def above(says: str, source: str, measured: Interval, reference: Interval, unit:
 
 def _judged(holds: bool, fails: bool, *trials: int) -> tuple[bool | None, str]:
     """Whether a claim on intervals is met, and why it is not judged."""
-    if min(trials) < 2:
-        return None, "an interval needs two trials"
+    if min(trials) < FEWEST:
+        return None, f"an interval of fewer than {FEWEST} trials tells little"
     return (holds, "") if holds or fails else (None, "the intervals leave it open")
 
 
@@ -97,7 +98,8 @@ def lower_ranks(pairs: Mapping[str, tuple[Sequence[float], Sequence[float]]], so
         medians = [estimates.median(list(values)) for values in (low, high)]
         told, lower = p < LEVEL, medians[0].estimate < medians[1].estimate
         measured = f"{format_interval(medians[0])}, {len(low)} against {len(high)} trials"
-        why = "" if told else "too few trials of either kind" if math.isnan(p) else f"p {format_number(p, 2)}"
+        unknown = "a value is not finite" if len(low) and len(high) else "too few trials of either kind"
+        why = "" if told else unknown if math.isnan(p) else f"p {format_number(p, 2)}"
         claims.append(
             Claim(says, source, f"below {format_interval(medians[1])}", measured, lower if told else None, why)
         )

@@ -55,13 +55,16 @@ def reaching(arms: Mapping[str, Arm], name: str = "h") -> str:
 
 def along_cell_path(arms: Mapping[str, Arm]) -> str:
     """Of the arm whose gradient reaches furthest: what arrives at the largest lag, in full and along the cell path."""
-    label = max(arms, key=lambda label: arms[label].at_end("c"))
+    ends = {label: arm.at_end("c") for label, arm in arms.items()}
+    label = max(ends, key=lambda label: -math.inf if math.isnan(ends[label]) else ends[label])
     full, path = (arms[label].at_end(name) for name in ("c", "c cell path"))
     return f"With {label} {_power(full)} of dL/dc is left at the largest lag, {_power(path)} along the cell path alone."
 
 
 def _power(log10: float) -> str:
     """A power of ten, also one that no float holds."""
+    if not math.isfinite(log10):
+        return "nothing" if log10 == -math.inf else "an unknown part"
     return f"{10**log10:.2g}" if abs(log10) < 300 else f"1e{log10:+.0f}"
 
 

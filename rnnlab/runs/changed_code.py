@@ -25,8 +25,13 @@ def settle_code(job: Job, ledger: Ledger, redo: bool, warn: Callable[[str], None
     ledger.sources = {arm: digest(found) for arm, found in now.items()}
     stale = _stale(ledger, all_trials(job.arms), now, known)
     if redo:
+        if stale:  # what was made of them is no result any more
+            for name in ("results.json", "report.html"):
+                (job.workdir / name).unlink(missing_ok=True)
         for trial in stale:
-            ledger.forget(trial)
+            before = ledger.ran_by(trial)
+            if not ledger.forget(trial, before):
+                warn(f"{trial}: another process is running it; it is left to that one")
         return
     if not stale:
         return

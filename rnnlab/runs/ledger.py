@@ -107,10 +107,16 @@ class Ledger:
             return result.get("sources")
         return (self.begun(trial) or "").partition(" ")[2] or None
 
-    def forget(self, trial: Trial) -> None:
-        """The trial is to run again: what it gave does not count any more."""
-        for name in ("result.json", ".begun"):
-            (self.place(trial) / name).unlink(missing_ok=True)
+    def forget(self, trial: Trial, code: str | None) -> bool:
+        """The trial, if it was run by this code, is to run again; False where another process has it now."""
+        lock = locked(self.place(trial) / ".lock")
+        if lock is None:
+            return False
+        with lock:
+            if self.ran_by(trial) == code:
+                for name in ("result.json", ".begun"):
+                    (self.place(trial) / name).unlink(missing_ok=True)
+        return True
 
     def release(self, trial: Trial) -> None:
         """Lets another process have the trial."""

@@ -1,6 +1,7 @@
 """The code that a trial's numbers depend on: a digest of each file, of an experiment's own only what is measured by it.
 
-Comments, docstrings and an experiment's `report` do not count: to change them changes no number.
+Comments, docstrings and what an experiment's `report`, `config` and `arms` alone need do not count: to change them
+changes no number, or the settings, which a run knows by themselves.
 """
 
 from __future__ import annotations
@@ -8,123 +9,157 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import io
+import importlib.util
 import json
 import sys
-import tokenize
+import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from rnnlab.settings.experiments import MODULE
 from rnnlab.settings.resolve import ArmSpec
 
 PACKAGE = Path(__file__).parents[1]
-# What every trial runs through; its cell's and task's own files come to these. A file that is added changes nothing.
-COMMON = ("scan", "probes", "training", "model.py", "cells/base.py", "cells/weights.py", "tasks/base.py",
-          "runs/measure.py", "runs/trial_result.py")  # fmt: skip
-
-Sources = Mapping[str, str]  # digests by file
+# What every trial runs through; its cell's and task's own files come to these, and the probes that an experiment
+# imports. A file that is added changes nothing.
+COMMON = (
+    "model.py", "scan/*.py", "probes/gradients/*.py", "probes/training/omega.py", "probes/training/flossing.py",
+    "cells/base.py", "cells/weights.py", "tasks/base.py", "training/guessing.py", "training/layout.py",
+    "training/loop.py", "training/norms.py", "training/online.py", "training/spec.py", "training/state.py",
+    "training/updates.py", "runs/measure.py", "runs/program_group.py", "runs/recorder.py", "runs/trial_result.py",
+)  # fmt: skip
+PROBES = "rnnlab.probes."
+PYTHON = "python"  # its digests are compared within one version, whose syntax trees are alike
 
 
 def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
     """Of an arm of an experiment: digests of rnnlab's files, of its cell's and task's, and of the experiment's."""
-    files = [file for name in COMMON for file in sorted(_python(PACKAGE / name))]
-    classes = [*type(spec.cell).__mro__, *type(spec.task).__mro__, type(spec.cell).build]
-    own: dict[str, set[str]] = {module.__name__: {"probes"}}
-    for value in [*classes, getattr(module, "probes", None)]:
-        home = sys.modules.get(getattr(value, "__module__", ""))
+    files = [file for pattern in COMMON for file in sorted(PACKAGE.glob(pattern))]
+    roots = {module.__name__: {"probes"}}
+    for value in (*type(spec.cell).__mro__, *type(spec.task).__mro__, getattr(module, "probes", None)):
+        kind = value if hasattr(value, "__qualname__") else type(value)
+        home = sys.modules.get(getattr(kind, "__module__", ""))
         file = Path(getattr(home, "__file__", None) or "/")
-        if PACKAGE in file.parents:
+        if home is not None and home.__name__.startswith(MODULE):
+            roots.setdefault(home.__name__, set()).add(kind.__qualname__.partition(".")[0])
+        elif PACKAGE in file.parents or _is_own(file):
             files.append(file)
-        elif home is not None and _is_own(file):
-            own.setdefault(home.__name__, set()).add(value.__qualname__.partition(".")[0])
-    found = {str(file.relative_to(PACKAGE.parent)): _of_file(file) for file in files}
-    for name, names in own.items():
-        found |= _of_names(sys.modules[name], names)
-    return found
+    parts: dict[str, list[str]] = {}
+    for name, names in roots.items():
+        text, imported = _needed(sys.modules[name], names)
+        parts.setdefault(_key(Path(sys.modules[name].__file__)), []).append(_hash(text))
+        files += imported
+    seen: set[Path] = set()
+    while files:
+        file = files.pop()
+        if file not in seen:
+            seen.add(file)
+            own, imported = _of_file(file)
+            parts.setdefault(_key(file), []).append(own)
+            files += imported
+    found = {name: own[0] if len(own) == 1 else _hash(" ".join(sorted(own))) for name, own in sorted(parts.items())}
+    return {PYTHON: "{}.{}".format(*sys.version_info)} | found
 
 
-def digest(found: Sources) -> str:
+def digest(found: Mapping[str, str]) -> str:
     """One of all of them."""
     return _hash(json.dumps(found, sort_keys=True))
 
 
-def changed(before: Sources, now: Sources) -> list[str]:
-    """The files of both that differ."""
+def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """The files of both that differ; none between versions of Python, which the environment tells."""
+    if before.get(PYTHON) != now.get(PYTHON):
+        return []
     return [name for name in before if name in now and before[name] != now[name]]
-
-
-def _python(path: Path) -> Iterable[Path]:
-    return [path] if path.suffix == ".py" else path.rglob("*.py")
 
 
 def _is_own(file: Path) -> bool:
     """Whether a file is the user's: no package's and not the interpreter's."""
-    return file.suffix == ".py" and "site-packages" not in file.parts and Path(sys.base_prefix) not in file.parents
+    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return file.suffix == ".py" and not installed and not standard & set(file.parents) and PACKAGE not in file.parents
 
 
 def _key(file: Path) -> str:
-    """The same wherever the folder lies."""
-    return f"{file.parent.name}/{file.name}"
+    """The same wherever a folder lies."""
+    return str(file.relative_to(PACKAGE.parent)) if PACKAGE in file.parents else "/".join(file.parts[-2:])
 
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@functools.cache  # a process runs the code that it imported
-def _of_file(file: Path) -> str:
-    return _hash("\n".join(filter(None, _meant(file.read_text()))))
+@functools.cache  # as first read: a module that has been imported is not imported again where its file changes
+def _of_file(file: Path) -> tuple[str, tuple[Path, ...]]:
+    """A file's digest, and the user's own files and rnnlab's probes that it imports."""
+    tree = _bare(file.read_text(encoding="utf-8"))
+    home = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(file)), None)
+    return _hash(ast.dump(tree)), tuple(_imports(tree, getattr(home, "__package__", None)))
 
 
-def _meant(text: str) -> list[str]:
-    """The lines, empty where there is nothing but comments and docstrings."""
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
-            doc = node.body[0]
-            lines[doc.lineno - 1 : doc.end_lineno] = [""] * (doc.end_lineno - doc.lineno + 1)
-    return [line.rstrip() for line in lines]
+def _bare(text: str) -> ast.Module:
+    """The syntax tree without docstrings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return tree
 
 
-def _of_names(module: ModuleType, roots: Iterable[str]) -> dict[str, str]:
-    """Of what these names of a module need of it, and of the user's own modules that it imports for them."""
-    file = Path(module.__file__)
-    text = file.read_text()
-    lines, tree = _meant(text), ast.parse(text)
+def _imports(tree: ast.AST, package: str | None) -> list[Path]:
+    found = []
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            base = (
+                importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                if node.level
+                else node.module
+            )
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        for name in names:
+            file = getattr(sys.modules.get(name), "__file__", None)
+            if file and (name.startswith(PROBES) or _is_own(Path(file))):
+                found.append(Path(file))
+    return found
+
+
+def _needed(module: ModuleType, roots: Iterable[str]) -> tuple[str, list[Path]]:
+    """What these names of an experiment need of it, as text, and the files that it imports for them.
+
+    Functions, classes and constants count where they are needed; every other statement does.
+    """
     by_name: dict[str, list[ast.stmt]] = {}
+    left = list(roots)
+    needed: list[ast.stmt] = []
+    tree = _bare(Path(module.__file__).read_text(encoding="utf-8"))
     for statement in tree.body:
-        for name in _defined(statement):
+        names = _defined(statement)
+        for name in names:
             by_name.setdefault(name, []).append(statement)
-    needed, left = {}, [name for name in roots if name in by_name]
+        if not names:
+            needed.append(statement)
+    left += [node.id for statement in needed for node in ast.walk(statement) if isinstance(node, ast.Name)]
     while left:
         for statement in by_name.pop(left.pop(), []):
-            needed[statement.lineno] = statement
-            left += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and node.id in by_name]
-    parts, found = [], {}
-    for _, statement in sorted(needed.items()):
-        first = min([statement.lineno, *(d.lineno for d in getattr(statement, "decorator_list", ()))])
-        parts += filter(None, lines[first - 1 : statement.end_lineno])
-        for name in _imported(statement):
-            other = getattr(sys.modules.get(name), "__file__", None)
-            if other and _is_own(Path(other)) and PACKAGE not in Path(other).parents:
-                found[_key(Path(other))] = _of_file(Path(other))
-    return found | {_key(file): _hash("\n".join(parts))}
+            needed.append(statement)
+            left += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+    imported = [file for statement in needed for file in _imports(statement, module.__package__)]
+    for value in vars(module).values():  # another experiment, whose cells or probes it may use
+        if isinstance(value, ModuleType) and value.__name__.startswith(MODULE) and value is not module:
+            imported.append(Path(value.__file__))
+    ordered = sorted({id(s): s for s in needed}.values(), key=lambda statement: statement.lineno)
+    return "\n".join(map(ast.dump, ordered)), imported
 
 
 def _defined(statement: ast.stmt) -> list[str]:
-    """The names that a statement of a module defines."""
+    """The names that a function, a class, an import or a plain assignment defines; none of any other statement."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return [statement.name]
     if isinstance(statement, ast.Import | ast.ImportFrom):
         return [(alias.asname or alias.name).partition(".")[0] for alias in statement.names]
-    return [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-
-
-def _imported(statement: ast.stmt) -> list[str]:
-    if isinstance(statement, ast.ImportFrom):
-        return [statement.module or "", *(f"{statement.module}.{alias.name}" for alias in statement.names)]
-    return [alias.name for alias in statement.names] if isinstance(statement, ast.Import) else []
+    targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+    if isinstance(statement, ast.Assign | ast.AnnAssign) and all(isinstance(t, ast.Name | ast.Tuple) for t in targets):
+        return [node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)]
+    return []

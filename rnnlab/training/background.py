@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import jax
+
 POLL = 0.1  # seconds between two checks for a request to stop
 
 
@@ -16,9 +18,15 @@ class Interrupted(Exception):
 
 
 def start(function: Callable[..., Any], *args: Any) -> Future:
-    """`function(*args)` in a thread of its own."""
+    """`function(*args)` in a thread of its own, in which float64 is enabled as it is in this one."""
+    enabled = jax.config.jax_enable_x64
+
+    def run():
+        with jax.enable_x64(enabled):
+            return function(*args)
+
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(function, *args)
+    future = pool.submit(run)
     pool.shutdown(wait=False)
     return future
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from rnnlab.cells.lstm1997 import LSTM1997, LSTM1997Cell
 from rnnlab.model import SequenceModel
 from rnnlab.tasks.adding1997 import Adding1997, Sequence
 from rnnlab.tasks.base import Batch
+from rnnlab.training.norms import global_norm
 from rnnlab.training.spec import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.training.state import DIVERGED, TrainState, count_streak, unfinished
 
@@ -133,7 +133,7 @@ def learn(spec: TrialSpec, state: TrainState, sequence: Sequence) -> tuple[Train
     train, task = spec.train, spec.task
     found = gradient(task, state.model, sequence)
     batch = Batch(sequence.inputs[:, None], sequence.targets[:, None])
-    loss, norm = task.losses(found.outputs, batch)[0], optax.tree.norm(found.gradient)
+    loss, norm = task.losses(found.outputs, batch)[0], global_norm(found.gradient)
     well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(state.numbers["learning_rate"] * norm)
     if train.bound is not None:
         well &= (loss <= train.bound) & (norm <= train.bound)

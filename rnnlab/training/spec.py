@@ -113,16 +113,12 @@ def needs_float64(spec: TrialSpec) -> bool:
 
 @contextlib.contextmanager
 def precision_of(spec: TrialSpec) -> Iterator[None]:
-    """Within, float64 is enabled, in all threads, where this trial needs it, and only there.
+    """Within, float64 is enabled where this trial needs it and only there, in this thread and those of `background`.
 
     With it enabled a draw without a dtype is another one: so a trial is the same beside whatever other trials.
     """
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", needs_float64(spec))
-    try:
+    with jax.enable_x64(needs_float64(spec)):
         yield
-    finally:
-        jax.config.update("jax_enable_x64", before)
 
 
 def stream(seed: int | Array, purpose: int) -> Array:

@@ -17,6 +17,7 @@ from rnnlab.probes.training.omega import regulariser_sums
 from rnnlab.tasks.base import Batch
 from rnnlab.training import online
 from rnnlab.training.layout import BATCH, Layout, local_batch, map_trials
+from rnnlab.training.norms import global_norm
 from rnnlab.training.spec import BATCHES, HELD_OUT, TrialSpec, stream
 from rnnlab.training.state import DIVERGED, RUNNING, TrainState, apply_stop_rule, blank_state, count_streak, unfinished
 
@@ -68,7 +69,7 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     (_, means), (gradient, norms) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(state.model, taps)
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
     (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
-    norm = optax.tree.norm(gradient)
+    norm = global_norm(gradient)
     numbers = state.numbers
     if "clip_norm" in numbers:
         clipped = jnp.minimum(norm, numbers["clip_norm"].astype(norm.dtype))
@@ -76,7 +77,7 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
         gradient = jax.tree.map(lambda leaf: leaf * shrink.astype(leaf.dtype), gradient)
         also |= {"clipped": clipped, "clips": (norm > clipped).astype(norm.dtype)}
     updates, optimiser = train.optimiser(numbers["learning_rate"]).update(gradient, state.optimiser, state.model)
-    well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(optax.tree.norm(updates))
+    well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(global_norm(updates))
     if train.bound is not None:
         well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
     moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)

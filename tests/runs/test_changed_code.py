@@ -1,11 +1,16 @@
 """Results are of the code that ran them: what has changed since is said, refused, or run again."""
 
+import importlib
+
 import pytest
 from program import TINY
 
 import rnnlab
 from rnnlab.runs.files import read_json, write_json
+from rnnlab.runs.sources import changed, sources
 from rnnlab.settings.errors import SettingError
+from rnnlab.settings.experiments import load_experiment
+from rnnlab.settings.resolve import resolve
 
 OWN = '''
 import chz
@@ -93,3 +98,35 @@ def test_a_run_of_before_such_digests_is_resumed(call):
     write_json(found.folder / "config.json", {name: value for name, value in config.items() if name != "sources"})
     found, again = call(EXPERIMENT.replace("FACTOR = 2", "FACTOR = 3"))
     assert again == losses and not found.results.changed_since
+
+
+def test_code_of_ones_own_counts_wherever_it_stands(tmp_path, monkeypatch):
+    """In a helper that a helper imports, below `if` and `try`, in a function's own import, beside a probe."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "deeper.py").write_text("FACTOR = 2\n")
+    (tmp_path / "helper.py").write_text("from deeper import FACTOR\n\n\ndef half(x):\n    return x / FACTOR\n")
+    (tmp_path / "inside.py").write_text("def more(x):\n    return x\n")
+    text = EXPERIMENT.replace(
+        "def probes(spec):",
+        "try:\n    LIMIT = 3\nexcept ValueError:\n    LIMIT = 4\n\n\ndef probes(spec):\n    from inside import more",
+    )
+    text = text.replace('{"norm": jnp', '{"half": helper.half(LIMIT), "norm": jnp').replace(
+        "import jax.numpy", "import helper\nimport jax.numpy"
+    )
+
+    def found(text):
+        (tmp_path / "experiments" / "spread.py").write_text(text)
+        module = load_experiment("spread")
+        importlib.import_module("inside")
+        (spec, *_) = resolve(module, "quick", {}).values()
+        return sources(spec, module)
+
+    before = found(text)
+    assert {name.rpartition("/")[2] for name in before} >= {"spread.py", "helper.py", "deeper.py", "inside.py"}
+    assert "rnnlab/cells/vanilla_rnn.py" in before and "rnnlab/cells/gru.py" not in before
+    assert changed(before, found(text.replace("LIMIT = 3", "LIMIT = 5")))
+    assert not changed(before, found(text.replace("def report(results):", "def report(results):\n    pass")))
+    assert not changed(before, found(text.replace('"seeds": 1', '"seeds": 3')))
+    assert changed(before | {"python": "2.7"}, {}) == []
