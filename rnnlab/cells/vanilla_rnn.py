@@ -34,13 +34,16 @@ class VanillaRNN(CellSpec):
         w_x = input_weights(rngs.params(), in_features, self.features, 1)
         w_h = recurrent_weights(rngs.params(), self.recurrent, self.features, 1)
         if self.spectral_radius is not None:
-            scale = jax.ShapeDtypeStruct((), jnp.result_type(float))
-            w_h = w_h * jax.pure_callback(self._scale, scale, w_h)  # on the host, as a build may be traced
+            part = jax.ShapeDtypeStruct((), jnp.float32)
+            parts = jax.pure_callback(self._scale, (part, part), w_h)  # on the host, as a build may be traced
+            w_h = w_h * sum(part.astype(float) for part in parts)
         return VanillaRNNCell(self, in_features, w_x, w_h, jnp.zeros(self.features))
 
-    def _scale(self, w_h) -> np.ndarray:
-        radius = np.abs(np.linalg.eigvals(np.asarray(w_h, np.float64))).max()
-        return np.asarray(self.spectral_radius / radius, jnp.result_type(float))
+    def _scale(self, w_h) -> tuple[np.ndarray, np.ndarray]:
+        """The factor as a float32 and what that lacks: whether float64 is enabled the host's thread does not know."""
+        factor = self.spectral_radius / np.abs(np.linalg.eigvals(np.asarray(w_h, np.float64))).max()
+        near = np.asarray(factor, np.float32)
+        return near, np.asarray(factor - near, np.float32)
 
 
 class VanillaRNNCell(Cell):
