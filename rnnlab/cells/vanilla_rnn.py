@@ -34,16 +34,20 @@ class VanillaRNN(CellSpec):
         w_x = input_weights(rngs.params(), in_features, self.features, 1)
         w_h = recurrent_weights(rngs.params(), self.recurrent, self.features, 1)
         if self.spectral_radius is not None:
-            part = jax.ShapeDtypeStruct((), jnp.float32)
-            parts = jax.pure_callback(self._scale, (part, part), w_h)  # on the host, as a build may be traced
-            w_h = w_h * sum(part.astype(float) for part in parts)
+            number, whole = (jax.ShapeDtypeStruct((), kind) for kind in (jnp.float32, jnp.int32))
+            found = jax.pure_callback(self._scale, (number, number, whole), w_h)  # on the host: a build may be traced
+            w_h = w_h * jnp.ldexp(found[0].astype(float) + found[1].astype(float), found[2])
         return VanillaRNNCell(self, in_features, w_x, w_h, jnp.zeros(self.features))
 
-    def _scale(self, w_h) -> tuple[np.ndarray, np.ndarray]:
-        """The factor as a float32 and what that lacks: whether float64 is enabled the host's thread does not know."""
+    def _scale(self, w_h) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The factor's mantissa as a float32, what that lacks, and its exponent.
+
+        The host's thread does not know whether float64 is enabled in the one that builds; these types it has.
+        """
         factor = self.spectral_radius / np.abs(np.linalg.eigvals(np.asarray(w_h, np.float64))).max()
-        near = np.asarray(factor, np.float32)
-        return near, np.asarray(factor - near, np.float32)
+        mantissa, exponent = np.frexp(factor)
+        near = np.asarray(mantissa, np.float32)
+        return near, np.asarray(mantissa - near, np.float32), np.asarray(exponent, np.int32)
 
 
 class VanillaRNNCell(Cell):
