@@ -16,6 +16,7 @@ import numpy as np
 
 from rnnlab.reports.report import all_tables
 from rnnlab.reports.reporting import report_on
+from rnnlab.reports.sentences import other_code
 from rnnlab.reports.tables import markdown
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.files import Damaged, as_read, read_json, write_line, write_whole
@@ -77,8 +78,7 @@ def tables(found: Mapping[str, Any], folder: Path) -> str:
     where = results.environment
     ran = f"`{results.command}`; " + ", ".join(f"{name} {where.get(name, '')}" for name in ("jax", "python", "devices"))
     ran += f"; {where.get('processor', '')}; curves thinned to {SPACING - 1:.0%} of the step."
-    if results.changed_since:
-        ran += f" Its trials were run by other code: {', '.join(results.changed_since)} changed since."
+    ran = f"{ran} {other_code(results)}".rstrip()
     report = report_on(results, folder)
     return "\n".join([report.answer, "", *map(markdown, all_tables(results, report)), ran, ""])
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from rnnlab.runs.files import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +48,32 @@ def report(results):
 '''
 
 
+MY_CELL = """
+import chz
+from rnnlab.cells.vanilla_rnn import VanillaRNNCell
+
+FACTOR = 2
+
+
+@chz.chz
+class MyCell(VanillaRNN):
+    \"""h_t = tanh(z_t) / 2.\"""
+
+    def build(self, in_features, *, rngs):
+        plain = super().build(in_features, rngs=rngs)
+        return MyCellCell(self, in_features, plain.w_x[...], plain.w_h[...], plain.b[...])
+
+
+class MyCellCell(VanillaRNNCell):
+    def update(self, carry, z):
+        h = super().update(carry, z)[1] / FACTOR
+        return h, h
+
+
+def config"""
+WITH_MY_CELL = TINY.replace("\n\ndef config", MY_CELL, 1)
+
+
 def environment(cache):
     return os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -68,6 +96,19 @@ def run(place, cache, *words):
     process = start(place, cache, *words)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
+
+
+def here(place, words, monkeypatch, capsys):
+    """(exit status, output, errors) of the command in this process, which has imported everything."""
+    from rnnlab import run as command_line
+
+    monkeypatch.chdir(place)
+    command_line.FLAGS.unparse_flags()
+    for name in command_line.OURS:
+        command_line.FLAGS[name].unparse()
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(command_line.main(command_line.parse(["run", *words])))
+    return ended.value.code or 0, *capsys.readouterr()
 
 
 def contents(folder):

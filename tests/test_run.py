@@ -12,9 +12,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from program import TINY, contents, environment, run, start, written
+from program import TINY, WITH_MY_CELL, contents, environment, here, run, start, written
 
-from rnnlab import run as command_line
 from rnnlab.runs.files import read_json, read_jsonl
 from rnnlab.settings import experiments, resolve
 
@@ -33,17 +32,6 @@ def whole(tmp_path_factory, cache):
 @pytest.fixture(scope="module")
 def uninterrupted(whole):
     return contents(whole[0] / "runs" / "tiny-quick")
-
-
-def here(place, words, monkeypatch, capsys):
-    """(exit status, output, errors) of the command in this process, which has imported everything."""
-    monkeypatch.chdir(place)
-    command_line.FLAGS.unparse_flags()
-    for name in command_line.OURS:
-        command_line.FLAGS[name].unparse()
-    with pytest.raises(SystemExit) as ended:
-        sys.exit(command_line.main(command_line.parse(["run", *words])))
-    return ended.value.code or 0, *capsys.readouterr()
 
 
 def test_a_run_is_a_folder_with_everything_in_it(whole, uninterrupted, cache):
@@ -293,31 +281,8 @@ def test_two_processes_in_one_folder_are_refused(place, cache, monkeypatch, caps
 
 def test_a_cell_of_ones_own_runs_from_the_command_line(place, cache):
     """`cell=MyCell`, defined in the user's own experiment file, with nothing registered anywhere."""
-    text = TINY.replace(
-        "\n\ndef config",
-        '''
-import chz
-from rnnlab.cells.vanilla_rnn import VanillaRNNCell
-
-
-@chz.chz
-class MyCell(VanillaRNN):
-    """h_t = tanh(z_t) / 2."""
-
-    def build(self, in_features, *, rngs):
-        plain = super().build(in_features, rngs=rngs)
-        return MyCellCell(self, in_features, plain.w_x[...], plain.w_h[...], plain.b[...])
-
-
-class MyCellCell(VanillaRNNCell):
-    def update(self, carry, z):
-        h = super().update(carry, z)[1] / 2
-        return h, h
-
-
-def config''',
-        1,
-    ).replace('{"Adding 8/RNN": {"cell": VanillaRNN}, "Adding 8/LSTM": {"cell": LSTM}}', '{"Adding 8/one": {}}')
+    arms = '{"Adding 8/RNN": {"cell": VanillaRNN}, "Adding 8/LSTM": {"cell": LSTM}}'
+    text = WITH_MY_CELL.replace(arms, '{"Adding 8/one": {}}')
     (place / "experiments" / "mine.py").write_text(text)
     code, _, err = run(place, cache, "--exp=mine", "cell=MyCell", "train.steps=4")
     assert (code, err) == (0, ""), err

@@ -65,15 +65,19 @@ def _verdict(claim: Claim) -> str:
 
 def below(says: str, source: str, measured: Interval, reference: Interval, unit: str = "") -> Claim:
     """`measured` lies below `reference`: met where their intervals are apart, not met where they are the other way."""
-    met, why = _judged(measured.high < reference.low, measured.low > reference.high, measured.n, reference.n)
-    expected = f"below {format_interval(reference)}{unit}"
-    return Claim(says, source, expected, f"{format_interval(measured)}{unit}", met, why)
+    lower, higher = measured.high < reference.low, measured.low > reference.high
+    return _apart(says, source, measured, "below", reference, unit, lower, higher)
 
 
 def above(says: str, source: str, measured: Interval, reference: Interval, unit: str = "") -> Claim:
     """`measured` lies above `reference`, as for `below`."""
-    met, why = _judged(measured.low > reference.high, measured.high < reference.low, measured.n, reference.n)
-    expected = f"above {format_interval(reference)}{unit}"
+    lower, higher = measured.high < reference.low, measured.low > reference.high
+    return _apart(says, source, measured, "above", reference, unit, higher, lower)
+
+
+def _apart(says, source, measured, side, reference, unit, holds, fails) -> Claim:
+    met, why = _judged(holds, fails, measured.n, reference.n)
+    expected = f"{side} {format_interval(reference)}{unit}"
     return Claim(says, source, expected, f"{format_interval(measured)}{unit}", met, why)
 
 

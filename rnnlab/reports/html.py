@@ -13,6 +13,7 @@ from rnnlab.reports.claims import WORDS
 from rnnlab.reports.definitions import definitions
 from rnnlab.reports.folding import apart, by_task
 from rnnlab.reports.html_template import PAGE
+from rnnlab.reports.sentences import other_code
 from rnnlab.reports.style import DPI, png_data_uri
 from rnnlab.reports.tables import Table
 from rnnlab.runs.progress import clock
@@ -42,7 +43,7 @@ def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: 
         f"<h1>{escape(results.question)}</h1>",
         f'<p class="answer{"" if results.judged else " smoke"}">{escape(answer)}</p>',
         f'<p class="facts">{escape(_facts(results))}</p>',
-        f'<p class="facts"><mark>{escape(_changed(results))}</mark></p>' if results.changed_since else "",
+        f'<p class="facts"><mark>{escape(changed)}</mark></p>' if (changed := other_code(results)) else "",
         *figures[:1],
         *(_table(t) if len(t.rows) <= LONG else _folded(f"{len(t.rows)} arms", _table(t)) for t in others[:1]),
         *map(_claims, claims),
@@ -62,12 +63,6 @@ def _facts(results: Results) -> str:
     counts = ((len(results.tasks), "task"), (len(results.arms), "arm"), (len(results.trials), "trial"))
     said = ", ".join(_count(number, noun) for number, noun in counts)
     return f"{results.experiment}, {results.tier} tier: {said}, {clock(results.seconds)}"
-
-
-def _changed(results: Results) -> str:
-    """That the numbers are those of other code."""
-    ran = results.environment.get("revision") or "an unknown revision"
-    return f"Its trials were run by other code ({ran}): {', '.join(results.changed_since)} changed since."
 
 
 def _count(number: int, noun: str) -> str:

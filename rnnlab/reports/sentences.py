@@ -6,8 +6,16 @@ import math
 from collections.abc import Mapping
 
 from rnnlab.reports.tables import listed
-from rnnlab.runs.results import Arm
+from rnnlab.runs.results import Arm, Results
 from rnnlab.stats.survival import median_time
+
+
+def other_code(results: Results) -> str:
+    """That the numbers are those of other code than that which reports them; "" where they are not."""
+    if not results.changed_since:
+        return ""
+    ran = results.environment.get("revision") or "an unknown revision"
+    return f"Its trials were run by other code ({ran}): {', '.join(results.changed_since)} changed since."
 
 
 def half_lives(arms: Mapping[str, Arm]) -> str:

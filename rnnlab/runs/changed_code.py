@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
@@ -19,47 +19,48 @@ def settle_code(job: Job, ledger: Ledger, redo: bool, warn: Callable[[str], None
     Raises:
       SettingError: some trials have not ended, and others were run, or begun, by other code: a report would mix both.
     """
-    now = {arm: sources(spec, job.module) for arm, spec in job.arms.items()}
-    by_digest = {digest(found): found for found in now.values()}
-    known = ledger.folder.add_sources(by_digest)
+    now, trials = _by_arm(job), all_trials(job.arms)
+    known = ledger.folder.add_sources({digest(found): found for found in now.values()})
     ledger.sources = {arm: digest(found) for arm, found in now.items()}
-    stale = _stale(ledger, all_trials(job.arms), now, known)
-    if redo:
-        if stale:  # what was made of them is no result any more
-            for name in ("results.json", "report.html"):
-                (job.workdir / name).unlink(missing_ok=True)
-        for trial in stale:
-            before = ledger.ran_by(trial)
-            if not ledger.forget(trial, before):
-                warn(f"{trial}: another process is running it; it is left to that one")
-        return
+    codes = {trial: ledger.ran_by(trial) for trial in trials}
+    stale = _stale(codes, now, known)
     if not stale:
         return
-    files = list(dict.fromkeys(name for names in stale.values() for name in names))
+    if redo:
+        for name in ("results.json", "report.html"):  # what was made of them is no result any more
+            (job.workdir / name).unlink(missing_ok=True)
+        for trial in stale:
+            if not ledger.forget(trial, codes[trial]):
+                warn(f"{trial}: another process is running it; it is left to that one")
+        return
+    files = _files(stale)
     shown = ", ".join(files[:3]) + f" and {len(files) - 3} more" * (len(files) > 3)
     told = f"{shown} changed since {len(stale)} of its trials were run; --redo runs them again, another --workdir all"
-    if not all(ledger.ended(trial) for trial in all_trials(job.arms)):
+    if not all(map(ledger.ended, trials)):
         raise SettingError(f"--workdir={job.workdir}: {told}")
     warn(f"{job.workdir}: {told}")
 
 
-def files_changed(job: Job, ledger: Ledger) -> list[str]:
-    """The files that have changed since the trials of a run were run by them."""
-    now = {arm: sources(spec, job.module) for arm, spec in job.arms.items()}
-    stale = _stale(ledger, all_trials(job.arms), now, ledger.folder.sources())
+def files_changed(job: Job, codes: Mapping[Trial, str | None], known: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The files that have changed since trials were run by the code of these digests, of those that are known."""
+    return _files(_stale(codes, _by_arm(job), known))
+
+
+def _by_arm(job: Job) -> dict[str, dict[str, str]]:
+    return {arm: sources(spec, job.module) for arm, spec in job.arms.items()}
+
+
+def _files(stale: Mapping[Trial, Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in stale.values() for name in names))
 
 
 def _stale(
-    ledger: Ledger,
-    trials: list[Trial],
-    now: Mapping[str, Mapping[str, str]],
-    known: Mapping[str, Mapping[str, str]],
+    codes: Mapping[Trial, str | None], now: Mapping[str, Mapping[str, str]], known: Mapping[str, Mapping[str, str]]
 ) -> dict[Trial, list[str]]:
     """The trials that other code ran, or began, each with the files that differ."""
     found = {}
-    for trial in trials:
-        before = known.get(ledger.ran_by(trial) or "")
+    for trial, code in codes.items():
+        before = known.get(code or "")
         if before and (names := changed(before, now[trial.arm])):
             found[trial] = names
     return found

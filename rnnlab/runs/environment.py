@@ -49,12 +49,10 @@ def _revision() -> str:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists() or not shutil.which("git"):
         return ""
-    git = ["git", "-C", str(root)]
-    commit, status = (
-        subprocess.run([*git, *words], capture_output=True, text=True, check=False).stdout.strip()
-        for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-    )
-    return commit + "-dirty" * bool(commit and status)
+    status = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch"]
+    lines = subprocess.run(status, capture_output=True, text=True, check=False).stdout.splitlines()
+    commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "")
+    return commit + "-dirty" * any(not line.startswith("#") for line in lines)
 
 
 def _processor() -> str:

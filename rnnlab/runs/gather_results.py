@@ -18,6 +18,8 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
     trials = all_trials(job.arms)
     ledger.collect(trials)
     environment = read_json(ledger.folder.path / "environment.json")
+    found = {trial: ledger.result(trial) for trial in trials}
+    codes = {trial: result.get("sources") for trial, result in found.items()}
     timings = read_jsonl(ledger.folder.path / "timings.jsonl")
     return {
         "schema": SCHEMA,
@@ -25,13 +27,13 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
         "question": job.module.__doc__.strip().split("\n")[0],
         "tier": job.tier,
         "swept": job.swept,
-        "changed_since": files_changed(job, ledger),
+        "changed_since": files_changed(job, codes, ledger.folder.sources()),
         "command": environment["command"],
         "fraction": next(iter(job.arms.values())).flow.fraction,
         "environment": environment,
         "seconds": round(sum((r["seconds"] for r in timings), 0.0), 1),
         "arms": {arm: _described(ledger, arm, spec) for arm, spec in job.arms.items()},
-        "trials": [ledger.result(trial) for trial in trials],
+        "trials": list(found.values()),
     }
 
 

@@ -190,7 +190,8 @@ class Arm:
 
     def not_finite(self, when: When = "init", name: str = "h") -> int:
         """How many trials have an adjoint that overflowed, or is no number, at some lag."""
-        return sum(math.isnan(horizon) for horizon in self.each(lambda trial: _raw(trial.horizon(when, name))))
+        found = (trial.horizon(when, name) for trial in self.trials)
+        return sum(reached is not None and math.isnan(reached.horizon) for reached in found)
 
     def at_end(self, name: str = "h", when: When = "init") -> float:
         """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials."""
@@ -303,7 +304,3 @@ def _part(reached: MemoryHorizon | None, name: str) -> float | int | None:
     """A quantity of a trial's adjoint; None without one, as where it is not finite."""
     found = None if reached is None else getattr(reached, name)
     return None if found is None or math.isnan(found) else found
-
-
-def _raw(reached: MemoryHorizon | None) -> float | int | None:
-    return None if reached is None else reached.horizon

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from program import TINY, run, start
+from program import TINY, here, run, start
 
 from rnnlab.clusters import driver, engines
 from rnnlab.clusters.driver import RETRIES, run_parts
@@ -210,18 +210,10 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_input_is_one_clear_line_before_any_worker_starts(place, monkeypatch, capsys, words, message):
-    from rnnlab import run as command_line
-
-    monkeypatch.chdir(place)
     monkeypatch.setenv("PATH", "")  # no sbatch
     before = sorted(place.iterdir())
-    command_line.FLAGS.unparse_flags()
-    for name in command_line.OURS:
-        command_line.FLAGS[name].unparse()
-    with pytest.raises(SystemExit) as ended:
-        sys.exit(command_line.main(command_line.parse(["run", "--exp=tiny", *words])))
-    out, err = capsys.readouterr()
-    assert ended.value.code == 2 and out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
+    code, out, err = here(place, ["--exp=tiny", *words], monkeypatch, capsys)
+    assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("rnnlab: ")
     assert re.search(message, err), err
     assert sorted(place.iterdir()) == before
 

@@ -3,7 +3,7 @@
 import importlib
 
 import pytest
-from program import TINY
+from program import WITH_MY_CELL
 
 import rnnlab
 from rnnlab.runs.files import read_json, write_json
@@ -12,32 +12,7 @@ from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import resolve
 
-OWN = '''
-import chz
-from rnnlab.cells.vanilla_rnn import VanillaRNNCell
-
-FACTOR = 2
-
-
-@chz.chz
-class Own(VanillaRNN):
-    """h_t = tanh(z_t) / 2."""
-
-    def build(self, in_features, *, rngs):
-        plain = super().build(in_features, rngs=rngs)
-        return OwnCell(self, in_features, plain.w_x[...], plain.w_h[...], plain.b[...])
-
-
-class OwnCell(VanillaRNNCell):
-    def update(self, carry, z):
-        h = super().update(carry, z)[1] / FACTOR
-        return h, h
-
-
-def config'''
-EXPERIMENT = (
-    TINY.replace("\n\ndef config", OWN, 1).replace('"cell": LSTM', '"cell": Own').replace('seeds": 2', 'seeds": 1')
-)
+EXPERIMENT = WITH_MY_CELL.replace('"cell": LSTM', '"cell": MyCell').replace('"seeds": 2', '"seeds": 1')
 
 
 @pytest.fixture
