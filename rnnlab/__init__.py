@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from rnnlab.probes.gradients.flow import gradient_flow as gradient_flow
     from rnnlab.probes.gradients.paths import gradient_paths as gradient_paths
+    from rnnlab.reports.check import check as check
     from rnnlab.reports.opened_run import open_run as open_run
     from rnnlab.run import run as run
     from rnnlab.runs.load_network import load as load
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "SequenceModel": "rnnlab.model",
+    "check": "rnnlab.reports.check",
     "gradient_flow": "rnnlab.probes.gradients.flow",
     "gradient_paths": "rnnlab.probes.gradients.paths",
     "load": "rnnlab.runs.load_network",
@@ -40,8 +42,8 @@ _HOMES = {
 }
 _MODULES = ("cells", "run", "tasks")  # `rnnlab.run` is a module that can be called
 
-__all__ = ["SequenceModel", "cells", "gradient_flow", "gradient_paths", "load", "load_experiment", "lyapunov_spectrum",
-           "open_run", "run", "tasks", "unroll"]  # fmt: skip
+__all__ = ["SequenceModel", "cells", "check", "gradient_flow", "gradient_paths", "load", "load_experiment",
+           "lyapunov_spectrum", "open_run", "run", "tasks", "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ import jax
 from rnnlab.clusters import engines
 from rnnlab.clusters.driver import check_flags, passed_on, run_elsewhere
 from rnnlab.reports.arm_columns import COLUMNS, chosen
+from rnnlab.reports.check import check_job
 from rnnlab.reports.finish_run import finish
 from rnnlab.reports.opened_run import Run, open_run
 from rnnlab.runs import hosts
@@ -110,6 +111,7 @@ def run(
     if wrong := check_jax():
         raise SettingError(wrong)
     console = Screen(quiet=quiet)
+    check_job(job, lambda text: console.say(f"warning: {text}"))
     given = {"exp": exp, "tier": tier, "workdir": workdir, "arms": arms, "sweep": sweep}
     words = [f"--{name}={value}" for name, value in given.items() if value is not None]
     words += [f"{path}={value}" for path, value in overrides.items()]
@@ -161,6 +163,7 @@ def main(argv: list[str]) -> None:
         raise SettingError(wrong)
     hosts.check(job.arms)
     console.quiet = not hosts.first()
+    check_job(job, lambda text: console.say(f"warning: {text}"))
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
         say_plan(job.arms, console, how)

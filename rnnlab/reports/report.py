@@ -40,6 +40,18 @@ class Report:
     tables: Sequence[Table] = ()  # further ones
     arms: Sequence[str] | None = None  # those that tables and figures show; None: all
 
+    def wrong(self) -> str | None:
+        """What is not as it must be and would fail after everything was drawn; None where nothing is."""
+        if not isinstance(self.answer, str):
+            return f"answer is {type(self.answer).__name__}, where text is needed"
+        if not isinstance(self.figures, Mapping) or not all(map(callable, self.figures.values())):
+            return "figures must be functions by name, as in {'flow': figures.flow}"
+        for name, kind in (("claims", Claim), ("tables", Table)):
+            for part in getattr(self, name):
+                if not isinstance(part, kind):
+                    return f"{name} holds {type(part).__name__}, where {kind.__name__} is needed"
+        return None
+
     def shown(self, results: Results) -> Results:
         """What tables and figures show of the results."""
         return results.only(self.arms) if self.arms else results
@@ -63,16 +75,25 @@ def asked(module: ModuleType, results: Results, folder: Path) -> Report:
     """
     again = f"the results are saved in {folder}, and the same command makes the report again"
     try:
-        report = module.report(results)
+        report = ask(module, results)
     except Exception as error:
         if said := own_error(error):
             raise SettingError(f"{said}; {again}") from error
         error.add_note(again)
         raise
-    if not isinstance(report, Report):
-        gave = f"report gave {type(report).__name__}, where a rnnlab.reports.report.Report is needed"
-        raise SettingError(f"{module.__file__}: {gave}; {again}")
     return report if results.judged else dataclasses.replace(report, answer=SMOKE, claims=())
+
+
+def ask(module: ModuleType, results: Results) -> Report:
+    """What a module's `report(results)` gives, which must be a Report; its errors are passed on."""
+    report = module.report(results)
+    if not isinstance(report, Report):
+        missing = " (is a return missing?)" if report is None else ""
+        gave = f"report gave {type(report).__name__}, where a rnnlab.reports.report.Report is needed{missing}"
+        raise SettingError(f"{module.__file__}: {gave}")
+    if wrong := report.wrong():
+        raise SettingError(f"{module.__file__}: Report: {wrong}")
+    return report
 
 
 WIDEST = 8  # columns of a table in a paper

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rnnlab.runs.changed_code import files_changed
@@ -17,27 +18,38 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
     """What `results.json` holds, but for the verdict and the claims. Every trial must be in the ledger."""
     trials = all_trials(job.arms)
     ledger.collect(trials)
-    environment = read_json(ledger.folder.path / "environment.json")
     found = {trial: ledger.result(trial) for trial in trials}
     codes = {trial: result.get("sources") for trial, result in found.items()}
     timings = read_jsonl(ledger.folder.path / "timings.jsonl")
+    also = {
+        "changed_since": files_changed(job, codes, ledger.folder.sources()),
+        "seconds": round(sum((r["seconds"] for r in timings), 0.0), 1),
+    }
+    fits = {arm: _fit(ledger, arm, spec) for arm, spec in job.arms.items()}
+    return content(job, read_json(ledger.folder.path / "environment.json"), list(found.values()), fits) | also
+
+
+def content(
+    job: Job, environment: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], fits: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same of these results of trials and the fits of their arms, if no code has changed."""
     return {
         "schema": SCHEMA,
         "experiment": job.name,
         "question": job.module.__doc__.strip().split("\n")[0],
         "tier": job.tier,
         "swept": job.swept,
-        "changed_since": files_changed(job, codes, ledger.folder.sources()),
+        "changed_since": [],
         "command": environment["command"],
         "fraction": next(iter(job.arms.values())).flow.fraction,
         "environment": environment,
-        "seconds": round(sum((r["seconds"] for r in timings), 0.0), 1),
-        "arms": {arm: _described(ledger, arm, spec) for arm, spec in job.arms.items()},
-        "trials": list(found.values()),
+        "seconds": 0.0,
+        "arms": {arm: _described(arm, spec) | {"fit": fits.get(arm)} for arm, spec in job.arms.items()},
+        "trials": trials,
     }
 
 
-def _described(ledger: Ledger, arm: str, spec: ArmSpec) -> dict[str, Any]:
+def _described(arm: str, spec: ArmSpec) -> dict[str, Any]:
     settings, streak = flat(spec), spec.train.streak
     task, label = split_name(arm, settings)
     held_out = f"held-out accuracy of at least {spec.task.solved_accuracy:g}"
@@ -48,7 +60,6 @@ def _described(ledger: Ledger, arm: str, spec: ArmSpec) -> dict[str, Any]:
         "chance": float(spec.task.chance),
         "needed_lag": spec.task.needed_lag,
         "rule": f"{streak:,} training sequences in a row right" if streak else held_out,
-        "fit": _fit(ledger, arm, spec),
     }
 
 

@@ -25,7 +25,7 @@ PROFILE_LAGS = 600  # points kept of a profile over lag in results.json
 Probe = Callable[..., Mapping[str, Any]]  # (model, inputs [T, B, D], losses, answers) -> {name: array or LogNorm}
 
 
-def _held_out(task: Task, flow: FlowSpec, state: TrainState):
+def held_out(task: Task, flow: FlowSpec, state: TrainState):
     """The sequences on which one trial is probed, and their losses [B] from outputs."""
     batch = task.held_out(stream(state.seed, PROBES), flow.examples)
     return batch, functools.partial(task.losses, batch=batch)
@@ -52,7 +52,7 @@ def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callab
     top = f"layer{layers - 1}/"
 
     def probe(state):
-        batch, losses = _held_out(task, flow, state)
+        batch, losses = held_out(task, flow, state)
         inner = state.model.intermediates(batch.inputs[:, :4])
         gates = {gate: inner[top + gate] for gate in "ifo" if top + gate in inner}
         return gradient_flow(state.model, batch.inputs, losses, task.answers), gates
@@ -126,7 +126,7 @@ def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...]
     """All entries' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
 
     def run(state):
-        batch, losses = _held_out(task, flow, state)
+        batch, losses = held_out(task, flow, state)
         return {name: probe(state.model, batch.inputs, losses, task.answers) for name, probe in probes}
 
     return map_trials(run, where.whole_batches())
@@ -135,15 +135,17 @@ def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...]
 def own_measurements(
     run: Callable[[TrainState], Any], states: TrainState, chosen: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """What an experiment's own probes find in the chosen entries, as JSON holds it: {probe: {name: number or lists}}.
+    """What an experiment's own probes find in the chosen entries, as JSON holds it: see `as_json`."""
+    found = jax.device_get(run(jax.device_get(states)))  # which may lie on other devices
+    return [as_json(found, entry) for entry in chosen]
+
+
+def as_json(found: Mapping[str, Mapping[str, Any]], entry: int) -> dict[str, Any]:
+    """What probes found in one entry of the batch: {probe: {name: number or lists}}.
 
     A LogNorm becomes {lag: [...], log10: [...]}: the mean of the logarithm over examples, at up to PROFILE_LAGS lags.
     """
-    found = jax.device_get(run(jax.device_get(states)))  # which may lie on other devices
-    return [
-        {probe: {name: _listed(value, entry) for name, value in values.items()} for probe, values in found.items()}
-        for entry in chosen
-    ]
+    return {probe: {name: _listed(value, entry) for name, value in values.items()} for probe, values in found.items()}
 
 
 def _listed(value, entry):

@@ -12,12 +12,11 @@ import hashlib
 import importlib.util
 import json
 import sys
-import sysconfig
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from rnnlab.settings.experiments import MODULE
+from rnnlab.settings.experiments import MODULE, is_own
 from rnnlab.settings.resolve import ArmSpec
 
 PACKAGE = Path(__file__).parents[1]
@@ -43,7 +42,7 @@ def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
         file = Path(getattr(home, "__file__", None) or "/")
         if home is not None and home.__name__.startswith(MODULE):
             roots.setdefault(home.__name__, set()).add(kind.__qualname__.partition(".")[0])
-        elif PACKAGE in file.parents or _is_own(file):
+        elif PACKAGE in file.parents or is_own(file):
             files.append(file)
     parts: dict[str, list[str]] = {}
     for name, names in roots.items():
@@ -72,13 +71,6 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     if before.get(PYTHON) != now.get(PYTHON):
         return []
     return [name for name in before if name in now and before[name] != now[name]]
-
-
-def _is_own(file: Path) -> bool:
-    """Whether a file is the user's: no package's and not the interpreter's."""
-    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
-    installed = {"site-packages", "dist-packages"} & set(file.parts)
-    return file.suffix == ".py" and not installed and not standard & set(file.parents) and PACKAGE not in file.parents
 
 
 def _key(file: Path) -> str:
@@ -120,7 +112,7 @@ def _imports(tree: ast.AST, package: str | None) -> list[Path]:
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         for name in names:
             file = getattr(sys.modules.get(name), "__file__", None)
-            if file and (name.startswith(PROBES) or _is_own(Path(file))):
+            if file and (name.startswith(PROBES) or is_own(Path(file))):
                 found.append(Path(file))
     return found
 

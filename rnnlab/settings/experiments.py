@@ -7,10 +7,11 @@ import functools
 import importlib.util
 import inspect
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from rnnlab.settings.errors import SettingError, nearest
@@ -101,14 +102,25 @@ def _giving_dicts(part: str, function: Callable[..., Any], file: Path) -> Callab
     return checked
 
 
-def own_error(error: Exception) -> str | None:
+def is_own(file: Path) -> bool:
+    """Whether a file of code is the user's: no package's and not the interpreter's."""
+    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    package = Path(__file__).parents[1]
+    return file.suffix == ".py" and not installed and not standard & set(file.parents) and package not in file.parents
+
+
+def own_error(error: Exception, *, checked: bool = False) -> str | None:
     """An error in an experiment's own code as one line, with its file and line; None for one that arose elsewhere.
 
-    What arose in rnnlab, called from there, is given a note that says from where.
+    What arose in rnnlab, called from there, is given a note that says from where; of code that is `checked` it is an
+    error of that code, since it alone is new.
     """
     if isinstance(error, UserError):
         return str(error)
     files = {module.__file__ for name, module in list(sys.modules.items()) if name.startswith(MODULE)}
+    if checked:
+        files |= {code.co_filename for code in _codes(error) if is_own(Path(code.co_filename))}
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".removesuffix(": ")
     if isinstance(error, SyntaxError) and error.filename in files:
         return f"{error.filename}, line {error.lineno}: {error.msg}"
@@ -121,11 +133,15 @@ def own_error(error: Exception) -> str | None:
     where = f"{code.co_filename}, line {line}" + f", in {code.co_qualname}" * (code.co_name != "<module>")
     where += "".join(f", called in line {at}" for _, at in callers[-1:])
     deeper = calls[own[-1] + 1 :]
-    if any(Path(__file__).parents[1] in Path(inner.co_filename).parents for inner, _ in deeper):
+    if not checked and any(Path(__file__).parents[1] in Path(inner.co_filename).parents for inner, _ in deeper):
         if (note := f"called in {where}") not in getattr(error, "__notes__", ()):
             error.add_note(note)  # a traceback is kept: the fault may be rnnlab's
         return None
     return f"{where}: {said}" + "".join(f" (raised in {inner.co_filename}, line {at})" for inner, at in deeper[-1:])
+
+
+def _codes(error: Exception) -> list[CodeType]:
+    return [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def question(path: Path) -> str:

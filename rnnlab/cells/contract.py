@@ -1,0 +1,122 @@
+"""The contract of a cell, checked on one step of three sequences before anything is trained."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, PyTree
+
+from rnnlab.cells.base import Cell, CellSpec
+from rnnlab.specs.contract import draws_by_its_arguments, expect, expect_members, quickly_compiled, short
+
+SIZE = 3  # sequences
+
+
+def check_cell(spec: CellSpec, in_features: int = 5) -> None:
+    """Raises ContractError for the first breach, with its file and line.
+
+    Weights follow from the seed; a step keeps the carry's structure, shapes and types, gives y [B, H], and treats each
+    sequence by itself; where a cell says that y is the carry's h, it is. Errors of the cell's own code are passed on.
+    """
+    kind = type(spec)
+    expect_members(kind, CellSpec, {"build": "which makes the module: build(in_features, *, rngs) -> nnx.Module"})
+    cell = jax.eval_shape(lambda: _built(spec, in_features, jax.random.key(0)))
+    gave = "None (is a return missing?)" if cell is None else type(cell).__name__
+    expect(
+        isinstance(cell, nnx.Module) and callable(cell), kind, "build", f"gave {gave}, where a Flax module is needed"
+    )
+    frozen = "draws by other means than its rngs (numpy.random?), so no seed tells its weights: use rngs.params()"
+    expect(draws_by_its_arguments(lambda key: _built(spec, in_features, key), jax.random.key(0)), kind, "build", frozen)
+    own, step = type(cell), "update" if hasattr(cell, "projection") else "__call__"
+    if isinstance(cell, Cell):
+        expect_members(own, Cell, {"update": "which makes a step: update(carry, z) -> (carry, y)"})
+    carry = jax.eval_shape(lambda cell: cell.initialize_carry((SIZE, in_features), nnx.Rngs(0)), cell)
+    if hasattr(cell, "projection"):
+        _check_projection(cell, in_features, spec.features)
+    _check_step(cell, step, in_features, spec.features, carry)
+    if isinstance(cell, Cell):
+        _check_names(cell, spec.features, carry)
+    _check_values(spec, in_features, own, step, carry)
+
+
+def _built(spec: CellSpec, in_features: int, key: Array):
+    return spec.build(in_features, rngs=nnx.Rngs(params=key))
+
+
+def _check_projection(cell, in_features: int, features: int) -> None:
+    w_x, w_h, b = (part.shape for part in jax.eval_shape(lambda cell: cell.projection(), cell))
+    width = w_h[-1]
+    right = w_x == (in_features, width) and w_h == (features, width) and b == (width,)
+    expect(right, type(cell), "projection", f"gave shapes {list(w_x)}, {list(w_h)}, {list(b)}, where [D, Z], [H, Z] "
+           f"and [Z] with D = {in_features} and H = {features} are needed")  # fmt: skip
+
+
+def _check_step(cell, step: str, in_features: int, features: int, carry: PyTree) -> None:
+    own = type(cell)
+    inputs = jax.ShapeDtypeStruct((SIZE, in_features), jnp.float32)
+    found = jax.eval_shape(lambda cell, carry, x: cell(carry, x), cell, carry, inputs)
+    pair = isinstance(found, tuple) and len(found) == 2
+    expect(pair, own, step, f"gave {_named(found)}, where (carry, y) is needed")
+    new, y = found
+    before, after = jax.tree.structure(carry), jax.tree.structure(new)
+    expect(before == after, own, step, f"gave a carry {_tree(new)}, where one like that before, {_tree(carry)}, "
+           "is needed")  # fmt: skip
+    for old, part in zip(jax.tree.leaves(carry), jax.tree.leaves(new), strict=True):
+        expect((old.shape, old.dtype) == (part.shape, part.dtype), own, step, f"gave a carry with {_array(part)}, "
+               f"where {_array(old)} came in: a scan's carry keeps its shapes and types")  # fmt: skip
+    expect(hasattr(y, "shape") and y.shape == (SIZE, features), own, step, f"gave y {_tree(y)}, where [B, H] = "
+           f"{[SIZE, features]} is needed")  # fmt: skip
+
+
+def _check_names(cell: Cell, features: int, carry: PyTree) -> None:
+    leaves = jax.tree.leaves(carry)
+    expect(len(cell.carry_names) == len(leaves), type(cell), "", f"carry_names = {cell.carry_names} names "
+           f"{len(cell.carry_names)} components of a carry of {len(leaves)}")  # fmt: skip
+    gates = jax.eval_shape(lambda cell: cell.gates(jnp.zeros((SIZE, cell.b.shape[0]), cell.dtype)), cell)
+    for name, gate in gates.items():
+        expect(gate.shape == (SIZE, features), type(cell), "gates", f"gave {name} {list(gate.shape)}, where [B, H] = "
+               f"{[SIZE, features]} is needed")  # fmt: skip
+
+
+def _check_values(spec: CellSpec, in_features: int, own: type, step: str, carry: PyTree) -> None:
+    """What only numbers tell, all from one compiled program."""
+
+    cells = [_built(spec, in_features, jax.random.key(seed)) for seed in (0, 1)]
+
+    @quickly_compiled
+    def run(cell, key):
+        keys = jax.random.split(key, len(jax.tree.leaves(carry)) + 1)
+        parts = zip(keys[1:], jax.tree.leaves(carry), strict=True)
+        drawn = [jax.random.normal(key, part.shape, jnp.float32).astype(part.dtype) for key, part in parts]
+        before = jax.tree.unflatten(jax.tree.structure(carry), drawn)
+        xs = jax.random.normal(keys[0], (SIZE, in_features), jnp.float32)
+        (new, y), (_, alone) = cell(before, xs), cell(jax.tree.map(lambda c: c[:1], before), xs[:1])
+        h = jax.tree.leaves(new)[-1]
+        carries = getattr(cell, "h_carries_gradient", False)
+        return [part.astype(jnp.float32) for part in (y, alone, h if carries else y)]
+
+    weights, others = (jax.tree.leaves(cell) for cell in cells)
+    y, alone, h = jax.device_get(run(cells[0], jax.random.key(3)))
+    drawn = any(np.unique(leaf).size > 2 for leaf in weights)  # not zeros, ones or an identity alone
+    expect(not drawn or not all(map(np.array_equal, weights, others)), type(spec), "build",
+           "gave the same weights for two seeds: draw them from rngs.params()")  # fmt: skip
+    near = 0.05 if spec.dtype == "bfloat16" else 1e-4
+    expect(np.allclose(y[:1], alone, rtol=near, atol=near), own, step, f"gave y = {short(y[0, :3])}... for a sequence "
+           f"beside others and {short(alone[0, :3])}... alone: a step must treat each by itself")  # fmt: skip
+    expect(np.array_equal(h, y), own, step, "gave a y that is not the last component of its carry, h: return h as y, "
+           "or set h_carries_gradient = False")  # fmt: skip
+
+
+def _named(value: object) -> str:
+    return "None (is a return missing?)" if value is None else type(value).__name__
+
+
+def _tree(tree: PyTree) -> str:
+    found = jax.tree.map(_array, tree)
+    return str(found).replace("'", "")
+
+
+def _array(part) -> str:
+    return f"{part.dtype}{list(part.shape)}" if hasattr(part, "shape") else type(part).__name__

@@ -1,0 +1,152 @@
+"""The contract of a task, checked on a batch of four sequences before anything is trained."""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from rnnlab.specs.contract import draws_by_its_arguments, expect, expect_members, quickly_compiled, short
+from rnnlab.tasks.base import Batch, Task
+
+SIZE = 4  # sequences: no other axis is likely to be as long by chance and hide a mistake
+NEEDED = {
+    "in_features": "the width D of its inputs",
+    "out_features": "the width K of the outputs that it judges",
+    "chance": "the loss of the best predictor without memory, the line that curves are drawn against",
+    "sample": "which draws a batch: sample(key, batch_size) -> Batch",
+    "losses": "the loss of each sequence: losses(outputs, batch) -> [B]",
+    "right": "the fraction of each sequence's answers that is right: right(outputs, batch) -> [B]",
+}
+
+
+def check_task(task: Task) -> None:
+    """Raises ContractError for the first breach, with its file and line.
+
+    A batch is a pure function of its key and has the stated shapes; losses and right are of each sequence by itself,
+    read all of the batch, and give the loss a gradient. Errors of the task's own code are passed on.
+    """
+    kind = type(task)
+    expect_members(kind, Task, NEEDED)
+    _check_numbers(task)
+    for draw in ("sample", "held_out"):
+        _check_batch(task, draw)
+    frozen = "draws by other means than its key (numpy.random?), which a compiled program does once: use jax.random"
+    expect(draws_by_its_arguments(lambda key: task.sample(key, SIZE), jax.random.key(0)), kind, "sample", frozen)
+    _check_losses(task)
+    _check_values(task)
+
+
+def _check_numbers(task: Task) -> None:
+    kind = type(task)
+    for name in ("in_features", "out_features", "answers"):
+        found = getattr(task, name)
+        expect(_whole(found) and found >= 1, kind, name, f"gave {found!r}, where a whole number from 1 is needed")
+    most = f"at most the length T = {task.length}"
+    expect(task.answers <= task.length, kind, "answers", f"gave {task.answers}, which must be {most}")
+    lag = task.needed_lag
+    expect(lag is None or (_whole(lag) and 0 <= lag < task.length), kind, "needed_lag",
+           f"gave {lag!r}, where a lag from 0 to T - 1 = {task.length - 1} is needed, or None")  # fmt: skip
+    for name in ("chance", "solved_accuracy"):
+        found = getattr(task, name)
+        number = isinstance(found, int | float | np.number) and math.isfinite(found)
+        expect(number, kind, name, f"gave {found!r}, where a finite number is needed")
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _check_batch(task: Task, draw: str) -> None:
+    kind, name = type(task), draw if draw in vars(type(task)) else "sample"
+    batch = jax.eval_shape(functools.partial(getattr(task, draw), batch_size=SIZE), jax.random.key(0))
+    got = type(batch).__name__
+    is_batch = isinstance(batch, tuple) and {"inputs", "targets"} <= set(getattr(batch, "_fields", ()))
+    told = f"gave {got}, where a Batch(inputs [T, B, D], targets [N, B, ...]) is needed"
+    expect(is_batch, kind, name, told + _forgotten(batch))
+    wanted = (task.length, SIZE, task.in_features)
+    expect(batch.inputs.shape == wanted, kind, name,
+           f"gave inputs of shape {list(batch.inputs.shape)} for {SIZE} sequences, where [T, B, D] = {list(wanted)} "
+           "is needed")  # fmt: skip
+    expect(jnp.issubdtype(batch.inputs.dtype, jnp.floating), kind, name,
+           f"gave inputs of type {batch.inputs.dtype}, where floating-point numbers are needed")  # fmt: skip
+    expect(batch.targets.shape[:2] == (task.answers, SIZE), kind, name,
+           f"gave targets of shape {list(batch.targets.shape)} for {SIZE} sequences, where [N, B, ...] = "
+           f"{[task.answers, SIZE]} and any width is needed")  # fmt: skip
+
+
+def _forgotten(value: object) -> str:
+    return " (is a return missing?)" if value is None else ""
+
+
+def _check_losses(task: Task) -> None:
+    kind = type(task)
+    batch = jax.eval_shape(lambda key: task.sample(key, SIZE), jax.random.key(0))
+    outputs = jax.ShapeDtypeStruct((task.answers, SIZE, task.out_features), jnp.float32)
+    for name in ("losses", "right"):
+        found = jax.eval_shape(getattr(task, name), outputs, batch)
+        expect(hasattr(found, "shape"), kind, name,
+               f"gave {type(found).__name__}, where an array [B] is needed" + _forgotten(found))  # fmt: skip
+        expect(found.shape == (SIZE,), kind, name,
+               f"gave shape {list(found.shape)} for {SIZE} sequences, where one number a sequence, [B] = [{SIZE}], "
+               "is needed: the mean over the batch is rnnlab's")  # fmt: skip
+    unread = _unread(task, outputs, batch)
+    expect(not unread, kind, "losses", f"does not read batch.{', batch.'.join(unread)}")
+    metrics = jax.eval_shape(task.metrics, outputs, batch)
+    lacking = [name for name in ("loss", "accuracy") if name not in metrics]
+    expect(not lacking, kind, "metrics", f"gave no {' and no '.join(lacking)}, which the curves and stop rule read")
+    solved = jax.eval_shape(task.solved, metrics)
+    expect(solved.shape == (), kind, "solved", f"gave shape {list(solved.shape)}, where one True or False is needed")
+
+
+def _check_values(task: Task) -> None:
+    """What only numbers tell, all from one compiled program."""
+    kind = type(task)
+
+    @quickly_compiled
+    def run(key):
+        batch = task.sample(key, SIZE)
+        outputs = jax.random.normal(key, (task.answers, SIZE, task.out_features), jnp.float32)
+        gradient = jax.grad(lambda outputs: jnp.sum(task.losses(outputs, batch)))(outputs)
+        found = {}
+        for name in ("losses", "right"):
+            function = getattr(task, name)
+            found[name] = function(outputs, batch), _one_by_one(function, outputs, batch)
+        return batch, gradient, found
+
+    (one, gradient, found), (other, *_) = jax.device_get((run(jax.random.key(0)), run(jax.random.key(1))))
+    alike = all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
+    expect(not alike, kind, "sample", "gave the same batch for two keys: draw it with jax.random from the key")
+    shapes = f"outputs {list(gradient.shape)} and targets {list(one.targets.shape)}"
+    for name, (whole, alone) in found.items():
+        expect(np.allclose(whole, alone, rtol=1e-3, atol=1e-5, equal_nan=True), kind, name,
+               f"gave {short(whole)} for {SIZE} sequences together and {short(alone)} for each alone: do {shapes} "
+               "broadcast against each other?")  # fmt: skip
+    right = found["right"][0]
+    expect(
+        np.all((right >= 0) & (right <= 1)), kind, "right", f"gave {short(right)}, where fractions 0 to 1 are needed"
+    )
+    expect(np.any(gradient != 0), kind, "losses", "has no gradient with respect to outputs: nothing is learned")
+
+
+def _one_by_one(function, outputs: Array, batch: Batch) -> Array:
+    """The function of each sequence by itself, [B]."""
+    axes = jax.tree.map(lambda x: 1 if x.ndim > 1 else None, (outputs, batch))
+
+    def alone(row):
+        return function(*jax.tree.map(lambda x, like: x[:, None] if like.ndim > 1 else x, row, (outputs, batch)))[0]
+
+    return jax.vmap(alone, in_axes=(axes,))((outputs, batch))
+
+
+def _unread(task: Task, outputs: jax.ShapeDtypeStruct, batch: Batch) -> list[str]:
+    """The parts of a batch besides its inputs that the losses do not depend on."""
+    jaxpr = jax.make_jaxpr(task.losses)(outputs, batch).jaxpr
+    read = {id(var) for eqn in jaxpr.eqns for var in eqn.invars} | {id(var) for var in jaxpr.outvars}
+    fields = [name for name, part in zip(batch._fields, batch, strict=True) for _ in jax.tree.leaves(part)]
+    given = zip(fields, jaxpr.invars[1:], strict=True)
+    return list(dict.fromkeys(name for name, var in given if name != "inputs" and id(var) not in read))
