@@ -85,15 +85,17 @@ def environment(cache):
     }
 
 
-def start(place, cache, *words):
+def start(place, cache, *words, cores=None, **variables):
+    """The command in a process of its own: on these cores alone, and with these variables in its environment."""
     return subprocess.Popen(
         [sys.executable, "-m", "rnnlab.run", *words],
-        cwd=place, env=environment(cache), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=place, env=environment(cache) | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=cores and (lambda: os.sched_setaffinity(0, cores)),
     )  # fmt: skip
 
 
-def run(place, cache, *words):
-    process = start(place, cache, *words)
+def run(place, cache, *words, **how):
+    process = start(place, cache, *words, **how)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 

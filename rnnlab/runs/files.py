@@ -41,6 +41,10 @@ class Appended:
         self._file.truncate(size)
         self._file.seek(0, os.SEEK_END)
 
+    def size(self) -> int:
+        """Bytes so far, those that are not on the disk yet among them."""
+        return self._file.tell()
+
     def flush(self) -> int:
         """Forces everything onto the disk and returns the size in bytes."""
         self._file.flush()

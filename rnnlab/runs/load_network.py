@@ -90,7 +90,7 @@ def last_state(ledger: Ledger, trial: Trial) -> TrainState:
     """The state in which a trial ended. Raises Damaged where it is missing, or is not what was written."""
     warnings: list[str] = []
     like = jax.device_get(blank_state(trial.spec))
-    found = ledger.last_state(trial).restore(like, warnings.append, put_aside=False)
+    found = ledger.last_state(trial).restore(lambda host: like, warnings.append, put_aside=False)
     if found is None:
         raise Damaged("; ".join([*warnings, f"{trial}: its last state is missing"]))
     return found[0]

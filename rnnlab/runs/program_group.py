@@ -15,7 +15,7 @@ from rnnlab.runs.measure import Measured, Probe, guessing, measure, own_measurem
 from rnnlab.runs.progress import Progress
 from rnnlab.runs.recorder import Recorder
 from rnnlab.runs.trial_result import trial_result
-from rnnlab.training.background import start, wait
+from rnnlab.training.background import Interrupted, start, wait
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.layout import Layout, replace, stack, unstack
 from rnnlab.training.loop import fit
@@ -30,6 +30,11 @@ class UnderWay(NamedTuple):
     recorder: Recorder
     first: dict[str, Any]  # what was measured at its beginning
     token: str  # of that beginning
+
+    def known(self, marks: dict[str, int] | None = None) -> dict[str, Any]:
+        """What a checkpoint holds of it besides its state; `marks`: sizes of its files that it goes back to."""
+        named = {"arm": self.trial.arm, "seed": self.trial.seed, "token": self.token, "first": self.first}
+        return named | {"sizes": self.recorder.sizes() | (marks or {})}
 
 
 class Group:
@@ -63,23 +68,27 @@ class Group:
         self._own = own_probes(self.spec.task, self.spec.flow, probes, where) if probes else None
         self._checkpoints = Checkpoints(ledger.folder.checkpoints(name))
         self._entries: list[UnderWay | None] = [None] * where.trials_at_once
+        self._waiting: list[tuple[UnderWay, TrainState]] = []  # begun where there were more entries
+        self._updates = 0
+        self._marks: list[dict[str, int]] | None = None  # sizes before a window whose recording was interrupted
         self._since = time.monotonic()
         progress.begin(name, len(pending), self.spec.train.steps)
 
     def run(self) -> None:
-        """Runs every trial to its end. Raises Interrupted when `stopping()`; where that falls into a measurement, the
-        same run resumes from the last checkpoint."""
+        """Runs every trial to its end. Raises Interrupted when `stopping()`, after saving."""
         try:
             self._run()
         finally:
-            for under_way in filter(None, self._entries):
+            for under_way in [*filter(None, self._entries), *(under_way for under_way, _ in self._waiting)]:
                 under_way.recorder.close()
 
     def _run(self) -> None:
         train = self.spec.train
         key = program_key(self.spec)
         program = start(compile_windows, key, self._where) if train.steps else None  # meanwhile probes run
-        state = self._restored()
+        self._restore()
+        blank = jax.device_get(blank_state(self.spec))
+        state = stack([blank._replace(status=np.int32(SOLVED))] * self._where.trials_at_once)
         while (ended := self._ended(state)) or (fresh := self._refill()):
             state = replace(state, {} if ended else fresh)
             self._finish(state, ended)
@@ -98,23 +107,27 @@ class Group:
     def _wait(self, future):
         return wait(future, self._stopping)
 
-    def _restored(self) -> TrainState:
-        """The entries as a checkpoint has them, but for trials that others have or that have ended; else empty ones."""
-        empty = stack([jax.device_get(blank_state(self.spec))] * self._where.trials_at_once)
-        found = self._checkpoints.restore(empty, self._progress.warn)
-        state, host = found or (empty, {"updates": 0, "slots": [None] * self._where.trials_at_once})
+    def _restore(self) -> None:
+        """What a checkpoint holds waits for an entry, but for trials that others have or that have ended.
+
+        It may have been saved on more devices than there are, or on fewer: each trial's state is its own.
+        """
+        blank = jax.device_get(blank_state(self.spec))
+        found = self._checkpoints.restore(lambda host: stack([blank] * len(host["slots"])), self._progress.warn)
+        if found is None:
+            return
+        states, host = found
         self._updates = host["updates"]
         mine = {(trial.arm, trial.seed): trial for trial in self._pending}
         for entry, known in enumerate(host["slots"]):
             trial = known and mine.get((known["arm"], known["seed"]))
             if trial and known["token"] == self._ledger.begun(trial) and self._ledger.claim(trial):
                 self._pending.remove(trial)
-                recorder = self._recorder(trial, state, known["sizes"])
-                self._entries[entry] = UnderWay(trial, recorder, known["first"], known["token"])
-        if resumed := [f"{u.trial} from update {state.step[entry]}" for entry, u in self._occupied()]:
+                state = unstack(states, entry)
+                recorder = self._recorder(trial, states, known["sizes"])
+                self._waiting.append((UnderWay(trial, recorder, known["first"], known["token"]), state))
+        if resumed := [f"{u.trial} from update {state.step}" for u, state in self._waiting]:
             self._progress.say(f"  resuming: {'; '.join(resumed)}")
-        held = np.asarray([entry is not None for entry in self._entries])
-        return state._replace(status=np.where(held, state.status, SOLVED).astype(np.int32))
 
     def _recorder(self, trial, state, sizes=None):
         components = [plain(part, trial.spec.layers) for part in jax.tree.leaves(state.model.names()[-1])]
@@ -128,8 +141,17 @@ class Group:
         return [entry for entry, _ in self._occupied() if not under_way[entry]]
 
     def _refill(self) -> dict[int, TrainState]:
-        """States for the trials that take the free entries, each measured at its beginning."""
+        """States for the trials that take the free entries: those that wait, then new ones."""
         free = [entry for entry, under_way in enumerate(self._entries) if not under_way]
+        resumed = dict(zip(free, self._waiting, strict=False))
+        fresh = self._begin(free[len(resumed) :])
+        self._waiting = self._waiting[len(resumed) :]
+        for entry, (under_way, _) in resumed.items():
+            self._entries[entry] = under_way
+        return {entry: state for entry, (_, state) in resumed.items()} | fresh
+
+    def _begin(self, free: Sequence[int]) -> dict[int, TrainState]:
+        """States of new trials for these entries, each measured at its beginning."""
         taken: dict[int, Trial] = {}
         while self._pending and len(taken) < len(free):
             trial = self._pending.pop(0)
@@ -137,6 +159,8 @@ class Group:
                 taken[free[len(taken)]] = trial
         if not taken:
             return {}
+        if again := [str(trial) for trial in taken.values() if self._ledger.begun(trial)]:
+            self._progress.say(f"  from the beginning, as it ended before its first checkpoint: {'; '.join(again)}")
         draw = start(lambda: {s: jax.device_get(initial_state(t.spec, t.seed)) for s, t in taken.items()})
         fresh = self._wait(draw)
         states = self._filled(fresh)
@@ -171,6 +195,15 @@ class Group:
                 self._entries[entry].recorder.probes(int(states.step[entry]), values)
 
     def _on_record(self, record: Mapping[str, Any], state: TrainState) -> None:
+        updates, marks = self._updates, [under_way and under_way.recorder.marks() for under_way in self._entries]
+        try:
+            self._take(record, state)
+        except Interrupted:  # the state before it is saved, and what was written since is cut off
+            self._updates, self._marks = updates, marks
+            raise
+
+    def _take(self, record: Mapping[str, Any], state: TrainState) -> None:
+        """Records a window, probes where that is due, and finishes the trials that have ended."""
         seconds, self._since = max(time.monotonic() - self._since, 1e-9), time.monotonic()
         ran = record["ran"]
         self._updates += int(ran.sum())
@@ -183,11 +216,12 @@ class Group:
         self._finish(state, self._ended(state))
 
     def _on_checkpoint(self, state: TrainState) -> None:
-        entries = [
-            u and {"arm": u.trial.arm, "seed": u.trial.seed, "token": u.token, "first": u.first,
-                   "sizes": u.recorder.sizes()}
-            for u in self._entries
-        ]  # fmt: skip
+        marks = self._marks or [None] * len(self._entries)
+        entries = [under_way and under_way.known(sizes) for under_way, sizes in zip(self._entries, marks, strict=True)]
+        if self._waiting:
+            entries += [under_way.known() for under_way, _ in self._waiting]
+            waiting = stack([jax.device_get(own) for _, own in self._waiting])
+            state = jax.tree.map(lambda *parts: np.concatenate(parts), jax.device_get(state), waiting)
         self._checkpoints.save(self._updates, state, {"updates": self._updates, "slots": entries})
 
     def _finish(self, state: TrainState, ended: Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,11 @@ class Checkpoints:
         return sorted(int(p.name) for p in found if p.name.isdigit())
 
     def restore(
-        self, like: PyTree, report: Callable[[str], None], *, put_aside: bool = True
+        self, like: Callable[[Mapping[str, Any]], PyTree], report: Callable[[str], None], *, put_aside: bool = True
     ) -> tuple[PyTree, dict[str, Any]] | None:
-        """The newest undamaged state, shaped like `like`, and its host part; None where there is none.
+        """The newest undamaged state and its host part; None where there is none.
 
+        `like` gives a state of the same shapes, from the host part: how many trials a state holds is written there.
         A damaged one is reported, renamed to `NAME.damaged` (unless the caller only reads), and the one before it is
         taken.
         """
@@ -78,17 +79,17 @@ class Checkpoints:
                 report(f"checkpoint {folder} is damaged ({reason[:160]}){aside}; the one before it is tried")
         return None
 
-    def _read(self, folder: Path, like: PyTree):
-        arrays = _arrays(like)
-        shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in arrays.items()}
-        items = ocp.args.Composite(state=ocp.args.StandardRestore(shapes), host=ocp.args.JsonRestore())
+    def _read(self, folder: Path, like: Callable[[Mapping[str, Any]], PyTree]):
         with _checkpointer() as checkpointer:
-            found = checkpointer.restore(folder, items)
-        restored = {name: np.asarray(found["state"][name]) for name in arrays}
-        host = dict(found["host"])
+            host = dict(checkpointer.restore(folder, ocp.args.Composite(host=ocp.args.JsonRestore()))["host"])
+            wanted = like(host)
+            arrays = _arrays(wanted)
+            shapes = {name: jax.ShapeDtypeStruct(a.shape, a.dtype) for name, a in arrays.items()}
+            found = checkpointer.restore(folder, ocp.args.Composite(state=ocp.args.StandardRestore(shapes)))["state"]
+        restored = {name: np.asarray(found[name]) for name in arrays}
         if host.pop("digest") != _digest(restored):
             raise ValueError("its bytes are not those that were written")
-        return jax.tree.unflatten(jax.tree.structure(like), list(restored.values())), host
+        return jax.tree.unflatten(jax.tree.structure(wanted), list(restored.values())), host
 
 
 def _checkpointer() -> ocp.Checkpointer:

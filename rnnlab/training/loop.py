@@ -38,8 +38,8 @@ def fit(
       refill: called after each record; returns the states {index: state} of new trials, which replace trials that
         have ended.
       stopping: polled all the time; once true, the last complete state is saved, without waiting for the window
-        that is being computed, and Interrupted is raised. An Interrupted from `on_record` or `refill` is passed on
-        without saving.
+        that is being computed, and Interrupted is raised. So it is where `on_record` or `refill` raise it: then the
+        state is that before the record, or after it.
 
     Returns:
       The last state, in which no trial has updates left.
@@ -53,15 +53,15 @@ def fit(
             new = replace(new, fresh)  # the window that has just run changed nothing of those replaced
             ahead = start(run, new)  # a window of trials that have all ended does nothing either
             record = wait(start(jax.device_get, record), stopping)
+            on_record(record, new)
+            state, fresh = new, {}
+            under_way = bool(np.any(unfinished(spec, np.asarray(state.status), np.asarray(state.step))))
+            if time.monotonic() - saved >= spec.train.checkpoint_seconds:
+                on_checkpoint(jax.device_get(state))
+                saved = time.monotonic()
+            fresh = refill()
         except Interrupted:
             on_checkpoint(replace(jax.device_get(state), fresh))
             raise
-        state = new
-        on_record(record, state)
-        under_way = bool(np.any(unfinished(spec, np.asarray(state.status), np.asarray(state.step))))
-        if time.monotonic() - saved >= spec.train.checkpoint_seconds:
-            on_checkpoint(jax.device_get(state))
-            saved = time.monotonic()
-        fresh = refill()
         if not fresh and not under_way:
             return state

@@ -137,8 +137,10 @@ def test_a_report_that_fails_for_made_up_numbers_alone_is_a_warning(place, monke
     """It may fit those that come."""
     fails = "if max(t.steps for t in results.trials) < 5:\n        raise ValueError('too few')\n    return Report("
     (place / "experiments" / "mine.py").write_text(TINY.replace("return Report(", fails, 1))
-    status, out, _ = here(place, ["--exp=mine"], monkeypatch, capsys)
-    assert status == 0 and "warning: " in out and "ValueError: too few; tried on made-up results" in out
+    monkeypatch.chdir(place)
+    assert rnnlab.run("mine", arms="*RNN", settings={"seeds": 1}).verdict == "Tiny."
+    out = capsys.readouterr().out
+    assert "warning: " in out and "ValueError: too few; tried on made-up results" in out
 
 
 def test_a_breach_ends_the_command_before_anything_is_made(place, monkeypatch, capsys):

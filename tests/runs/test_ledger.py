@@ -18,7 +18,7 @@ from rich.console import Console
 
 from rnnlab.reports.arm_tables import arms_table
 from rnnlab.reports.tables import latex
-from rnnlab.runs import files
+from rnnlab.runs import files, program_group
 from rnnlab.runs.arms import run_arms
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import RunFolder
@@ -30,6 +30,9 @@ from rnnlab.runs.results_file import results_from
 from rnnlab.settings import experiments, resolve
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import parse_shard
+from rnnlab.training.background import Interrupted
+from rnnlab.training.checkpoint import Checkpoints
+from rnnlab.training.layout import Layout
 
 SMALL = {"seeds": "2", "train.steps": "8", "task.length": "6"}
 
@@ -369,3 +372,74 @@ def test_clocks_that_run_backwards_or_stand_still_change_nothing(tmp_path, arms,
     assert table(place, arms, module) == wanted
     timings = [json.loads(line) for line in (place / "timings.jsonl").read_text().splitlines()]
     assert timings and np.isfinite([t["seconds"] for t in timings]).all() and min(t["seconds"] for t in timings) >= 0
+
+
+def test_a_signal_during_a_measurement_loses_no_update(tmp_path, arms, module, wanted, monkeypatch):
+    """However it falls between windows, probes and last measurements: the same files, and no trial begins anew."""
+    place, stops, beginnings = tmp_path / "run", 0, []
+    begun, probed, measured = Ledger.begin, program_group.own_measurements, program_group.measure
+    monkeypatch.setattr(Ledger, "begin", lambda ledger, trial: beginnings.append(trial) or begun(ledger, trial))
+    for call in (2, 3, 2, 2, 9):
+        said, calls = io.StringIO(), []
+        progress = Progress(Console(file=said, width=200), {name: spec.seeds for name, spec in arms.items()})
+        folder = RunFolder(place, config(arms))
+        ledger = Ledger(folder, progress.warn)
+        for name, real in (("own_measurements", probed), ("measure", measured)):
+            counted = lambda *args, real=real, calls=calls: calls.append(real) or real(*args)  # noqa: E731
+            monkeypatch.setattr(program_group, name, counted)
+        try:
+            run_arms(arms, ledger, progress, lambda calls=calls, call=call: len(calls) >= call, module.probes)
+        except Interrupted:
+            stops += 1
+        finally:
+            ledger.close()
+            folder.release()
+    assert stops >= 4
+    assert sweep(place, arms, module)[0]
+    assert table(place, arms, module) == wanted
+    assert len(beginnings) <= len(set(beginnings)) + 2  # one that had no update yet begins again
+
+
+def test_a_trial_that_ended_before_its_first_checkpoint_says_so(tmp_path, arms, module, monkeypatch):
+    first = all_trials(arms)[0]
+    ledger = Ledger(RunFolder(tmp_path / "run", config(arms)))
+    ledger.begin(first)
+    ledger.folder.release()
+    _, said = sweep(tmp_path / "run", arms, module)
+    assert f"  from the beginning, as it ended before its first checkpoint: {first}\n" in said
+    assert said.count("from the beginning") == 1
+
+
+ONE, TWO, FOUR = Layout(1, 1, "mapped", 1), Layout(2, 1, "mapped", 1), Layout(1, 4, "batched", 1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("layouts", [(TWO, ONE), (ONE, TWO), (FOUR, ONE), (TWO, ONE, FOUR, TWO)])
+def test_a_run_goes_on_with_any_number_of_devices(tmp_path, arms, module, wanted, monkeypatch, layouts):
+    """A container's limit, a job that is queued again, another machine. No trial begins anew, none is lost; mapped, all
+    bits are those of one that was not broken off.
+    """
+    place, begun = tmp_path / "run", Ledger.begin
+    beginnings, saved = [], Checkpoints.save
+    monkeypatch.setattr(Ledger, "begin", lambda ledger, trial: beginnings.append(trial) or begun(ledger, trial))
+    for number, layout in enumerate(layouts):
+        monkeypatch.setattr("rnnlab.runs.arms.layout", lambda *args, layout=layout: layout)
+        with monkeypatch.context() as patch:
+
+            def save(self, step, state, host):
+                saved(self, step, state, host)
+                if host:  # of trials under way, and not of one that has ended
+                    raise Killed
+
+            if number < len(layouts) - 1:
+                patch.setattr(Checkpoints, "save", save)
+                with pytest.raises(Killed):
+                    sweep(place, arms, module)
+            else:
+                assert sweep(place, arms, module)[0]
+    assert len(set(beginnings)) == len(beginnings)
+    if FOUR in layouts:
+        assert [t["seed"] for t in json.loads(table(place, arms, module)[1])] == [0, 1, 0, 1]
+    else:
+        assert table(place, arms, module) == wanted
+    gc.collect()

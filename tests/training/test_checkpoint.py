@@ -35,11 +35,11 @@ def assert_same(a, b):
 
 def test_a_state_is_restored_bit_exactly_with_its_host_part(tmp_path, state):
     checkpoints = Checkpoints(tmp_path)
-    assert checkpoints.restore(state, pytest.fail) is None
+    assert checkpoints.restore(lambda host: state, pytest.fail) is None
     for step in (1, 2, 3):
         checkpoints.save(step, moved(state, step), {"sizes": {"metrics": step}})
     assert checkpoints.steps() == [2, 3]  # the newest two are kept
-    restored, host = Checkpoints(tmp_path).restore(state, pytest.fail)
+    restored, host = Checkpoints(tmp_path).restore(lambda host: state, pytest.fail)
     assert_same(restored, moved(state, 3))
     assert host == {"sizes": {"metrics": 3}}
 
@@ -66,11 +66,11 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_it_used(tmp_
         checkpoints.save(step, moved(state, step), {"n": step})
     damage(tmp_path / "000000002", how)
     reported = []
-    restored, host = checkpoints.restore(state, reported.append)
+    restored, host = checkpoints.restore(lambda host: state, reported.append)
     assert_same(restored, moved(state, 1))
     assert host == {"n": 1} and len(reported) == 1 and "000000002 is damaged" in reported[0] and "\n" not in reported[0]
     checkpoints.save(2, moved(state, 2), {"n": 2})  # its name is free again
-    assert_same(checkpoints.restore(state, pytest.fail)[0], moved(state, 2))
+    assert_same(checkpoints.restore(lambda host: state, pytest.fail)[0], moved(state, 2))
 
 
 def test_a_half_written_checkpoint_is_not_seen(tmp_path, state):

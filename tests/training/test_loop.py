@@ -46,6 +46,26 @@ def test_an_interrupted_training_resumes_bit_exactly():
     assert steps == [r["step"].tolist() for r in records if r["ran"].any()]
 
 
+@pytest.mark.parametrize("where", ["on_record", "refill"])
+def test_what_is_interrupted_on_the_host_resumes_bit_exactly_too(where):
+    """A measurement takes long: the state before the record, or after it, is saved."""
+    spec = chz.replace(SPEC, train=chz.replace(TRAIN, steps=12))
+    whole, _, _ = run(spec, [0, 1])
+    states, saved, calls = initial_states(spec, [0, 1], every(2)), [], []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise Interrupted
+        return {}
+
+    into = {"on_record": lambda r, _: None, "on_checkpoint": saved.append} | {where: interrupted}
+    with pytest.raises(Interrupted):
+        fit(spec, compile_windows(program_key(spec), every(2)), states, **into)
+    assert saved[-1].step.tolist() == ([3, 3] if where == "on_record" else [6, 6])
+    assert_same(run(spec, [0, 1], states=saved[-1])[0], whole)
+
+
 def test_a_trial_that_replaces_one_that_has_ended_is_bit_exact_and_changes_no_other():
     """The first trial ends after one window; the trial that replaces it has the bits it has by itself."""
     spec = chz.replace(SPEC, train=chz.replace(TRAIN, steps=12))
