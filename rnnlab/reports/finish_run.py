@@ -38,7 +38,7 @@ def finish(
     tables = all_tables(results, report, columns)
     told = {"verdict": report.answer, "claims": [claim._asdict() for claim in report.claims]}
     write_json(folder / "results.json", found | told)
-    pngs = write(results, report, folder, tables)
+    pngs = write(results, report, folder, tables, lambda text: console.say(f"warning: {text}"))
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)

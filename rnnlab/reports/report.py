@@ -15,8 +15,9 @@ from rnnlab.reports.arm_columns import COLUMNS, MAIN, Column
 from rnnlab.reports.arm_tables import arms_csv, arms_table, trials_csv
 from rnnlab.reports.claims import claims_table
 from rnnlab.reports.html import html_page
-from rnnlab.reports.style import save
+from rnnlab.reports.style import rendered
 from rnnlab.reports.tables import Table, csv, latex, markdown
+from rnnlab.runs.drawing import drawn_or_said
 from rnnlab.runs.files import write_whole
 from rnnlab.runs.results import Claim, Results
 from rnnlab.settings.errors import SettingError
@@ -108,15 +109,23 @@ def all_tables(results: Results, report: Report, columns: Sequence[str] | None =
     return [table for table in every if table.rows]
 
 
-def write(results: Results, report: Report, folder: Path, tables: Sequence[Table]) -> dict[str, bytes]:
+def write(
+    results: Results, report: Report, folder: Path, tables: Sequence[Table], warn: Callable[[str], None]
+) -> dict[str, bytes]:
     """Writes figures/*.png and *.pdf, table.md and .tex (then table_2, ...), table.csv, trials.csv and report.html.
 
     `tables` are those of `all_tables`. Each file is replaced whole; the page comes last, so that it never shows what
-    is not there. Returns the figures' PNGs.
+    is not there. A figure that cannot be drawn is left out, and `warn` told why. Returns the figures' PNGs.
     """
     shown = report.shown(results)
-    drawn = {name: figure for name, draw in report.figures.items() if (figure := draw(shown)) is not None}
-    pngs = {name: save(figure, folder / "figures", name.replace("/", ", ")) for name, figure in drawn.items()}
+    captions, pngs = {}, {}
+    for name, draw in report.figures.items():
+        found = drawn_or_said(f"figure {name}", functools.partial(_drawn, draw, shown), warn)
+        if found is not None:
+            files, captions[name] = found
+            pngs[name] = files["png"]
+            for kind, content in files.items():
+                write_whole(folder / "figures" / f"{name.replace('/', ', ')}.{kind}", content)
     for number, table in enumerate(tables, start=1):
         name = "table" if number == 1 else f"table_{number}"
         write_whole(folder / f"{name}.md", markdown(table).encode())
@@ -126,6 +135,12 @@ def write(results: Results, report: Report, folder: Path, tables: Sequence[Table
             write_whole(folder / f"{name}.csv", csv(table).encode())
     write_whole(folder / "table.csv", arms_csv(results, report.columns).encode())
     write_whole(folder / "trials.csv", trials_csv(results).encode())
-    pictures = {name: (png, drawn[name].get_label()) for name, png in pngs.items()}
+    pictures = {name: (png, captions[name]) for name, png in pngs.items()}
     write_whole(folder / "report.html", html_page(results, report.answer, tables, pictures).encode())
     return pngs
+
+
+def _drawn(draw: Draw, results: Results) -> tuple[dict[str, bytes], str] | None:
+    """A figure's files and its caption; None where there is nothing to draw."""
+    figure = draw(results)
+    return None if figure is None else (rendered(figure), figure.get_label())

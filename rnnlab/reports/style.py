@@ -10,17 +10,15 @@ import io
 import itertools
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from rnnlab.runs.files import write_whole
+from rnnlab.runs.drawing import style
 
 NARROW, WIDE = 3.3, 6.75  # inches: one column, and both, of a two-column paper
 DPI = 200
@@ -45,7 +43,7 @@ STYLE |= dict.fromkeys(["legend.fontsize", "xtick.labelsize", "ytick.labelsize"]
 STYLE |= dict.fromkeys(["axes.linewidth", "xtick.major.width", "ytick.major.width"], 0.7)
 STYLE |= dict.fromkeys(["axes.spines.top", "axes.spines.right"], False)
 
-styled = matplotlib.rc_context(STYLE)  # a decorator: what the function draws has this style
+styled = style(STYLE)  # a decorator: what the function draws has this style
 
 
 class Drawing(Figure):
@@ -123,18 +121,14 @@ def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> float:
     return ROW * rows / figure.get_figheight()
 
 
-def save(figure: Figure, folder: Path, name: str) -> bytes:
-    """Writes `name`.png and `name`.pdf, each whole or not at all; returns the PNG.
-
-    They carry no date, so equal figures are equal files.
-    """
+def rendered(figure: Figure) -> dict[str, bytes]:
+    """A figure as `png` and `pdf`. They carry no date, so equal figures are equal files."""
     made = {}
     for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         file = io.BytesIO()
         figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
         made[kind] = file.getvalue()
-        write_whole(folder / f"{name}.{kind}", made[kind])
-    return made["png"]
+    return made
 
 
 def png_data_uri(png: bytes) -> str:

@@ -241,7 +241,7 @@ class Group:
             own, lines = unstack(state, entry), self._lines(entry, "metrics", "probes")
             records = lines["metrics"]
             result = trial_result(trial, own, records, lines["probes"], first, last)
-            recorder.end(records, status, result["reach"]["trained"]["h"]["horizon"])
+            recorder.end(records, status, result["reach"]["trained"]["h"]["horizon"], self._progress.warn)
             recorder.close()
             self._ledger.last_state(trial).save(step, own, {})
             self._ledger.finish(trial, result)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from rnnlab.runs import tensorboard
+from rnnlab.runs.drawing import drawn_or_said
 from rnnlab.runs.event_files import EventFile
 from rnnlab.runs.files import JsonLines
 from rnnlab.runs.folder import TRIAL_EVENTS, RunFolder
@@ -108,7 +110,7 @@ class Recorder:
                 elif isinstance(value, list):
                     self._events.histogram(f"{probe}/{name}", np.asarray(value), step)
 
-    def end(self, records: Sequence[Mapping[str, Any]], status: int, horizon: int) -> None:
+    def end(self, records: Sequence[Mapping[str, Any]], status: int, horizon: int, warn: Callable[[str], None]) -> None:
         """The heat map of the whole training, and how the trial ended; `horizon` that of dL/dh then, in steps."""
         step = records[-1]["step"] if records else 0
         sequences = step * self.trial.spec.train.batch_size
@@ -117,8 +119,11 @@ class Recorder:
             title = f"{self.trial}: log10 gradient norm of one example's loss"
             norms = np.asarray([r["flow/log10_h"] for r in records], np.float64)
             lags = map_lags(self.trial.spec.task.length)
-            png = tensorboard.heat_map_png(norms, [r["step"] for r in records], lags, title)
-            self._events.image("gradient norm by training step and lag", png, records[-1]["step"])
+            steps = [r["step"] for r in records]
+            name = "gradient norm by training step and lag"
+            draw = functools.partial(tensorboard.heat_map_png, norms, steps, lags, title)
+            if png := drawn_or_said(f"{self.trial}: {name}", draw, warn):
+                self._events.image(name, png, steps[-1])
         self._events.summary(tensorboard.session_end("FAILURE" if status == DIVERGED else "SUCCESS", time.time()), 0)
 
     def marks(self) -> dict[str, int]:

@@ -31,6 +31,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.plugins.hparams.summary_v2 import Discrete, HParam, Metric, hparams_config_pb, hparams_pb
 from tensorboard.util.tensor_util import make_tensor_proto
 
+from rnnlab.runs.drawing import style
 from rnnlab.runs.tensorboard_tags import description
 
 Host = Array | np.ndarray
@@ -144,6 +145,7 @@ def session_end(status: str, at: float) -> Summary:
     return Summary(value=[Summary.Value(tag=hyper.SESSION_END_INFO_TAG, metadata=metadata, tensor=hyper.NULL_TENSOR)])
 
 
+@style({})
 def heat_map_png(
     log10_norms: Num[Host, "N K"],
     steps: Sequence[int] | Int[Host, " N"],

@@ -10,7 +10,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
-from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype
+from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype, varying_alike, zeros_like
 
 ROWS = 512  # steps times batch whose dz are made before their matmul: enough for its speed, and still in the cache
 
@@ -63,10 +63,8 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             if taps is None:
                 (_, y), pull = jax.vjp(update, own, before, z)
             else:
-                (_, y), pull = jax.vjp(
-                    with_carry_addition(update), own, before, z, jax.tree.map(jnp.zeros_like, before)
-                )
-            step_own, d_before, dz, *additions = pull((d_carry, jnp.zeros_like(y) if d_y is None else d_y))
+                (_, y), pull = jax.vjp(with_carry_addition(update), own, before, z, zeros_like(before))
+            step_own, d_before, dz, *additions = pull((d_carry, zeros_like(y) if d_y is None else d_y))
             leaves, treedef = jax.tree.flatten(d_before)
             leaves[-1] = leaves[-1] + _dot(dz, w_h_transposed).astype(leaves[-1].dtype)
             d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
@@ -118,6 +116,7 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             return *backward(projection, own, xs, kept, state, d_ys), None
 
         zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, sum_dtype(p)), (projection, own))
+        (d_carry, zeros), _ = varying_alike(((d_carry, zeros), xs))
         (d_carry, *totals), (d_xs, norms), _ = scan_segments(
             body, (d_carry, *zeros), (xs, kept, d_ys), segment, each=starts, reverse=True
         )

@@ -73,3 +73,32 @@ def sum_dtype(x: Array):
 def norm(d: Array) -> Array:
     """Over the last axis, in at least float32."""
     return jnp.sqrt(jnp.sum(jnp.square(d.astype(sum_dtype(d))), axis=-1))
+
+
+def varying_alike(tree: PyTree) -> PyTree:
+    """The tree with every array varying over all mesh axes that any of its arrays varies over.
+
+    Within `jax.shard_map` a scan's carry must vary as what joins it does, and zeros made inside vary over nothing. The
+    transpose sums over those axes, so gradients of what was replicated are complete. Elsewhere the tree itself.
+    """
+    axes = frozenset().union(*map(varying, jax.tree.leaves(tree)))
+
+    def cast(x):
+        missing = axes - varying(x)
+        return jax.lax.pcast(x, tuple(missing), to="varying") if missing and hasattr(x, "dtype") else x
+
+    return jax.tree.map(cast, tree) if axes else tree
+
+
+def zeros_like(tree: PyTree) -> PyTree:
+    """Zeros that vary over the mesh axes that the tree's leaves vary over."""
+    return varying_alike((jax.tree.map(jnp.zeros_like, tree), tree))[0]
+
+
+def varying(x: Any) -> frozenset[str]:
+    """The mesh axes of a `jax.shard_map` over which an array differs; none of anything else."""
+    if not hasattr(x, "dtype"):  # a cell may be a function
+        return frozenset()
+    kind = jax.typeof(x)
+    axes = getattr(kind, "manual_axis_type", None)  # called vma in other versions of JAX
+    return getattr(kind, "vma", frozenset()) if axes is None else axes.varying

@@ -21,12 +21,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.projected import hidden, unroll_projected
-from rnnlab.scan.segments import even_segment, norm, scan_segments
+from rnnlab.scan.segments import even_segment, norm, scan_segments, varying, varying_alike, zeros_like
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -57,15 +56,17 @@ def unroll(
       The final carry, and ys stacked over time [T, *B, H].
 
     Raises:
-      ValueError: `segment` below 1, or taps of another shape than [T, *B].
+      ValueError: `segment` below 1, taps of another shape than [T, *B], or within `jax.shard_map` taps that do not
+        vary over the mesh axes that xs vary over.
     """
     length = jax.tree.leaves(xs)[0].shape[0]
     if segment is not None and segment < 1:
         raise ValueError(f"segment={segment}: a segment is at least 1 step")
     if taps is not None:
-        _check_taps(taps, carry, length)
+        _check_taps(taps, carry, xs)
     if length == 0:
         return jax.lax.scan(cell, carry, xs)
+    cell, carry, xs, taps = varying_alike((cell, carry, xs, taps))
     projected = hasattr(cell, "projection")
     segment = min(segment or choose_segment(length, hidden(carry).shape, projected=projected), length)
     return (unroll_projected if projected else _unroll_general)(cell, carry, xs, taps, segment)
@@ -110,7 +111,7 @@ def _unroll_general(cell, carry, xs, taps, segment):
 def _tap(tap: Array, like: Array) -> Array:
     """Zeros like `like`, through which the norm of an adjoint reaches `tap` as its gradient."""
     del tap
-    return jnp.zeros_like(like)
+    return zeros_like(like)
 
 
 def _tap_forward(tap, like):
@@ -119,13 +120,19 @@ def _tap_forward(tap, like):
 
 def _tap_backward(kept, d):
     tap, like = kept
-    return norm(d).astype(tap.dtype), jnp.zeros_like(like)
+    return norm(d).astype(tap.dtype), zeros_like(like)
 
 
 _tap.defvjp(_tap_forward, _tap_backward)
 
 
-def _check_taps(taps, carry, length):
+def _check_taps(taps, carry, xs):
+    """Shapes; and over devices, where what is taken to be replicated would get the sum of theirs as its gradient."""
+    length = jax.tree.leaves(xs)[0].shape[0]
+    axes = frozenset().union(*map(varying, jax.tree.leaves(xs)))
     for tap, part in zip(jax.tree.leaves(taps), jax.tree.leaves(carry), strict=True):
         if tap.shape != (length, *part.shape[:-1]):
             raise ValueError(f"taps: shape {tap.shape}, must be [T, *B] = {(length, *part.shape[:-1])}")
+        if missing := axes - varying(tap):
+            names = tuple(sorted(missing))
+            raise ValueError(f"taps: must vary over {names} as xs do: jax.lax.pcast(taps, {names}, to='varying')")

@@ -87,7 +87,7 @@ def test_a_report_is_whole(ran, tmp_path):
     module, found = ran
     made, drawn = check(module, found, "all arms")
     results = results_from(found)
-    assert set(report.write(results, made, tmp_path, report.all_tables(results, made))) == set(drawn)
+    assert set(report.write(results, made, tmp_path, report.all_tables(results, made), pytest.fail)) == set(drawn)
     page = (tmp_path / "report.html").read_text()
     assert all(f'<figure id="{name}">' in page for name in drawn)
     assert made.answer in html.unescape(page)

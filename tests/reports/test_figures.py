@@ -2,10 +2,13 @@
 
 import math
 
+import matplotlib
 import numpy as np
 from made_results import CELLS, made, read, trial
 
 from rnnlab.reports import figures
+from rnnlab.reports.style import rendered
+from rnnlab.runs.tensorboard import heat_map_png
 
 
 def drawn(found):
@@ -68,3 +71,16 @@ def test_a_lone_arm_that_diverged_at_once_is_still_drawn():
     found = drawn({"trials": [lone], "settings": settings, "chance": {"mine": 1.0}})
     assert found["learning"] is None and found["flow"] and found["horizons"]
     assert list(read({"trials": [lone], "settings": settings}).tasks) == ["Adding 200"]
+
+
+def test_a_users_matplotlibrc_changes_no_picture():
+    """White text on white, LaTeX, a comma for a point, another resolution: to the byte what they are without it."""
+    norms = -np.arange(8.0).reshape(2, 4)
+    plain = rendered(figures.flow(read(made()))), heat_map_png(norms, [0, 100], range(4), "LSTM")
+    theirs = {"text.usetex": True, "text.color": "white", "axes.labelcolor": "white", "lines.linewidth": 9,
+              "axes.formatter.use_locale": True, "savefig.dpi": 30, "savefig.transparent": True,
+              "axes.prop_cycle": "cycler('color', ['w'])", "savefig.bbox": "tight", "image.cmap": "gray"}  # fmt: skip
+    with matplotlib.rc_context(theirs):
+        figure = figures.flow(read(made()))
+        assert (rendered(figure), heat_map_png(norms, [0, 100], range(4), "LSTM")) == plain
+        assert matplotlib.rcParams["text.usetex"]  # and theirs stay as they were

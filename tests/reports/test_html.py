@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from rnnlab.reports.definitions import glossary
 from rnnlab.reports.html import WIDE, html_page
-from rnnlab.reports.style import save
+from rnnlab.reports.style import rendered
 from rnnlab.reports.tables import Table
 from rnnlab.runs.results_file import results_from
 
@@ -60,9 +60,8 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("figures")
     captions = {"flow": "Gradient flow by lag. Solid: dL/dh.", "learning": "Held-out loss: by <update>."}
-    return {name: (save(Figure((3, 2)), folder, name), caption) for name, caption in captions.items()}
+    return {name: (rendered(Figure((3, 2)))["png"], caption) for name, caption in captions.items()}
 
 
 def test_the_page_is_whole_and_alone(pictures):

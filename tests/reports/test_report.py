@@ -21,7 +21,7 @@ TABLES -= {"table_3.tex"}  # all columns: no paper has room for them
 
 
 def write(results, found, folder):
-    return report.write(results, found, folder, report.all_tables(results, found))
+    return report.write(results, found, folder, report.all_tables(results, found), pytest.fail)
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +90,15 @@ def test_a_failed_write_keeps_the_old_page(written, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write(read(made(seeds=1)), report.Report("Another.", {}), written)
     assert {path: path.read_bytes() for path in written.rglob("*.*")} == before
+
+
+def test_a_figure_that_fails_is_a_line_and_all_else_stands(tmp_path):
+    def broken(results):
+        raise KeyError("absent")
+
+    said, results = [], read(made())
+    made_of = report.Report("It reaches.", {"broken": broken, "horizons": figures.horizons})
+    pngs = report.write(results, made_of, tmp_path, report.all_tables(results, made_of), said.append)
+    assert said == ["figure broken could not be drawn: KeyError: 'absent'"] and list(pngs) == ["horizons"]
+    assert '<figure id="horizons">' in (tmp_path / "report.html").read_text()
+    assert [path.name for path in (tmp_path / "figures").iterdir() if "broken" in path.name] == []

@@ -8,7 +8,7 @@ import pytest
 from made_results import read
 
 from rnnlab.reports import sweep_axes, sweep_figures
-from rnnlab.reports.style import save
+from rnnlab.reports.style import rendered
 from rnnlab.settings.errors import SettingError
 from rnnlab.stats import estimates, fanova
 
@@ -141,12 +141,12 @@ def test_figures_fit_their_frame(tmp_path):
         [fanova.Effect(("cell",), 0.9, 0.1), fanova.Effect(("cell", "task.length"), 0.1, 0)], math.nan
     )
     share = lambda trials: float(len(trials))  # noqa: E731
-    for number, figure in enumerate([
+    for figure in [
         sweep_figures.success(read(results)), sweep_figures.survival(read(results)),
         sweep_figures.importance(found, "loss"), sweep_figures.performance_profile(scores, "score"),
         heat_map(results, "cell", "task.length", share, "trials"),
-    ]):  # fmt: skip
-        assert save(figure, tmp_path, str(number)).startswith(b"\x89PNG") and "nan" not in figure.get_label()
+    ]:  # fmt: skip
+        assert rendered(figure)["png"].startswith(b"\x89PNG") and "nan" not in figure.get_label()
 
 
 def test_a_grid_is_of_levels_and_draws_are_of_a_measure():

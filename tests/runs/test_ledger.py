@@ -410,6 +410,18 @@ def test_a_trial_that_ended_before_its_first_checkpoint_says_so(tmp_path, arms, 
     assert said.count("from the beginning") == 1
 
 
+def test_a_heat_map_that_cannot_be_drawn_loses_no_trial(tmp_path, arms, module, wanted, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("Failed to process string with tex")
+
+    monkeypatch.setattr("rnnlab.runs.tensorboard.heat_map_png", broken)
+    ended, said = sweep(tmp_path / "run", arms, module)
+    assert ended and table(tmp_path / "run", arms, module) == wanted
+    lines = [line for line in said.splitlines() if line.startswith("warning: ")]
+    told = "gradient norm by training step and lag could not be drawn: RuntimeError: Failed to process string with tex"
+    assert lines == [f"warning: Adding 8/{cell}, seed 0: {told}" for cell in ("RNN", "LSTM")]
+
+
 ONE, TWO, FOUR = Layout(1, 1, "mapped", 1), Layout(2, 1, "mapped", 1), Layout(1, 4, "batched", 1)
 
 

@@ -20,7 +20,7 @@ from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT, normalise, to_common_exponent
 from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.projected import hidden
-from rnnlab.scan.segments import even_segment, scan_segments
+from rnnlab.scan.segments import even_segment, scan_segments, varying_alike, zeros_like
 
 Losses = Callable[[Float[Array, "N B K"]], Float[Array, " B"]]
 Measure = Callable[["StepAdjoints"], PyTree]
@@ -79,7 +79,7 @@ def reverse_scan(
         raise ValueError(f"answers={answers}: must be 1 to T = {length}")
     layers = [_Layer(cell) for cell in model.cells]
     lowest = len(layers) - 1 if top_only else 0
-    carries = model.initial_carry(batch)
+    carries, inputs = varying_alike((model.initial_carry(batch), inputs))
     most = max(8, min(64, 2**16 // hidden(carries[-1]).size))
 
     def forward(carries, xs):
@@ -166,9 +166,9 @@ class _Layer:
         d_carry, exponent = state
         before, z = kept
         step = with_carry_addition(self.cell.update if self.split else self.cell)
-        (_, y), pull = jax.vjp(step, before, z, jax.tree.map(jnp.zeros_like, before))
+        (_, y), pull = jax.vjp(step, before, z, zeros_like(before))
         if d_y is None:
-            d_y = jnp.zeros((len(paths), *y.shape), y.dtype)
+            d_y = zeros_like(jnp.broadcast_to(y, (len(paths), *y.shape)))
         else:
             d_carry, d_y, exponent = to_common_exponent(d_carry, exponent, *d_y)
         direct, d_z, total = jax.vmap(pull)((d_carry, d_y.astype(y.dtype)))
@@ -194,4 +194,5 @@ class _Layer:
     def zeros(self, carry, paths: int):
         """Adjoints of zero along so many paths."""
         d_carry = jax.tree.map(lambda c: jnp.zeros((paths, *c.shape), c.dtype), carry)
-        return d_carry, jnp.full((paths, *hidden(carry).shape[:-1]), ZERO_EXPONENT, jnp.int32)
+        exponent = jnp.full((paths, *hidden(carry).shape[:-1]), ZERO_EXPONENT, jnp.int32)
+        return varying_alike(((d_carry, exponent), carry))[0]
