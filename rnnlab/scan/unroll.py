@@ -26,6 +26,7 @@ from jaxtyping import Array, PyTree
 from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.projected import hidden, unroll_projected
 from rnnlab.scan.segments import even_segment, norm, scan_segments, varying, varying_alike, zeros_like
+from rnnlab.scan.stateful import has_state, keep_state, with_state
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -42,7 +43,8 @@ def unroll(
 
     Args:
       cell: `(carry, x) -> (carry, y)`. One with `projection()` and `update(carry, z)` runs in the projected form,
-        which is the fast one.
+        which is the fast one. A Flax module's own state (dropout's counter, running statistics) goes from step to
+        step and stays in the module, as in `flax.nnx.RNN`.
       carry: the initial carry, arrays [*B, H].
       xs: inputs [T, *B, D].
       taps: zeros whose gradients are the adjoint norms: a tree like `carry` of zeros [T, *B]. They do not change
@@ -66,10 +68,14 @@ def unroll(
         _check_taps(taps, carry, xs)
     if length == 0:
         return jax.lax.scan(cell, carry, xs)
-    cell, carry, xs, taps = varying_alike((cell, carry, xs, taps))
-    projected = hasattr(cell, "projection")
+    own, (cell, carry, xs, taps) = cell, varying_alike((cell, carry, xs, taps))
+    projected = hasattr(cell, "projection") and not has_state(cell)
     segment = min(segment or choose_segment(length, hidden(carry).shape, projected=projected), length)
-    return (unroll_projected if projected else _unroll_general)(cell, carry, xs, taps, segment)
+    if projected:
+        return unroll_projected(cell, carry, xs, taps, segment)
+    carry, ys, state = _unroll_general(cell, carry, xs, taps, segment)
+    keep_state(own, state)
+    return carry, ys
 
 
 STORED = 2**30  # bytes of residuals above which recomputing is the better choice everywhere
@@ -90,21 +96,27 @@ def choose_segment(length: int, shape: tuple[int, ...], *, projected: bool = Tru
 
 def _unroll_general(cell, carry, xs, taps, segment):
     """`jax.lax.scan`, rematerialised by segments, for a step of any form."""
+    step, state = with_state(cell)
 
     def body(carry, inputs):
-        x, tap = inputs
+        (carry, state), (x, tap) = carry, inputs
         if tap is None:
-            return cell(carry, x)
-        return with_carry_addition(cell)(carry, x, jax.tree.map(_tap, tap, carry))
+            carry, (y, state) = step(carry, x, state)
+        else:
+            carry, (y, state) = with_carry_addition(step)(carry, x, state, jax.tree.map(_tap, tap, carry))
+        return (carry, state), y
 
     @jax.checkpoint
     def run(carry, inputs):
         return jax.lax.scan(body, carry, inputs)
 
     if segment == jax.tree.leaves(xs)[0].shape[0]:
-        return jax.lax.scan(body, carry, (xs, taps))
-    carry, ys, _ = scan_segments(lambda carry, inputs, _: (*run(carry, inputs), None), carry, (xs, taps), segment)
-    return carry, ys
+        (carry, state), ys = jax.lax.scan(body, (carry, state), (xs, taps))
+    else:
+        (carry, state), ys, _ = scan_segments(
+            lambda carry, inputs, _: (*run(carry, inputs), None), (carry, state), (xs, taps), segment
+        )
+    return carry, ys, state
 
 
 @jax.custom_vjp

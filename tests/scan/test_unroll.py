@@ -218,3 +218,41 @@ def test_a_chosen_segment_divides_the_time_and_bounds_what_is_kept():
         segment = choose_segment(100_000, (64, 512), projected=projected)  # all of it would be 100 GiB
         assert 100_000 % segment == 0 and segment <= 64
     assert choose_segment(16_384, (8, 64), projected=False) == 16_384
+
+
+class Noisy(nnx.RNNCellBase):
+    """A Flax cell with dropout, and a count of its steps."""
+
+    num_feature_axes = 1
+
+    def __init__(self, rngs):
+        self.cell, self.dropout = nnx.GRUCell(3, 4, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+        self.steps = nnx.BatchStat(jnp.zeros(()))
+
+    def __call__(self, carry, inputs):
+        self.steps[...] += 1
+        return self.cell(carry, self.dropout(inputs))
+
+    def initialize_carry(self, input_shape, rngs=None, carry_init=None):
+        return jnp.zeros((*input_shape[:-1], 4))
+
+
+@pytest.mark.parametrize("segment", [None, 2])
+def test_a_cells_own_state_goes_from_step_to_step_as_in_flax(segment):
+    """Dropout draws anew at each step, and what the cell has counted stays in it."""
+    ours, theirs = Noisy(nnx.Rngs(7)), nnx.RNN(Noisy(nnx.Rngs(7)), time_major=True)
+    xs = jax.random.normal(jax.random.key(0), (5, 2, 3))
+    carry = ours.initialize_carry((2, 3))
+    want = theirs(xs, initial_carry=carry)
+    np.testing.assert_allclose(unroll(ours, carry, xs, segment=segment)[1], want, rtol=1e-6)
+    assert ours.steps[...] == 5 == theirs.cell.steps[...]
+    assert ours.dropout.rngs.count[...] == theirs.cell.dropout.rngs.count[...]
+    again = unroll(ours, carry, xs, segment=segment)[1]
+    assert not np.allclose(again, want)  # the next call has other noise
+
+    @nnx.jit
+    def gradient(cell, xs):
+        return nnx.grad(lambda cell: jnp.sum(unroll(cell, carry, xs, segment=segment)[1] ** 2))(cell)
+
+    found = gradient(ours, xs)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found)) and ours.steps[...] == 15
