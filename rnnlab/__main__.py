@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -19,16 +20,16 @@ def main() -> None:
     """The command that the first word names, with the rest of the words."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h", "help"):
-        print("\n".join(f"rnnlab {command}: {says}" for command, says in COMMANDS.items()))
+        try:
+            print("\n".join(f"rnnlab {command}: {says}" for command, says in COMMANDS.items()), flush=True)
+        except BrokenPipeError:  # whoever read along went away
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
         hint = f"the nearest is {near[0]}" if near else f"there is {', '.join(COMMANDS)}"
         print(f"rnnlab: {name}: no such command; {hint}", file=sys.stderr)
         sys.exit(2)
-    if name not in ("run", "list") and {"--help", "-h"} & set(sys.argv[2:]):
-        print(f"rnnlab {name}: {COMMANDS[name]}")
-        return
     rest = sys.argv[2:] if name != "list" else ["--list", *sys.argv[2:]]
     program = "run" if name == "list" else name
     sys.argv = [f"rnnlab.{program}", *rest]

@@ -6,6 +6,7 @@ their batches where the settings do.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -168,11 +169,21 @@ def write(comparison: Comparison, folder: Path) -> None:
         raise SettingError(f"--out={folder}: {error.strerror}; name a folder of your own") from error
 
 
-@one_line
+USAGE = (
+    "python -m rnnlab.compare RUN_A RUN_B [--out=FOLDER], two runs' folders: what differs in settings, environment and "
+    "outcome; --out keeps the tables"
+)
+
+
+@functools.partial(one_line, usage=USAGE)
 def main(argv: list[str]) -> None:
-    if len(argv) != 3:
-        raise SettingError("python -m rnnlab.compare RUN_A RUN_B [--out=FOLDER], two runs' folders")
-    found = compare(*(read_run(Path(name)) for name in argv[1:]))
+    try:
+        words = FLAGS(argv)[1:]
+    except flags.Error as error:
+        raise SettingError(f"{str(error).splitlines()[0]}; there is --out") from error
+    if len(words) != 2:
+        raise SettingError(USAGE)
+    found = compare(*(read_run(Path(name)) for name in words))
     if FLAGS.out:
         write(found, Path(FLAGS.out))
     screen = Screen()
@@ -181,18 +192,9 @@ def main(argv: list[str]) -> None:
     screen.say(found.sentence)
 
 
-def parse(argv: list[str]) -> list[str]:
-    """absl's flags; a wrong one is an error of one line."""
-    try:
-        return FLAGS(argv)
-    except flags.Error as error:
-        print(f"rnnlab: {str(error).splitlines()[0]}; there is --out", file=sys.stderr)
-        sys.exit(2)
-
-
 def program() -> None:
     """The command line, with its exit status."""
-    sys.exit(main(parse(sys.argv)))
+    sys.exit(main(sys.argv))
 
 
 if __name__ == "__main__":

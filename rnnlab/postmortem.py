@@ -65,10 +65,13 @@ def postmortem(folder: Path) -> list[str]:
     return lines or [f"{folder}: no trial has diverged"]
 
 
-@one_line
+USAGE = "python -m rnnlab.postmortem FOLDER, a run's folder: replays the update at which a trial diverged"
+
+
+@functools.partial(one_line, usage=USAGE)
 def main(argv: list[str]) -> None:
     if len(argv) != 2:
-        raise SettingError("python -m rnnlab.postmortem FOLDER, a run's folder")
+        raise SettingError(USAGE)
     Screen().say("\n".join(postmortem(Path(argv[1]))))
 
 

@@ -6,6 +6,7 @@ tables that the report makes from it.
 
 from __future__ import annotations
 
+import functools
 import shlex
 import sys
 from collections.abc import Mapping
@@ -83,10 +84,16 @@ def tables(found: Mapping[str, Any], folder: Path) -> str:
     return "\n".join([report.answer, "", *map(markdown, all_tables(results, report)), ran, ""])
 
 
-@one_line
+USAGE = (
+    "python -m rnnlab.publish FOLDER NAME, a finished run's folder and where to: NAME.json, small enough for a "
+    "repository, and NAME.md, its tables"
+)
+
+
+@functools.partial(one_line, usage=USAGE)
 def main(argv: list[str]) -> None:
     if len(argv) != 3:
-        raise SettingError("python -m rnnlab.publish FOLDER NAME, a finished run's folder and where to")
+        raise SettingError(USAGE)
     file, name = Path(argv[1], "results.json"), Path(argv[2])
     if not file.exists():
         raise SettingError(f"{file.parent}: no finished run of rnnlab (it has no {file.name})")

@@ -10,6 +10,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
 import difflib
 import functools
 import inspect
+import os
 import shlex
 import shutil
 import sys
@@ -46,6 +47,7 @@ from rnnlab.runs.progress import Progress, clock
 from rnnlab.settings import resolve
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import experiment_files, load_experiment, question
+from rnnlab.settings.language import how_many
 from rnnlab.training.background import Interrupted, stop_on_signals
 from rnnlab.training.canary import check_jax
 
@@ -137,6 +139,10 @@ def _ledger(job: Job, folder: RunFolder, console: Screen) -> tuple[Ledger, Progr
     progress = Progress(console, {name: spec.seeds for name, spec in job.arms.items()})
     if _LATE:
         progress.warn(_LATE)
+    if os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "on", "yes"):
+        progress.warn(
+            "JAX_ENABLE_X64: float64 is enabled where cell.dtype or cell.param_dtype asks for it, and only there"
+        )
     if folder.changed:
         progress.warn(f"this run was begun in another environment ({', '.join(folder.changed)} differ): bits may too")
     return Ledger(folder, progress.warn), progress
@@ -166,6 +172,8 @@ def main(argv: list[str]) -> None:
     check_job(job, lambda text: console.say(f"warning: {text}"))
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
+        if FLAGS.sweep:
+            console.say(f"{how_many(FLAGS.sweep)}:")
         say_plan(job.arms, console, how)
         return
     folder = hosts.begin(job.workdir, job.config(how["inner"]), None if engine else shard)

@@ -150,7 +150,7 @@ def test_tables_are_written_in_three_forms(tmp_path, capsys):
     a = run(tmp_path / "a", [trial("A/LSTM", 0, 0.1)])
     b = run(tmp_path / "b", [trial("A/LSTM", 0, 0.2)], {"task.length": "60"})
     out = tmp_path / "out"
-    assert compare.main(compare.parse(["compare", str(a), str(b), f"--out={out}"])) == 0
+    assert compare.main(["compare", str(a), str(b), f"--out={out}"]) == 0
     assert sorted(p.name for p in out.iterdir()) == [
         f"{name}.{ending}" for name in ("outcomes", "settings") for ending in ("csv", "md", "tex")
     ]
@@ -176,12 +176,13 @@ def test_a_bad_folder_is_one_clear_line(tmp_path, capsys):
             compare.read_run(folder)
         compare.FLAGS.unparse_flags()
         compare.FLAGS["out"].unparse()
-        assert compare.main(compare.parse(["compare", str(good), str(folder)])) == 2
+        assert compare.main(["compare", str(good), str(folder)]) == 2
         err = capsys.readouterr().err
         assert err.startswith("rnnlab: ") and err.count("\n") == 1 and str(folder) in err
-    assert compare.main(compare.parse(["compare", str(good), str(good), f"--out={good / 'config.json'}"])) == 2
+    assert compare.main(["compare", str(good), str(good), f"--out={good / 'config.json'}"]) == 2
     assert "--out=" in capsys.readouterr().err
     assert compare.main(["compare", str(good)]) == 2
-    with pytest.raises(SystemExit):
-        compare.parse(["compare", "--oot=x"])
+    assert compare.main(["compare", "--oot=x"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+    assert compare.main(["compare", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("python -m rnnlab.compare RUN_A RUN_B [--out=FOLDER]")

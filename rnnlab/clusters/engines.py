@@ -15,13 +15,14 @@ import shutil
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rnnlab.specs.errors import UserError
 
 KINDS = ("local", "ray", "slurm")
+CONNECT = 5.0  # seconds that a cluster's head has to answer
 CARRIED = ("JAX_", "XLA_", "RNNLAB_")  # what begins like this in the environment goes with a part
 
 
@@ -136,16 +137,44 @@ class RayEngine:
             "_node_ip_address": "127.0.0.1",
         }
         where = {"address": "auto"} if os.environ.get("RAY_ADDRESS") else here
+        _check_reachable(os.environ.get("RAY_ADDRESS", ""))
         try:
             self._ray.init(**where, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise EngineError(f"--engine=ray: {_one_line(error)}") from error
+        if wanting := _wanting(allotment, [node["Resources"] for node in self._ray.nodes() if node["Alive"]]):
+            self._ray.shutdown()
+            raise EngineError(f"--allot: {wanting}")
 
     def start(self, part: Part) -> RayProcess:
         return RayProcess(self._ray, self._task.remote(*part))
 
     def close(self) -> None:
         self._ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray would try for minutes, and say what it does in its own words. Raises EngineError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or "/" in address:
+        return  # `auto`, or a Ray client's address: Ray knows where that is
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT).close()
+    except OSError as error:
+        why = error.strerror or _one_line(error)
+        raise EngineError(f"RAY_ADDRESS={address}: nobody answers there ({why}); is its head node up?") from error
+
+
+def _wanting(allotment: Mapping[str, Any], nodes: Sequence[Mapping[str, float]]) -> str | None:
+    """What no node has enough of, so that a worker would wait for ever; None where one has it all."""
+    names = {"num_cpus": "CPU", "num_gpus": "GPU", "memory": "memory"}
+    asked = {names[name]: (name, value) for name, value in allotment.items() if name in names}
+    asked |= {name: (name, value) for name, value in allotment.get("resources", {}).items()}
+    for resource, (name, value) in asked.items():
+        most = max((node.get(resource, 0) for node in nodes), default=0)
+        if value > most:
+            return f"{name}={value}: no node of this Ray has more than {most:g}"
+    return None
 
 
 class RayProcess:

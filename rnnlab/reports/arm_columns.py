@@ -100,14 +100,17 @@ def guessing(arm: Arm) -> str:
     return f"{solved}/{drawn} [{format_number(rate.low, 2)}, {format_number(rate.high, 2)}]"
 
 
-def _decay(name: str, what: str) -> Column:
+def _decay(name: Callable[[Arm], str | None], what: str) -> Column:
+    """`name` gives the component, or path, of an arm."""
+
     def number(arm: Arm) -> Interval | None:
-        found = arm.decay_rate("init", name)
-        return found if found.n else None
+        of = name(arm)
+        found = arm.decay_rate("init", of) if of else None
+        return found if found and found.n else None
 
     def text(arm: Arm) -> str:
-        found = number(arm)
-        return _finite(arm, "init", name, "none" if found is None else format_interval(found, 2))
+        found, of = number(arm), name(arm)
+        return _finite(arm, "init", of, "none" if found is None else format_interval(found, 2)) if of else "none"
 
     return Column(f"decay {what} at init (nats/step)", number, text)
 
@@ -158,9 +161,9 @@ COLUMNS: dict[str, Column] = {
         lambda arm: format_rate(arm.learned, len(arm.trials)) if arm.trained else "not trained",
     ),
     "sequences": Column("sequences to solve", _median_time, _sequences),
-    "decay": _decay("h", "of dL/dh"),
-    "decay_c": _decay("c", "of dL/dc"),
-    "path_decay": _decay("c cell path", "along the cell path"),
+    "decay": _decay(lambda arm: "h", "of dL/dh"),
+    "decay_c": _decay(lambda arm: "c", "of dL/dc"),
+    "path_decay": _decay(lambda arm: arm.cell_path, "along the cell path"),
     "half_life": Column("half-life of dL/dh at init (steps)", lambda arm: arm.half_life(), _half_life),
     "horizon": _horizon("init", "h"),
     "horizon_trained": _horizon("trained", "h"),

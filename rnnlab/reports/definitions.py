@@ -15,7 +15,8 @@ def definitions(fraction: float) -> dict[str, str]:
         "lag k": "distance back from the step that carries the loss, in steps: k = T-1-t.",
         "dL/dh, dL/dc": "the adjoints: gradients of the loss with respect to the state h (the cell state c) at step t; "
         "their norm is taken for each example, then averaged over examples as a logarithm.",
-        "cell path": "the part of dL/dc that flows from c to c alone (for an LSTM the product of its forget gates).",
+        "cell path": "the part of dL/dc that flows from c to c alone (for an LSTM the product of its forget gates); of "
+        "a cell without c that of dL/dh at given gates (for a GRU the product of its update gates).",
         "decay": "least-squares slope of the log-norm over lags, nats per step: negative vanishes, positive explodes.",
         "half-life": "steps in which that slope halves the norm, ln 2 / -decay of a trial; the median over trials.",
         "horizon": f"how far back the loss reaches: the largest lag whose norm is above {fraction:g} of lag 0's; >= "

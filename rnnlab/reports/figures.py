@@ -49,7 +49,7 @@ def looks_of(results: Results) -> dict[str, dict[str, Any]]:
 
 @styled
 def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: Width = "page") -> Figure | None:
-    """log10 of ||dL/dh_t|| by lag, relative to lag 0; dashed: of dL/dc_t along the cell path alone.
+    """log10 of ||dL/dh_t|| by lag, relative to lag 0; dashed: of dL/dc_t (or dL/dh_t) along the cell path alone.
 
     Diverged trials are drawn at initialisation only. None where the file holds no profiles.
 
@@ -64,13 +64,12 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     if not rows:
         return None
     threshold = math.log10(results.fraction)
-    names = (component, "c cell path")
     curves = {
         task: {
-            (arm.label, when, name): _profiles(arm, when, name)
+            (arm.label, when, path): _profiles(arm, when, (arm.cell_path or "") if path else component)
             for arm in arms.values()
             for when in rows
-            for name in names
+            for path in (False, True)
         }
         for task, arms in tasks.items()
     }
@@ -78,19 +77,19 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     if alike := max(tops) < BELOW:  # where gradients explode each task has a scale of its own
         tops = [max(tops)] * len(tops)
     figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=alike)
-    paths = False
+    shown: set[str] = set()  # the components whose cell path is drawn
     for axes, top, (task, arms) in zip(grid.T, tops, tasks.items(), strict=True):
         floor = min(threshold - BELOW, -top)
         needed, last = next(iter(arms.values())).needed_lag, 1.0
         for panel, when in zip(axes, rows, strict=True):
             for index, arm in enumerate(arms.values()):
-                for name, dashes in zip(names, ({"ls": "-"}, PATH), strict=True):
-                    lags, profiles = curves[task][arm.label, when, name]
+                for path, dashes in ((False, {"ls": "-"}), (True, PATH)):
+                    lags, profiles = curves[task][arm.label, when, path]
                     if len(profiles):
-                        paths |= name == "c cell path"
+                        shown |= {(arm.cell_path or "")[:1]} if path else set()
                         seen = lags[(profiles >= floor).any(axis=0)]
                         last = max(last, float(seen[-1]) if len(seen) else 0.0)
-                        marked = _spread(_across(lags, x, last), index + (name != component) / 2)
+                        marked = _spread(_across(lags, x, last), index + path / 2)
                         _line(panel, lags, profiles, looks[arm.label] | dashes, marked, len(lags))
             panel.axhline(threshold, **THRESHOLD)
             if needed is not None:
@@ -105,12 +104,14 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
         panel.set_ylabel(WHEN[when])
     solid = [Line2D([], [], label=label, **(mark | {"ls": "-"})) for label, mark in looks.items()]
     lines = [Line2D([], [], color="k", label=f"$dL/d{component}_t$")]
-    lines += [Line2D([], [], color="k", marker="o", label="$dL/dc_t$, cell path alone", **PATH)] * paths
+    of = " or ".join(f"$dL/d{name}_t$" for name in sorted(shown))
+    lines += [Line2D([], [], color="k", marker="o", label=f"{of}, cell path alone", **PATH)] * bool(shown)
     lines += [Line2D([], [], label="threshold of the horizon", **THRESHOLD)]
     lines += [Line2D([], [], **NEEDED)] * any(arm.needed_lag is not None for arm in results.arms.values())
     taken = legend(figure, solid, lines)
     figure.supylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0", y=(1 + taken) / 2, ma="center")
-    dashed = ", dashed: of dL/dc_t along the cell path alone" * paths
+    paths = " or ".join(f"dL/d{name}_t" for name in sorted(shown))
+    dashed = f", dashed: of {paths} along the cell path alone" * bool(shown)
     figure.set_label(
         f"Gradient by lag: norm of dL/d{component}_t{dashed}. Each is averaged over examples, relative to lag 0; lines "
         "are means of the logarithm over trials, bands the range. A trial's horizon is where its own curve last "

@@ -24,14 +24,17 @@ class Screen(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def one_line(main: Callable[[list[str]], None], hint: str = "") -> Callable[[list[str]], int]:
+def one_line(main: Callable[[list[str]], None], hint: str = "", usage: str = "") -> Callable[[list[str]], int]:
     """A program's `main` with its exit status: 0, or 2 after an error that is said in one line.
 
-    `hint` stands behind what the system refused.
+    `hint` stands behind what the system refused; `usage`, where there is one, is what --help says.
     """
 
     @functools.wraps(main)
     def program(argv: list[str]) -> int:
+        if usage and {"--help", "-h"} & set(argv[1:]):
+            Screen().say(usage)
+            return 0
         try:
             main(argv)
         except Exception as error:

@@ -11,6 +11,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from rnnlab.probes.precision import PRECISION
+from rnnlab.runs.numerics import numerics
 from rnnlab.training.layout import describe_devices
 
 PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
@@ -32,6 +34,8 @@ def environment() -> dict[str, str]:
         "platform": platform.platform(),
         "processor": _processor(),
         "devices": describe_devices(),
+        **numerics(),
+        "matmul precision of measurements": PRECISION,
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
         "command": command(),
     }

@@ -12,6 +12,7 @@ import numpy as np
 from rnnlab.probes.gradients.extended_range import LogNorm
 from rnnlab.probes.gradients.flow import FlowSpec, gradient_flow
 from rnnlab.probes.gradients.horizon import NotFinite, horizon_intervals, mean_over_examples, memory_horizon
+from rnnlab.probes.precision import at_full_precision
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.tasks import Task
 from rnnlab.training.guessing import Guesses, guess
@@ -51,6 +52,7 @@ def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callab
     """All entries' states -> (gradient flow, gate values of a few sequences) on held-out sequences, compiled once."""
     top = f"layer{layers - 1}/"
 
+    @at_full_precision
     def probe(state):
         batch, losses = held_out(task, flow, state)
         inner = state.model.intermediates(batch.inputs[:, :4])
@@ -125,6 +127,7 @@ def thin(profile: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
 def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...], where: Layout):
     """All entries' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
 
+    @at_full_precision
     def run(state):
         batch, losses = held_out(task, flow, state)
         return {name: probe(state.model, batch.inputs, losses, task.answers) for name, probe in probes}

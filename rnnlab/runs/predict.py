@@ -73,15 +73,18 @@ def plan(
 
 
 def say_plan(arms, console, how) -> None:
-    """What would run."""
-    with console.status("") as status:
-        found = plan(arms, status.update, **how)
-    console.say(
-        f"{len(arms)} arms, {found.trials} trials in {found.programs} programs on {describe_devices()}: "
-        f"at most about {clock(found.seconds)}, about {max(found.disk >> 20, 1)} MiB"
-    )
+    """What would run, at once; then how long, for which every program is compiled and timed."""
+    trials = sum(spec.seeds for spec in arms.values())
+    console.say(f"{len(arms)} arms, {trials} trials on {describe_devices()}:")
     for name, spec in arms.items():
         console.say(f"  {name}: {spec.seeds} trials")
+    console.say("timing a few updates of each program to predict how long this takes ...")
+    with console.status("") as status:
+        found = plan(arms, status.update if console.is_terminal else console.say, **how)
+    console.say(
+        f"{found.trials} trials in {found.programs} programs: at most about {clock(found.seconds)}, "
+        f"about {max(found.disk >> 20, 1)} MiB"
+    )
 
 
 def say_how_long(arms, folder, progress, stopping, how) -> None:

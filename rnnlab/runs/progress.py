@@ -66,7 +66,9 @@ class Progress:
             self._began, self._first = now, self._done
             return
         speed = (self._done - self._first) / max(now - self._began, 1e-9)
-        shown = f"{speed:.0f} updates/s, held-out loss {np.mean(losses) if losses else np.nan:.3g}"
+        known = [loss for loss in losses if np.isfinite(loss)]
+        loss = f"{np.mean(known):.3g}" if known else "not finite"
+        shown = f"{speed:.0f} updates/s" + f", held-out loss {loss}" * bool(losses)  # none where no trial made updates
         if self._bars:
             self._bars.update(self._task, completed=self._done, total=self._total, speed=shown)
         elif now - self._last >= LINE_SECONDS:

@@ -159,6 +159,18 @@ class Arm:
         return int(self.value("task.length"))
 
     @property
+    def cell_path(self) -> str | None:
+        """The name of its cell path, as in `c cell path`; a cell without c may have one of h (a GRU's update gates).
+
+        None where nothing flows along it, as in a vanilla RNN, whose h is all new at every step.
+        """
+        for trial in self.trials:
+            for name, found in trial.horizons.get("init", {}).items():
+                if name.endswith(" cell path") and found.decay_rate != -math.inf:
+                    return name
+        return None
+
+    @property
     def trained(self) -> bool:
         return any(trial.trained for trial in self.trials)
 

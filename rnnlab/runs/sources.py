@@ -1,4 +1,5 @@
-"""The code that a trial's numbers depend on: a digest of each file, of an experiment's own only what is measured by it.
+"""What a trial's numbers depend on: a digest of each file of code and data, JAX's settings; of an experiment only what
+is measured by it.
 
 Comments, docstrings and what an experiment's `report`, `config` and `arms` alone need do not count: to change them
 changes no number, or the settings, which a run knows by themselves.
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from rnnlab.runs.numerics import numerics
 from rnnlab.settings.experiments import MODULE, is_own
 from rnnlab.settings.resolve import ArmSpec
 
@@ -33,7 +35,8 @@ PYTHON = "python"  # its digests are compared within one version, whose syntax t
 
 
 def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
-    """Of an arm of an experiment: digests of rnnlab's files, of its cell's and task's, and of the experiment's."""
+    """Of an arm of an experiment: digests of rnnlab's files, of its cell's and task's, of the experiment's, and of its
+    task's data; JAX's settings as they are."""
     files = [file for pattern in COMMON for file in sorted(PACKAGE.glob(pattern))]
     roots = {module.__name__: {"probes"}}
     for value in (*type(spec.cell).__mro__, *type(spec.task).__mro__, getattr(module, "probes", None)):
@@ -58,7 +61,14 @@ def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
             parts.setdefault(_key(file), []).append(own)
             files += imported
     found = {name: own[0] if len(own) == 1 else _hash(" ".join(sorted(own))) for name, own in sorted(parts.items())}
-    return {PYTHON: "{}.{}".format(*sys.version_info)} | found
+    data = {str(path): _of_data(path, path.stat().st_mtime_ns) for path in map(Path, spec.task.files)}
+    return {PYTHON: "{}.{}".format(*sys.version_info)} | found | data | numerics()
+
+
+@functools.cache
+def _of_data(path: Path, written: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 def digest(found: Mapping[str, str]) -> str:

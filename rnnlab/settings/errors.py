@@ -27,6 +27,17 @@ class SettingError(UserError):
 
 
 WRONG = (TypeError, ValueError, ConstructionException, ExtraneousBlueprintArg, InvalidBlueprintArg, MissingBlueprintArg)
+SHORT = {  # what other programs and papers call a setting
+    "lr": "train.learning_rate", "batch": "train.batch_size", "bs": "train.batch_size", "epochs": "train.steps",
+    "iterations": "train.steps", "updates": "train.steps", "num_steps": "train.steps", "max_steps": "train.steps",
+    "clip": "train.clip_norm", "grad_clip": "train.clip_norm", "hidden": "cell.features",
+    "hidden_size": "cell.features", "hidden_dim": "cell.features", "units": "cell.features",
+    "num_units": "cell.features", "width": "cell.features",
+    "H": "cell.features", "num_layers": "layers", "depth": "layers", "T": "task.length", "seq_len": "task.length",
+    "sequence_length": "task.length", "timesteps": "task.length", "num_seeds": "seeds", "seed": "first_seed",
+}  # fmt: skip
+GROUPS = ("train", "flow")
+MANY = 12  # names that one line may list
 KINDS = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
 
 
@@ -35,7 +46,28 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     lower = {k.lower(): k for k in reversed(known)}
     found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    return f"; the nearest is {lower[found[0]]}" if found else f"; there is {', '.join(known) or 'none'}"
+    if found:
+        return f"; the nearest is {lower[found[0]]}"
+    return f"; there is {', '.join(known) or 'none'}" if len(known) <= MANY else "; --help lists those that there are"
+
+
+def nearest_path(path: str, known: Iterable[str]) -> str:
+    """The same for a dotted path: by its short name, its last part, or the whole."""
+    known = [one for one in known if one not in GROUPS]
+    last = path.rpartition(".")[2]
+    if SHORT.get(last) in known:
+        return f"; the nearest is {SHORT[last]}"
+    ends = {one.rpartition(".")[2]: one for one in known if one.startswith(path.rpartition(".")[0])}
+    if found := difflib.get_close_matches(last.lower(), ends, n=1, cutoff=0.6):
+        return f"; the nearest is {ends[found[0]]}"
+    return nearest(path, known)
+
+
+def check_class(path: str, name: Any) -> None:
+    """Raises SettingError for a cell, or a task, that there is none of."""
+    options = {"cell": CellSpec, "task": Task}.get(path)
+    if options is not None and isinstance(name, str) and name not in (known := subclasses(options)):
+        raise SettingError(f"{path}={name}: no such {path}{nearest(name, known)}")
 
 
 def explain(error: Exception, values: Mapping[str, Any], spec: type) -> str:
@@ -48,19 +80,21 @@ def explain(error: Exception, values: Mapping[str, Any], spec: type) -> str:
         path = match[1]
         part = path.split(".")[0]
         owner = f" of {part}={shown(values[part])}" if part in ("cell", "task") and part in values else ""
-        return f"{path}={shown(values.get(path, ''))}: no such setting{owner}{nearest(path, _paths(values, spec))}"
-    if match := re.match(r"Could not interpret argument '(.*)' provided for param '([^']*)'", text):
-        value, path = match[1], match[2]
-        options = {"cell": subclasses(CellSpec), "task": subclasses(Task)}.get(path)
-        if options is not None:
+        given = f"{path}={shown(values.get(path, ''))}"
+        return f"{given}: no such setting{owner}{nearest_path(path, _paths(values, spec))}"
+    if match := re.match(r"""Could not interpret argument (['"])(.*)\1 provided for param '([^']*)'""", text):
+        value, path = match[2], match[3]
+        if path in ("cell", "task"):
+            options = subclasses(CellSpec if path == "cell" else Task)
             return f"{path}={value}: no such {path}{nearest(value, options)}"
         if literal := re.search(r"to Literal\[(.*)\]", text):
             choices = re.findall(r"'([^']*)'", literal[1])
             return f"{path}={value}: no such choice{nearest(value, choices)}"
         kind = re.search(r"cast '.*' to (\S.*)", text)
-        if path in ("train", "flow"):
+        if path in GROUPS:
             return f"{path}={value}: a group of settings; write {path}.NAME=VALUE (--help lists them)"
-        return f"{path}={value}: not {KINDS.get(kind[1], kind[1]) if kind else 'a value'}"
+        quoted = "; write it without quotes" if value[:1] in "'\"" and value[:1] else ""
+        return f"{path}={value}: not {KINDS.get(kind[1], kind[1]) if kind else 'a value'}{quoted}"
     if match := re.match(r"(?:X_)?(\w+)=", text):
         paths = [path for path, value in values.items() if path.split(".")[-1] == match[1]]
         prefix = paths[0].rpartition(".")[0] if paths else ""

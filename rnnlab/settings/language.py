@@ -4,6 +4,7 @@ path=a,b,c                      values, one arm each; (a,b) in parentheses is on
 path=0:10  path=0:10:2          whole numbers from 0 to below 10, every second one
 zip(path=a,b path=c,d)          a with c, then b with d
 path=log(1e-4,1e-1) random=50   50 points; log, uniform, integers, log_integers (ends included), choice(a,b,c)
+path=a,b path=c,d random=3      3 of a grid's points: where no distribution is written, every path is drawn
 seed=0:10                       the trials of every arm
 """
 
@@ -22,6 +23,7 @@ DISTRIBUTIONS: Mapping[str, Callable[..., grid.Distribution]] = {
     "integers": grid.integers,
     "log_integers": grid.log_integers,
 }
+LAST_SEED = 2**31
 RANGE = re.compile(r"(-?\d+):(-?\d+)(?::(-?\d+))?")
 CALL = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
 
@@ -32,33 +34,55 @@ def parse_sweep(text: str) -> grid.Arms:
     Every combination of axes, zips and random points is an arm. Raises SettingError.
     """
     try:
-        return _parse(text)
+        return _parse(text)[0]
     except ValueError as error:
         raise SettingError(f"--sweep: {error}") from error
 
 
-def _parse(text: str) -> grid.Arms:
-    designs, drawn = [], {}
+def how_many(text: str) -> str:
+    """How the axes of a sweep multiply, as in `2 values of cell.features x 30 draws of train.learning_rate`."""
+    return _parse(text)[1]
+
+
+def _parse(text: str) -> tuple[grid.Arms, str]:
+    designs: list[grid.Arms] = []
+    drawn: dict[str, grid.Distribution] = {}
     special: dict[str, str] = {}
+    told: list[str] = []
+    taken: set[str] = set()
     for word in _words(text):
         if word.startswith("zip("):
-            designs.append(grid.zipped(_axes(_words(_inside(word)))))
+            together = _axes(_words(_inside(word)))
+            designs.append(grid.zipped(together))
+            told.append(f"{len(designs[-1])} of {' with '.join(together)}")
             continue
         path, value = _pair(word)
-        if path in special or path in drawn:
+        if path in taken:
             raise ValueError(f"{path}: a path is swept once, and here it is twice")
+        taken.add(path)
         if path in ("seed", "random"):
             special[path] = value
         elif (draw := _distribution(value)) is not None:
             drawn[path] = draw
         else:
             designs.append(grid.zipped({path: _values(path, value)}))
+            told.append(f"{len(designs[-1])} of {path}")
     if drawn:
-        designs.append(grid.random(_count(special, drawn), drawn))
+        count = _count(special, drawn)
+        designs.append(grid.random(count, drawn))
+        told.append(f"{count} draws of {', '.join(drawn)}")
     elif "random" in special:
-        raise ValueError(
-            f"random={special['random']}: nothing is drawn; write a path as in train.learning_rate=log(...)"
-        )
+        every = grid.cross(*designs) if designs else grid.Arms()
+        count = _count(special, special)
+        if count > len(every):
+            only = f"there are only {len(every)} points; leave random out for all of them"
+            raise ValueError(f"random={count}: {only if every else 'no path is drawn; write one, as log(1e-4,1e-1)'}")
+        designs = [grid.some(count, every)]
+        told = [f"{count} of the {len(every)} points of {' x '.join(told)}"]
+    return _seeded(designs, special), " x ".join(told)
+
+
+def _seeded(designs: list[grid.Arms], special: Mapping[str, str]) -> grid.Arms:
     if "seed" not in special:
         return grid.cross(*designs)
     if not designs:
@@ -139,9 +163,12 @@ def _count(special: Mapping[str, str], drawn: Mapping[str, Any]) -> int:
 
 def _seeds(text: str) -> list[int]:
     try:
-        return [int(value) for value in _values("seed", text)]
+        found = [int(value) for value in _values("seed", text)]
     except ValueError as error:
         raise ValueError(f"seed={text}: must be whole numbers in a row, as 0:10") from error
+    if max(found) > LAST_SEED:
+        raise ValueError(f"seed={text}: must be at most {LAST_SEED}")
+    return found
 
 
 def _inside(text: str) -> str:

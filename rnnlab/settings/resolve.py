@@ -12,7 +12,7 @@ import chz
 from chz.blueprint import Castable
 
 from rnnlab.probes.gradients.flow import FlowSpec
-from rnnlab.settings.errors import WRONG, SettingError, described, explain, nearest, shown
+from rnnlab.settings.errors import WRONG, SettingError, check_class, described, explain, nearest, shown
 from rnnlab.specs.fields import field
 from rnnlab.specs.grid import TRIALS
 from rnnlab.specs.grid import name as named
@@ -76,13 +76,32 @@ def resolve(
         return _swept(module, tier, overrides, pattern, sweep)
     arms = _chosen(module, tier, pattern)
     for path in overrides:
+        check_class(path, overrides[path])
         varying = sorted({str(shown(arm[path])) for arm in arms.values() if path in arm})
         if varying:
             raise SettingError(
                 f"{path}={overrides[path]}: the arms of this experiment set it ({', '.join(varying)}); "
                 f"choose among them with --arms, or put others in their place: --sweep='{path}={overrides[path]}'"
             )
-    return {name: _make(module, tier, overrides, name, arm) for name, arm in arms.items()}
+    found, wrong = {}, {}
+    for name, arm in arms.items():
+        try:
+            found[name] = _make(module, tier, overrides, name, arm)
+        except SettingError as error:
+            wrong[name] = error
+    if wrong:
+        first = next(iter(wrong.values()))
+        if not found:
+            raise first
+        told = str(first).partition("; the nearest is")[0]
+        raise SettingError(f"{told}; {_some(found)} can have it: choose them with --arms") from first
+    return found
+
+
+def _some(names: Iterable[str]) -> str:
+    """A few names, and that there are more."""
+    every = list(names)
+    return ", ".join(every[:2]) + (f" and {len(every) - 2} more" if len(every) > 2 else "")
 
 
 def _swept(module, tier, overrides, pattern, sweep) -> dict[str, ArmSpec]:

@@ -16,10 +16,11 @@ def between(low: Number, high: Number = INFINITY, *, exclusive: bool = False) ->
 
     def check(self: Any, field: str) -> None:
         value = getattr(self, field)
-        if value is None or (low < value <= high) or (value == low and not exclusive):
+        if value is None or (low < value <= high and value != INFINITY) or (value == low and not exclusive):
             return
-        bound = f"above {low:g}" if exclusive else f"at least {low:g}"
-        top = "" if high == INFINITY else f" and at most {high:g}"
+        bound = f"above {_whole(low)}" if exclusive else f"at least {_whole(low)}"
+        top = "" if high == INFINITY else f" and at most {_whole(high)}"
+        top = " and finite" if value == high == INFINITY else top
         raise ValueError(f"{field.removeprefix('X_')}={value}: must be {bound}{top}")
 
     return check
@@ -33,3 +34,8 @@ def field(default: Any, doc: str, low: Number | None = None, high: Number = INFI
     elif low is not None:
         validator = between(low, high)
     return chz.field(default=default, doc=doc, validator=validator)
+
+
+def _whole(bound: Number) -> str:
+    """All digits of a whole number."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

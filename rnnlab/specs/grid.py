@@ -107,6 +107,12 @@ def random(n: int, axes: Mapping[str, Distribution], seed: int = 0) -> Arms:
     )
 
 
+def some(n: int, arms: Mapping[str, Settings], seed: int = 0) -> Arms:
+    """`n` of a design's arms, none twice. The first n of a larger choice with the same seed are this one."""
+    names = list(arms)
+    return Arms({names[i]: dict(arms[names[i]]) for i in np.random.default_rng(seed).permutation(len(names))[:n]})
+
+
 def cross(*designs: Mapping[str, Settings]) -> Arms:
     """Every combination of one arm from each design, named anew by its settings.
 

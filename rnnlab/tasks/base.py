@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import chz
@@ -45,6 +46,11 @@ class Task:
     def needed_lag(self) -> int | None:
         """The shortest lag, in steps back from the last one, that every answer depends on; None: not known."""
         return None
+
+    @property
+    def files(self) -> tuple[str | Path, ...]:
+        """The files that its batches are read from: where one changes, results are others."""
+        return ()
 
     @property
     def chance(self) -> float:

@@ -21,11 +21,17 @@ from jaxtyping import Array, PyTree
 
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
 BATCHED = 64  # trials at a time on an accelerator
+DEVICES_FLAG = "xla_force_host_platform_device_count"
 KINDS = ("auto", "mapped", "batched", "sequential")
 
 
 def use_every_core() -> str | None:
-    """Gives every core a host device on CPU, before JAX starts its backend; returns a warning where it is too late."""
+    """Gives every core a host device on CPU, before JAX starts its backend; returns a warning where it is too late.
+
+    A number that the user has set stays: JAX_NUM_CPU_DEVICES, or XLA's flag for it.
+    """
+    if jax.config.jax_num_cpu_devices >= 0 or DEVICES_FLAG in os.environ.get("XLA_FLAGS", ""):
+        return None
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         jax.config.update("jax_num_cpu_devices", cores)

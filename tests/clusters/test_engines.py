@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 import signal
+import socket
 import sys
 import time
 
@@ -229,3 +230,23 @@ def test_a_worker_carries_what_its_programs_depend_on(monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("SECRET", "x")
     assert engines.carried()["JAX_PLATFORMS"] == "cpu" and "SECRET" not in engines.carried()
+
+
+def test_a_worker_that_no_node_could_hold_is_refused_rather_than_waited_for():
+    nodes = [{"CPU": 4.0, "memory": 1e9}, {"CPU": 16.0, "GPU": 2.0, "big": 1.0}]
+    assert engines._wanting({"num_cpus": 16, "num_gpus": 2, "resources": {"big": 1}}, nodes) is None
+    assert engines._wanting({"num_gpus": 1}, nodes[:1]) == "num_gpus=1: no node of this Ray has more than 0"
+    assert engines._wanting({"num_cpus": 32}, nodes) == "num_cpus=32: no node of this Ray has more than 16"
+    assert engines._wanting({"resources": {"huge": 1}}, nodes) == "huge=1: no node of this Ray has more than 0"
+
+
+def test_a_cluster_that_does_not_answer_is_one_line_at_once():
+    with socket.socket() as taken:  # bound and not listening: nobody answers
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            engines.EngineError, match=rf"RAY_ADDRESS={address}: nobody answers there \(Connection refused"
+        ):
+            engines._check_reachable(address)
+    engines._check_reachable("")
+    engines._check_reachable("ray://head:10001")

@@ -1,12 +1,14 @@
 """Results are of the code that ran them: what has changed since is said, refused, or run again."""
 
 import importlib
+import os
 
 import pytest
-from program import WITH_MY_CELL
+from program import TINY, WITH_MY_CELL
 
 import rnnlab
 from rnnlab.runs.files import read_json, write_json
+from rnnlab.runs.job import make_job
 from rnnlab.runs.sources import changed, sources
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
@@ -105,3 +107,30 @@ def test_code_of_ones_own_counts_wherever_it_stands(tmp_path, monkeypatch):
     assert not changed(before, found(text.replace("def report(results):", "def report(results):\n    pass")))
     assert not changed(before, found(text.replace('"seeds": 1', '"seeds": 3')))
     assert changed(before | {"python": "2.7"}, {}) == []
+
+
+def test_a_file_of_data_that_changes_is_named(place, monkeypatch):
+    data = place / "series.csv"
+    data.write_text("1\n2\n")
+    with_data = TINY.replace(
+        "def config",
+        f"""import chz
+
+
+@chz.chz
+class Read(Adding):
+    files = property(lambda self: ({str(data)!r},))
+
+
+def config""",
+        1,
+    ).replace('"task": Adding', '"task": Read')
+    (place / "experiments" / "tiny.py").write_text(with_data)
+    monkeypatch.chdir(place)
+    job = make_job("tiny", "quick", {})
+    spec = next(iter(job.arms.values()))
+    before = sources(spec, job.module)
+    assert changed(before, sources(spec, job.module)) == []
+    data.write_text("1\n3\n")
+    os.utime(data, (1, 1))
+    assert changed(before, sources(spec, job.module)) == [str(data)]

@@ -134,7 +134,8 @@ def test_hosts_whose_clocks_differ_predict_the_same(place, cache):
         file.write(SLOW)
     (first, code), (second, other) = ended(both(place, cache, "--dry_run", "train.window=20"))
     assert (code, other) == (0, 0), (first, second)
-    assert "1 trials in 1 programs on 4 x cpu on 2 hosts" in first[0] and "programs" not in second[0]
+    assert "1 trials on 4 x cpu on 2 hosts" in first[0] and "1 trials in 1 programs" in first[0]
+    assert "programs" not in second[0]
 
 
 def test_other_hosts_learn_how_trials_ended_but_not_their_files(tmp_path):

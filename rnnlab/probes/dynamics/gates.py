@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LOG10_2
 from rnnlab.probes.gradients.flow import gradient_flow
+from rnnlab.probes.precision import at_full_precision
 from rnnlab.scan.segments import sum_dtype
 
 LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
@@ -34,6 +35,7 @@ class Gates(NamedTuple):
     carousel: Float[Array, "T H"]  # log10, by lag
 
 
+@at_full_precision
 def gate_map(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int = -1) -> Gates:
     """Saturation of every gate, and time scale and carousel of the forget gate, of one layer on these inputs.
 
@@ -47,6 +49,7 @@ def gate_map(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int = -
     return Gates(saturation, time_scale(gates["f"]), carousel(gates["f"]))
 
 
+@at_full_precision
 def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int = -1) -> dict[str, Array]:
     """The gates of one layer over time, by name, [T, B, H] each; of the top one, left out.
 
@@ -102,6 +105,7 @@ def carousel(forget: Float[Array, "T B H"]) -> Float[Array, "T H"]:
     return jnp.concatenate([jnp.zeros_like(logs[:1]), jnp.cumsum(logs[:0:-1], axis=0)])
 
 
+@at_full_precision
 def cell_path_difference(model, inputs, losses, answers) -> dict[str, Float[Array, ""]]:
     """The largest difference, in log10, of an LSTM's cell path from the product of its forget gates.
 

@@ -28,6 +28,7 @@ from rnnlab.probes.dynamics.tangent_frames import (
     vector_step,
 )
 from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT
+from rnnlab.probes.precision import at_full_precision
 
 SWEEPS = 30  # Jacobi's sweeps converge quadratically; 5 to 10 are enough
 
@@ -43,6 +44,7 @@ class SingularValues(NamedTuple):
         return self.log[..., 0] - self.log[..., -1]
 
 
+@at_full_precision
 def singular_values(
     cell,
     xs: Float[Array, "T B D"],

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from rnnlab.probes.dynamics.tangent_frames import initial_carry, orthonormalise, push, random_frame, vector_step
+from rnnlab.probes.precision import at_full_precision
 
 DIGITS = 1e-4  # relative error that a diagonal entry of R may have: it averages out over a run
 
@@ -30,6 +31,7 @@ class Spectrum(NamedTuple):
     running: Float[Array, "n *B k"]  # the estimate after each block: it has settled, or the run was too short
 
 
+@at_full_precision
 def lyapunov_spectrum(
     cell,
     xs: Float[Array, "T B D"],
@@ -64,6 +66,7 @@ def lyapunov_spectrum(
     return _spectrum(lambda carry, x: cell(carry, x)[0], carry, xs, k, warmup, blocks, every)
 
 
+@at_full_precision
 def spectrum(
     step: Callable[[PyTree, PyTree], PyTree],
     state: PyTree,

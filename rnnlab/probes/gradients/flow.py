@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, log_norm
 from rnnlab.probes.gradients.reverse_scan import StepAdjoints, reverse_scan
+from rnnlab.probes.precision import at_full_precision
 from rnnlab.specs.fields import field
 
 
@@ -30,6 +31,7 @@ class FlowSpec:
     )
 
 
+@at_full_precision
 def gradient_flow(
     model: SequenceModel,
     inputs: Float[Array, "T B D"],

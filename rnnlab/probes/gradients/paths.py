@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, normalise
 from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, reverse_scan
+from rnnlab.probes.precision import at_full_precision
 from rnnlab.scan.segments import norm, sum_dtype
 
 FULL = "full"
@@ -65,6 +66,7 @@ class Paths(NamedTuple):
             return parts | {"cross": 1 - sum(parts.values())}
 
 
+@at_full_precision
 def gradient_paths(
     model: SequenceModel,
     inputs: Float[Array, "T B D"],

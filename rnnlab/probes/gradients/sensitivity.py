@@ -10,9 +10,11 @@ from jaxtyping import Array, Float, Int
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, normalise, scale
 from rnnlab.probes.gradients.reverse_scan import StepAdjoints, reverse_scan
+from rnnlab.probes.precision import at_full_precision
 from rnnlab.scan.segments import sum_dtype
 
 
+@at_full_precision
 def sensitivity(model: SequenceModel, inputs: Float[Array, "T B D"]) -> LogNorm:
     """||dy_{T-1}/dx_t||, the Frobenius norm of the [K, D] Jacobian of the last output, by lag and example.
 
@@ -31,6 +33,7 @@ def sensitivity(model: SequenceModel, inputs: Float[Array, "T B D"]) -> LogNorm:
     return _combined(d_xs, exponent)
 
 
+@at_full_precision
 def sensitivity_by_input(model: SequenceModel, inputs: Float[Array, "T B D"]) -> list[LogNorm]:
     """||dy_{T-1}/dx_{t,d}|| of each input component d by itself: D times [T, B], as `sensitivity`."""
     d_xs, exponent = _jacobian(model, inputs)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
+from rnnlab.probes.precision import at_full_precision
 
 LARGEST = math.log10(float(np.finfo(np.float32).max))
 
@@ -30,6 +31,7 @@ class Divergence(NamedTuple):
         return f"{self.quantity}{at}{of} is {self.value:.4g}"
 
 
+@at_full_precision
 def first_divergence(
     model: SequenceModel,
     inputs: Float[Array, "T B D"],
