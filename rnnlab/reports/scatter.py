@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnlab.reports.figures import BEYOND, CHANCE
-from rnnlab.reports.style import COLOURS, Width, legend, losses_up, marks, panels, styled
+from rnnlab.reports.style import COLOURS, DASHES, Width, legend, losses_up, marks, panels, styled
 from rnnlab.reports.sweep_axes import DECADE, axis, label
 from rnnlab.reports.tables import listed
 from rnnlab.runs.results import Results
@@ -34,7 +34,9 @@ def scatter(
     for name, look in marks(points).items():
         xs, ys = np.array(points[name], np.float64).T
         handles += axes.plot(xs, ys, **(look | {"ls": "", "mfc": "none"}), label=name)
-    drawn = [axes.plot(xs, ys, color="k", lw=0.9, zorder=0, label=name)[0] for name, (xs, ys) in (lines or {}).items()]
+    drawn = []
+    for (name, (xs, ys)), dashes in zip((lines or {}).items(), DASHES, strict=False):
+        drawn += axes.plot(xs, ys, color="k", lw=0.9, ls=dashes, zorder=0, label=name)
     for rule, (low, high) in ((axes.axvline, axes.get_xlim()), (axes.axhline, axes.get_ylim())):
         if low < 0 < high:
             rule(0, color="0.6", lw=0.6, ls=":")

@@ -160,15 +160,18 @@ class Arm:
 
     @property
     def cell_path(self) -> str | None:
-        """The name of its cell path, as in `c cell path`; a cell without c may have one of h (a GRU's update gates).
+        """The name of its cell path, as in `c cell path`: of several components' the one that decays least.
 
-        None where nothing flows along it, as in a vanilla RNN, whose h is all new at every step.
+        A cell without c may have one of h (a GRU's update gates). None where nothing flows along any, as in a vanilla
+        RNN, whose h is all new at every step.
         """
+        rates: dict[str, list[float]] = {}
         for trial in self.trials:
             for name, found in trial.horizons.get("init", {}).items():
                 if name.endswith(" cell path") and found.decay_rate != -math.inf:
-                    return name
-        return None
+                    rates.setdefault(name, []).append(found.decay_rate)
+        means = {name: -math.inf if math.isnan(mean := float(np.mean(of))) else mean for name, of in rates.items()}
+        return max(means, key=means.__getitem__, default=None)
 
     @property
     def trained(self) -> bool:

@@ -17,7 +17,7 @@ from rnnlab.settings.errors import SettingError
 PROGRAMS = {
     "postmortem": lambda folder, into: postmortem.main(["postmortem", str(folder)]),
     "publish": lambda folder, into: publish.main(["publish", str(folder), str(into)]),
-    "compare": lambda folder, into: compare.main(compare.parse(["compare", str(folder), str(folder)])),
+    "compare": lambda folder, into: compare.main(["compare", str(folder), str(folder)]),
 }
 FILES = ("config.json", "environment.json", "results.json")
 LACKS = {"postmortem": "no configuration", "publish": "no results of rnnlab", "compare": "no results of rnnlab"}

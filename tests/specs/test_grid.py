@@ -9,7 +9,7 @@ import scipy.stats
 from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.runs.folder import slug
 from rnnlab.settings import errors, resolve
-from rnnlab.settings.language import parse_sweep
+from rnnlab.settings.language import how_many, parse_sweep
 from rnnlab.specs import grid
 from rnnlab.tasks import Adding, CopyMemory
 
@@ -159,7 +159,9 @@ BAD = [
     ("cell.features=5:9:0", "no number lies in this range"),
     ("seed=0:3", "no axis but seed; without a sweep, write seeds=N"),
     ("cell=LSTM,GRU seed=x", "seed=x: must be whole numbers in a row"),
-    ("random=4", "nothing is drawn"),
+    ("random=4", "no path is drawn"),
+    ("cell=LSTM,GRU random=3", "random=3: there are only 2 points; leave random out for all of them"),
+    ("cell=LSTM seed=4294967296:4294967298", "seed=4294967296:4294967298: must be at most 2147483648"),
     ("cell.features=integers(4,8)", "how many points are to be drawn"),
     ("cell.features=integers(4,8) random=few", "random=few: not a whole number"),
     ("cell.features=integers(4,8.5) random=2", "needs two whole numbers"),
@@ -207,3 +209,13 @@ def test_what_is_resolved_can_be_written_down_and_read_back():
     text = "cell.forget_bias=uniform(-2,3) train.clip_norm=log(.1,10) random=9"
     for spec in resolve.resolve(bench(), "quick", {}, sweep=parse_sweep(text)).values():
         assert resolve.from_flat(resolve.flat(spec)) == spec
+
+
+def test_random_alone_draws_every_path_and_a_larger_draw_keeps_the_smaller():
+    """Of a grid's points, none twice; beside a distribution what is listed multiplies the draws, as the plan says."""
+    text = "cell=LSTM,GRU task.length=50,100,200 random={}"
+    two, five = (parse_sweep(text.format(n)) for n in (2, 5))
+    assert list(five)[:2] == list(two) and len(five) == 5 and set(five) < set(parse_sweep(text[: -len(" random={}")]))
+    assert how_many(text.format(2)) == "2 of the 6 points of 2 of cell x 3 of task.length"
+    mixed = "cell.features=32,64 train.learning_rate=log(1e-3,1e-1) random=5"
+    assert len(parse_sweep(mixed)) == 10 and how_many(mixed) == "2 of cell.features x 5 draws of train.learning_rate"
