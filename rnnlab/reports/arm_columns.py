@@ -40,11 +40,14 @@ def format_rate(successes: int, n: int) -> str:
 
 
 def _finite(arm: Arm, when: When, name: str, text: str) -> str:
-    """The text of a quantity over the trials whose adjoint is finite, and how many others there are."""
-    lost = arm.not_finite(when, name)
+    """The text of a quantity over the trials whose adjoint is finite, and how many others there are, and from where."""
+    lost, where = arm.not_finite(when, name)
     if not lost:
         return text
-    return "not finite" if lost == len(arm.trials) else f"{text} ({lost} of {len(arm.trials)} not finite)"
+    told = "not finite" if where is None else f"not finite from lag {where.lag}"
+    if where and where.examples < where.of:
+        told += f" in {where.examples} of {where.of} examples"
+    return told if lost == len(arm.trials) else f"{text} ({lost} of {len(arm.trials)} {told})"
 
 
 def format_horizon(arm: Arm, when: When, name: str) -> str:

@@ -38,6 +38,7 @@ THRESHOLD = {"color": GREY, "lw": 0.8}
 NEEDED = {"color": GREY, "lw": 0.8, "ls": "-.", "label": "lag that the task needs"}
 PATH = {"ls": (0, (4, 1.5)), "mfc": "white"}
 CHANCE = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "label": "chance (no memory)"}
+BROKEN = {"ls": "", "marker": "x", "ms": 6, "mew": 1.5}
 CROSS = {"lw": 0.7, "marker": "x", "ms": 6, "mew": 1.5}
 
 
@@ -77,6 +78,7 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     if alike := max(tops) < BELOW:  # where gradients explode each task has a scale of its own
         tops = [max(tops)] * len(tops)
     figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=alike)
+    breaks = False
     shown: set[str] = set()  # the components whose cell path is drawn
     for axes, top, (task, arms) in zip(grid.T, tops, tasks.items(), strict=True):
         floor = min(threshold - BELOW, -top)
@@ -91,6 +93,11 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
                         last = max(last, float(seen[-1]) if len(seen) else 0.0)
                         marked = _spread(_across(lags, x, last), index + path / 2)
                         _line(panel, lags, profiles, looks[arm.label] | dashes, marked, len(lags))
+                        middle = profiles.mean(axis=0)
+                        if np.isnan(middle[-1]):
+                            ends = np.flatnonzero(np.isfinite(middle))[-1]
+                            panel.plot(lags[ends], middle[ends], color=looks[arm.label]["color"], **BROKEN)
+                            breaks = True
             panel.axhline(threshold, **THRESHOLD)
             if needed is not None:
                 panel.axvline(needed, **NEEDED)
@@ -106,6 +113,7 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
     lines = [Line2D([], [], color="k", label=f"$dL/d{component}_t$")]
     of = " or ".join(f"$dL/d{name}_t$" for name in sorted(shown))
     lines += [Line2D([], [], color="k", marker="o", label=f"{of}, cell path alone", **PATH)] * bool(shown)
+    lines += [Line2D([], [], color="k", label="not finite beyond", **BROKEN)] * breaks
     lines += [Line2D([], [], label="threshold of the horizon", **THRESHOLD)]
     lines += [Line2D([], [], **NEEDED)] * any(arm.needed_lag is not None for arm in results.arms.values())
     taken = legend(figure, solid, lines)
@@ -234,15 +242,17 @@ def _across(lags: np.ndarray, x: Scale, last: float) -> np.ndarray:
 
 
 def _profiles(arm: Arm, when: When, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lags [K] and log10 norms relative to lag 0 [trials, K]; a profile that is not finite at lag 0 has none.
+    """Lags [K] and log10 norms relative to lag 0 [trials, K]: nan from the lag on at which one is not finite.
 
     Of many lags about `POINTS` are kept, dense near lag 0: a page and a PDF stay small.
     """
     kept = [found for t in arm.trials if (found := t.profile(when, name)) is not None]
-    kept = [p for p in kept if np.isfinite(p.log10[0]) and not np.isnan(p.log10).any()]
+    kept = [p for p in kept if np.isfinite(p.log10[0])]
     if not kept:
         return np.zeros(0), np.zeros((0, 0))
     lags, profiles = kept[0].lag, np.array([p.relative for p in kept])
+    broken = np.maximum.accumulate(np.isnan(profiles) | (profiles == np.inf), axis=1)
+    profiles[broken] = np.nan
     shown = np.arange(len(lags))
     if len(lags) > POINTS:
         shown = np.unique(np.geomspace(1, len(lags), POINTS).round().astype(int)) - 1

@@ -46,6 +46,16 @@ class Measured(NamedTuple):
         """Decay rate, half-life and horizon by name."""
         return {name: memory_horizon(profile, fraction)._asdict() for name, profile in self.profiles().items()}
 
+    def not_finite(self) -> dict[str, dict[str, int]]:
+        """By name: the first lag at which an example's norm is nan or infinite, and of how many examples one is."""
+        found = {}
+        for name, log10 in self.logs.items():
+            broken = np.isnan(log10) | (log10 == np.inf)
+            if broken.any():
+                lag, examples = int(np.argmax(broken.any(axis=1))), int(broken.any(axis=0).sum())
+                found[name] = {"lag": lag, "examples": examples, "of": log10.shape[1]}
+        return found
+
 
 @functools.cache
 def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callable[[TrainState], Any]:

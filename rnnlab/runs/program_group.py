@@ -168,6 +168,7 @@ class Group:
             trial = taken[entry]
             profiles = first.profiles()
             known = {"reach": first.reach(self.spec.flow.fraction), "thin": thin(profiles)}
+            known["not_finite"] = first.not_finite()
             self._ledger.keep_flow(trial, "init", first.logs)
             token = self._ledger.begin(trial)
             self._entries[entry] = UnderWay(trial, self._recorder(trial, states), known, token)

@@ -47,6 +47,14 @@ class Profile(NamedTuple):
         return self.log10 - self.log10[0]
 
 
+class NotFinite(NamedTuple):
+    """Where an adjoint overflowed, or became no number."""
+
+    lag: int  # the first at which an example's did
+    examples: int  # of which it did at some lag
+    of: int  # examples that were measured
+
+
 class Guesses(NamedTuple):
     """Networks of a trial's shape with guessed weights (Schmidhuber & Hochreiter 1996)."""
 
@@ -82,6 +90,7 @@ class Trial:
     probes: Sequence[Mapping[str, Any]]  # an experiment's own, with their "step": the first before training
     guesses: Guesses | None
     map: Map | None
+    not_finite: Mapping[str, Mapping[str, NotFinite]] = dataclasses.field(default_factory=dict)  # by when, component
 
     def __repr__(self) -> str:
         return f"<Trial {self.arm}, seed {self.seed}: {self.status} after {self.steps} updates>"
@@ -203,10 +212,17 @@ class Arm:
         """Lags: the median over trials."""
         return estimates.median(self.each(lambda trial: _part(trial.horizon(when, name), "horizon")))
 
-    def not_finite(self, when: When = "init", name: str = "h") -> int:
-        """How many trials have an adjoint that overflowed, or is no number, at some lag."""
-        found = (trial.horizon(when, name) for trial in self.trials)
-        return sum(reached is not None and math.isnan(reached.horizon) for reached in found)
+    def not_finite(self, when: When = "init", name: str = "h") -> tuple[int, NotFinite | None]:
+        """How many trials have an adjoint that overflowed, or is no number, at some lag; their first lag, and examples.
+
+        The second is None where none has one, or where it was not written down.
+        """
+        lost = [t for t in self.trials if (found := t.horizon(when, name)) and math.isnan(found.horizon)]
+        known = [found for t in lost if (found := t.not_finite.get(when, {}).get(name))]
+        if not known:
+            return len(lost), None
+        lags, examples, of = zip(*known, strict=True)
+        return len(lost), NotFinite(min(lags), sum(examples), sum(of))
 
     def at_end(self, name: str = "h", when: When = "init") -> float:
         """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials."""

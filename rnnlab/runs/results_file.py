@@ -12,7 +12,7 @@ import numpy as np
 from rnnlab.probes.gradients.horizon import ExponentialFit, HorizonIntervals, MemoryHorizon
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import check_run
-from rnnlab.runs.results import Arm, Claim, Guesses, Map, Profile, Results, Trial
+from rnnlab.runs.results import Arm, Claim, Guesses, Map, NotFinite, Profile, Results, Trial
 from rnnlab.settings.errors import SettingError
 from rnnlab.stats.estimates import Interval
 
@@ -117,5 +117,9 @@ def read_trial(found: Mapping[str, Any]) -> Trial:
         profiles=profiles,
         probes=tuple(found.get("probes", ())),
         guesses=Guesses(**drawn) if drawn else None,
+        not_finite={
+            when: {name: NotFinite(**where) for name, where in of.items()}
+            for when, of in found.get("not_finite", {}).items()
+        },
         map=Map(*(np.asarray(seen[name], np.float64) for name in Map._fields)) if seen else None,
     )

@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from jaxtyping import Array, Int, Num
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -38,6 +39,7 @@ Host = Array | np.ndarray
 Setting = bool | float | int | str
 
 # TensorBoard matches a tag by the beginning of its name, hence the "$": grad/norm is not to bring grad/norm_clipped.
+NOT_FINITE = "#D55E00"
 DEFAULT_CHARTS = {
     "learning": {
         "loss against chance": ["eval/loss$", "eval/chance$"],
@@ -152,7 +154,7 @@ def heat_map_png(
     lags: Sequence[int] | Int[Host, " K"],
     title: str,
 ) -> bytes:
-    """Draws log10 ||dL/dh|| by lag (across) and training step (up) as a PNG; grey is where it is -inf or NaN.
+    """Draws log10 ||dL/dh|| by lag (across) and training step (up) as a PNG; grey: zero, red: not finite.
 
     Raises:
         ValueError: shapes do not fit, or steps or lags do not increase.
@@ -182,9 +184,14 @@ def heat_map_png(
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
     axes.set(title=title, xlabel="lag k (steps back from the loss)", ylabel="training step")
     figure.colorbar(mesh, ax=axes, label="log10 ||dL/dh||")
-    if not known.all():
-        grey = Patch(facecolor="lightgrey", edgecolor="grey", label="zero, or not finite")
-        figure.legend(handles=[grey], loc="outside lower right", frameon=False)  # within the axes it would hide data
+    patches = [Patch(facecolor="lightgrey", edgecolor="grey", label="zero")] * bool((norms == -np.inf).any())
+    broken = ~known & (norms != -np.inf)
+    if broken.any():
+        red = ListedColormap([NOT_FINITE])
+        axes.pcolormesh(_edges(lags), _edges(steps), np.ma.masked_where(~broken, np.ones_like(norms)), cmap=red)
+        patches.append(Patch(facecolor=NOT_FINITE, label="not finite"))
+    if patches:
+        figure.legend(handles=patches, loc="outside lower right", frameon=False, ncols=2)  # not over the data
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png)
     return png.getvalue()

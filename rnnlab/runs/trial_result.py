@@ -30,6 +30,7 @@ def trial_result(
     final = {"loss": records[-1]["eval/loss"], "accuracy": records[-1]["eval/accuracy"]} if records else {}
     reason = f"{_what_diverged(spec, records[-1])} at update {step + 1}" if status == DIVERGED else None
     reached = last.reach(spec.flow.fraction) if last else first["reach"]
+    broken = first.get("not_finite", {})
     return {
         "arm": trial.arm,
         "seed": trial.seed,
@@ -43,6 +44,7 @@ def trial_result(
         "curve": {"step": [r["step"] for r in records]} | {key: [r[key] for r in records] for key in keys},
         "guessing": first.get("guessing"),
         "reach": {"init": first["reach"], "trained": reached},
+        "not_finite": {"init": broken, "trained": last.not_finite() if last else broken},
         "map": _map(records, spec.task.length) if trial.seed == spec.first_seed else None,
         "probes": [{"step": r["step"]} | r["found"] for r in probed],
         "profiles": {"init": first["thin"], "trained": thin(last.profiles()) if last else first["thin"]},

@@ -84,3 +84,15 @@ def test_a_users_matplotlibrc_changes_no_picture():
         figure = figures.flow(read(made()))
         assert (rendered(figure), heat_map_png(norms, [0, 100], range(4), "LSTM")) == plain
         assert matplotlib.rcParams["text.usetex"]  # and theirs stay as they were
+
+
+def test_a_line_ends_in_a_cross_where_a_gradient_is_not_finite():
+    """It is not drawn as one that vanishes, and not left out."""
+    found = made()
+    for one in found["trials"]:
+        if one["arm"] == "Adding 200/VanillaRNN":
+            one["profiles"]["init"]["h"] = [float(k) if k < 60 else math.inf for k in range(200)]
+    figure = figures.flow(read(found))
+    [cross] = [line for line in figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert [float(x) for x in (*cross.get_xdata(), *cross.get_ydata())] == [59, 59]
+    assert "not finite beyond" in [text.get_text() for text in figure.legends[0].get_texts()]

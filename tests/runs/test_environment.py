@@ -39,7 +39,7 @@ def test_a_number_of_devices_that_is_set_stays(variables, devices):
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("JAX_PLATFORMS", "cuda", "JAX_PLATFORMS=cuda: JAX has no such device here"),
+        ("JAX_PLATFORMS", "rocm", "JAX_PLATFORMS=rocm: JAX has no such device here"),
         ("JAX_DISABLE_JIT", "1", "JAX_DISABLE_JIT=1: without compilation a run would take days; unset it"),
         ("JAX_PLATFORMS", "cpu", "None"),
     ],

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rnnlab.runs.measure import fitted
+from rnnlab.runs.measure import Measured, fitted
 
 
 def profiles(rate, seeds=3, length=60, bend=0.0):
@@ -23,3 +23,12 @@ def test_what_is_no_number_or_vanishes_at_once_is_not_fitted():
     vanished[1][1:] = -np.inf
     broken[0][3] = np.nan
     assert fitted(vanished, 1e-3) is None and fitted(broken, 1e-3) is None
+
+
+def test_where_a_gradient_ceases_to_be_finite_is_told_with_how_many_examples():
+    """One of three from lag 2, another at lag 4 alone; zeros are finite."""
+    log10 = np.zeros((6, 3))
+    log10[2:, 0], log10[4, 1], log10[1:, 2] = np.nan, np.inf, -np.inf
+    found = Measured({"h": log10, "c": np.zeros((6, 3))}, {})
+    assert found.not_finite() == {"h": {"lag": 2, "examples": 2, "of": 3}}
+    assert np.isnan(found.reach(1e-3)["h"]["horizon"]) and found.reach(1e-3)["c"]["horizon"] == 5

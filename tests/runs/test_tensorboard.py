@@ -48,8 +48,8 @@ def test_the_layout_parses_back_with_every_chart():
     assert got == tensorboard.DEFAULT_CHARTS and list(got) == ["learning", "speed"]
 
 
-def test_a_heat_map_is_grey_where_nothing_is_known():
-    """-inf and NaN are light grey, so they are not mistaken for a small gradient; a finite cell is not."""
+def test_a_heat_map_is_grey_where_a_gradient_is_zero_and_red_where_it_is_not_finite():
+    """So that neither is mistaken for a small gradient, nor for the other."""
     norms = np.full((2, 4), -3.0)
     norms[0, :2], norms[1, 2:] = -np.inf, np.nan
     norms[1, 0] = 0.0
@@ -60,8 +60,8 @@ def test_a_heat_map_is_grey_where_nothing_is_known():
         name: picture[int(y * height), int(x * width), :3]
         for name, (x, y) in {"zero": (0.2, 0.6), "nan": (0.7, 0.3), "top": (0.12, 0.3), "low": (0.7, 0.6)}.items()
     }
-    grey = np.full(3, 211 / 255)
-    assert np.allclose(at["zero"], grey, atol=0.01) and np.allclose(at["nan"], grey, atol=0.01)
+    grey, red = np.full(3, 211 / 255), matplotlib.colors.to_rgb(tensorboard.NOT_FINITE)
+    assert np.allclose(at["zero"], grey, atol=0.01) and np.allclose(at["nan"], red, atol=0.01)
     assert not np.allclose(at["top"], grey, atol=0.1) and not np.allclose(at["low"], grey, atol=0.1)
     assert not np.allclose(at["top"], at["low"], atol=0.3)
 
