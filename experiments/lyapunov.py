@@ -22,6 +22,7 @@ from rnnlab.probes.dynamics.jacobians import singular_values
 from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
 from rnnlab.reports import claims, figures, probe_figures, sentences
 from rnnlab.reports.report import Report
+from rnnlab.reports.tables import format_interval
 from rnnlab.specs.grid import product
 from rnnlab.stats import estimates
 from rnnlab.tasks import Adding
@@ -89,9 +90,21 @@ def report(results):
         ]
         ended[f"{label}: trials that learn end nearer exponent 0"] = tuple(tops)
     told += claims.lower_ranks(ended, "Vogt et al. 2022")
+    said += _ends(arms)
     drawn = {"exponents": probe_figures.exponents, "singular_values": probe_figures.singular_values}
     drawn["singular_values_trained"] = functools.partial(probe_figures.singular_values, when="trained")
     return Report(said + sentences.learned_by(arms), drawn | {"flow": figures.flow, "learning": figures.learning}, told)
+
+
+def _ends(arms):
+    """The size of the top exponent after training, of all trials that learned and of the others."""
+    trained = [trial for arm in arms.values() for trial in arm.trials if trial.measured("trained")]
+    sizes = {learned: [abs(_exponents(t, "trained")[0]) for t in trained if t.learned == learned]
+             for learned in (True, False)}  # fmt: skip
+    if not all(sizes.values()):
+        return ""
+    near, far = (format_interval(estimates.median(sizes[learned]), 2) for learned in (True, False))
+    return f"Trials that learn end with a top exponent of size {near}, the others of {far}. "
 
 
 def _exponents(trial, when="init"):

@@ -42,7 +42,7 @@ def config(tier):
 
 def arms(tier):
     tasks = {f"Adding {length}": {"task.length": length} for length in LENGTHS[tier]}
-    networks = {f"g = {g}": {"cell": VanillaRNN, "cell.recurrent": "normal", "cell.spectral_radius": g} for g in RADII}
+    networks = {f"g={g}": {"cell": VanillaRNN, "cell.recurrent": "normal", "cell.spectral_radius": g} for g in RADII}
     networks |= {f"LSTM bias {b}": {"cell": LSTM, "cell.forget_bias": float(b)} for b in (1, 5)}
     return product(tasks, networks)
 
