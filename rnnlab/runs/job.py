@@ -56,7 +56,7 @@ def make_job(
     swept = None if sweep is None else parse_sweep(sweep)
     arms = resolve(module, tier, overrides, pattern, swept)
     _check_names(arms)
-    chosen = f"-{slug(pattern).replace('/', '-')}" if pattern else ""
+    chosen = f"-{slug(pattern).replace('/', '-').strip('-')}".rstrip("-") if pattern else ""
     chosen += "-sweep" if swept else ""
     return Job(name, module, tier, arms, swept is not None, Path(workdir or f"runs/{name}-{tier}{chosen}"))
 
