@@ -425,8 +425,13 @@ def test_a_heat_map_that_cannot_be_drawn_loses_no_trial(tmp_path, arms, module, 
 ONE, TWO, FOUR = Layout(1, 1, "mapped", 1), Layout(2, 1, "mapped", 1), Layout(1, 4, "batched", 1)
 
 
+MORE = ((FOUR, ONE), (TWO, ONE, FOUR, TWO))
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("layouts", [(TWO, ONE), (ONE, TWO), (FOUR, ONE), (TWO, ONE, FOUR, TWO)])
+@pytest.mark.parametrize(
+    "layouts", [(TWO, ONE), (ONE, TWO), *(pytest.param(of, marks=pytest.mark.campaign) for of in MORE)]
+)
 def test_a_run_goes_on_with_any_number_of_devices(tmp_path, arms, module, wanted, monkeypatch, layouts):
     """A container's limit, a job that is queued again, another machine. No trial begins anew, none is lost; mapped, all
     bits are those of one that was not broken off.
