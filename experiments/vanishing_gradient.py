@@ -22,15 +22,15 @@ from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.probes.dynamics.gates import cell_path_difference
 from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
 from rnnlab.reports import figures
-from rnnlab.reports.lyapunov_rates import against_exponent, against_radius, decays_at_exponent, having_exponents
-from rnnlab.reports.report import Report
+from rnnlab.reports.lyapunov_rates import against_exponent, decays_at_exponent, having_exponents
+from rnnlab.reports.radius_rates import against_theory, mean_field_on_adding
+from rnnlab.reports.report import Report, among
 from rnnlab.runs.results import Claim
 from rnnlab.specs.grid import product
 from rnnlab.tasks import Adding
 
 RADII = [0.5, 0.8, 0.95, 1.1, 1.5, 2.0]
 LENGTHS = {"smoke": [30], "quick": [200, 1000, 10_000], "paper": [200, 1000, 10_000, 50_000]}
-INPUT_VARIANCE = 1 / 6  # of x_t w_x: two inputs, weights of variance 1/2, values of mean square 1/3, markers rare
 
 
 def config(tier):
@@ -76,7 +76,9 @@ def report(results):
     for label, off in worst.items():
         told.append(Claim(f"{label}: cell path is the sum of log f", "Hochreiter & Schmidhuber 1997, section 3.2",
                           "1e-5 in log10", f"{off:.1e}", off <= 1e-5))  # fmt: skip
-    radius = partial(against_radius, input_variance=INPUT_VARIANCE)
+    theory = {"tanh": ("mean field, infinite width", mean_field_on_adding)}
+    networks = [arm.name for arm in having_exponents(results.longest.values())]
+    radius = among(partial(against_theory, theory=theory, setting="cell.activation"), networks)
     drawn = {"rate": against_exponent, "flow": figures.flow, "mean_field": radius}
     return Report(
         " ".join(said) or "No exponent was measured.",

@@ -143,8 +143,10 @@ class RayEngine:
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise EngineError(f"--engine=ray: {_one_line(error)}") from error
         if wanting := _wanting(allotment, [node["Resources"] for node in self._ray.nodes() if node["Alive"]]):
-            self._ray.shutdown()
-            raise EngineError(f"--allot: {wanting}")
+            if where is here:
+                self._ray.shutdown()
+                raise EngineError(f"--allot: {wanting}")
+            print(f"warning: --allot: {wanting} yet; workers wait until a node that has it joins", file=sys.stderr)
 
     def start(self, part: Part) -> RayProcess:
         return RayProcess(self._ray, self._task.remote(*part))

@@ -41,7 +41,7 @@ def format_rate(successes: int, n: int) -> str:
 
 def _finite(arm: Arm, when: When, name: str, text: str) -> str:
     """The text of a quantity over the trials whose adjoint is finite, and how many others there are, and from where."""
-    lost, where = arm.not_finite(when, name)
+    lost, where = arm.not_finite(when, name), arm.not_finite_from(when, name)
     if not lost:
         return text
     told = "not finite" if where is None else f"not finite from lag {where.lag}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from rnnlab.cells import CellSpec
 from rnnlab.cells.contract import check_cell
-from rnnlab.reports.rehearsal import rehearse
+from rnnlab.reports.rehearsal import made_up, rehearse
 from rnnlab.runs.job import Job, make_job
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import own_error
@@ -17,6 +17,7 @@ from rnnlab.tasks import Task
 from rnnlab.tasks.contract import check_task
 from rnnlab.training.spec import TrialSpec, precision_of
 
+NUMBERS = (ArithmeticError, IndexError, StopIteration, ValueError)  # errors that other numbers may not bring
 VARIANTS = 3  # settings of one cell, or task, that are tried: a sweep may have thousands
 
 
@@ -46,26 +47,25 @@ def check(what: Any, *, tier: str = "quick", settings: Mapping[str, Any] | None 
 
 
 def check_job(job: Job, warn: Callable[[str], None] = lambda text: None) -> None:
-    """The cells and tasks of a job that do not come with rnnlab, then its experiment's probes and report.
+    """The cells and tasks of a job that do not come with rnnlab, then, but for a typed sweep, its probes and report.
 
-    Raises SettingError. Where a report fails for the made-up numbers that it is tried on, `warn` is told so.
+    Raises SettingError. `warn` is told where a report fails for the made-up numbers that it is tried on, which others
+    may not.
     """
     cells = _own({spec.cell: spec for spec in job.arms.values()})
     tasks = _own({spec.task: spec for spec in job.arms.values()})
     for task in tasks:
-        _tried(check_task, task)
+        _tried(check_task, task, warn)
     for cell, spec in cells.items():
         with precision_of(spec):
-            _tried(check_cell, cell, spec.task.in_features)
+            _tried(check_cell, cell, spec.task.in_features, warn)
     if job.swept:  # its report is rnnlab's
         return
+    results = _tried(made_up, job)
     try:
-        _tried(rehearse, job)
+        _tried(rehearse, job, results)
     except SettingError as error:
-        numbers = isinstance(error.__cause__, ValueError | ArithmeticError) and not isinstance(
-            error.__cause__, UserError
-        )
-        if not numbers:
+        if not isinstance(error.__cause__, NUMBERS) or isinstance(error.__cause__, UserError):
             raise
         warn(f"{error}; tried on made-up results, so it may be that only these numbers do not fit")
 
@@ -79,9 +79,9 @@ def _own(specs: Mapping[Any, Any]) -> dict[Any, Any]:
     return {spec: of for kind in found.values() for spec, of in list(kind.items())[:VARIANTS]}
 
 
-def _tried(function: Callable[..., None], *args: Any) -> None:
+def _tried(function: Callable[..., Any], *args: Any) -> Any:
     try:
-        function(*args)
+        return function(*args)
     except Exception as error:
         if said := own_error(error, checked=True):
             raise SettingError(said) from error

@@ -182,7 +182,8 @@ def learned_where_reached(results: Results, source: str, name: str = "h") -> lis
 
 def does_not_decay(arm: Arm, source: str) -> Claim:
     """The cell path keeps a gradient at full strength: its rate is 0 in every trial."""
-    found = (trial.horizon("init", arm.cell_path or "") for trial in arm.trials)
+    name = arm.cell_path or "h cell path"  # along which nothing flows: a rate of -inf
+    found = (trial.horizon("init", name) for trial in arm.trials)
     rates = [horizon.decay_rate for horizon in found if horizon is not None]
     says = f"{arm.task}: {arm.label}: the cell path does not decay"
     met = bool(np.max(np.abs(rates)) < 1e-6) if rates else None  # np.max: a nan counts

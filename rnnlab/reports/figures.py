@@ -88,7 +88,7 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
                 for path, dashes in ((False, {"ls": "-"}), (True, PATH)):
                     lags, profiles = curves[task][arm.label, when, path]
                     if len(profiles):
-                        shown |= {(arm.cell_path or "")[:1]} if path else set()
+                        shown |= {(arm.cell_path or "").removesuffix(" cell path")} if path else set()
                         seen = lags[(profiles >= floor).any(axis=0)]
                         last = max(last, float(seen[-1]) if len(seen) else 0.0)
                         marked = _spread(_across(lags, x, last), index + path / 2)

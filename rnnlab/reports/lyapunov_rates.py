@@ -15,7 +15,6 @@ from rnnlab.reports.scatter import scatter
 from rnnlab.reports.tables import format_interval
 from rnnlab.runs.results import Arm, Claim, Results
 from rnnlab.stats import estimates
-from rnnlab.theory.mean_field import tanh_network
 
 NEAR_ZERO = 0.005  # nats a step: below it 2 % of an exponent is less than its own standard error
 RATE = "rate of dL/dh over lags\n(nats/step)"
@@ -43,7 +42,7 @@ def rates(arm: Arm) -> list[tuple[float, float]]:
 def decays_at_exponent(arm: Arm, source: str, tolerance: float) -> Claim:
     """Every trial's rate is its exponent to `tolerance`; trials whose exponent is near 0 are not judged."""
     exponents, measured = map(np.array, zip(*rates(arm), strict=True))
-    away = np.abs(exponents) >= NEAR_ZERO
+    away = ~(np.abs(exponents) < NEAR_ZERO)  # nan is not near 0
     near = f", {np.sum(~away)} of {len(away)} trials near 0 not judged" * bool(0 < np.sum(~away) < len(away))
     apart = np.abs(measured[away] / exponents[away] - 1)
     worst = f", at most {100 * np.max(apart):.2g} % apart{near}" if len(apart) else ""
@@ -52,7 +51,7 @@ def decays_at_exponent(arm: Arm, source: str, tolerance: float) -> Claim:
         f"{format_interval(estimates.mean(exponents))} nats/step",
         f"{format_interval(estimates.mean(measured))}{worst}",
         bool(np.max(apart) <= tolerance) if len(apart) else None,
-        "" if len(apart) else "every exponent is near 0, where 2 % is less than its own error",
+        "" if len(apart) else f"every exponent is near 0, where {tolerance:.0%} is less than its own error",
     )  # fmt: skip
 
 
@@ -67,22 +66,3 @@ def against_exponent(results: Results, **how) -> Figure | None:
     caption = "Decay rate of dL/dh over the top Lyapunov exponent, a marker a trial, over all spectral radii."
     return scatter(points, xlabel="top Lyapunov exponent (nats/step)", ylabel=RATE, caption=caption,
                    lines={"theory: rate = exponent": (ends, ends)}, **how)  # fmt: skip
-
-
-def against_radius(results: Results, *, input_variance: float, **how) -> Figure | None:
-    """The decay rate at the longest sequences over the spectral radius, and what mean-field theory predicts.
-
-    `input_variance` is that of x_t w_x.
-    """
-    arms = having_exponents(results.longest.values())
-    if not arms:
-        return None
-    points = [(arm.value("cell.spectral_radius"), rate) for arm in arms for _, rate in rates(arm)]
-    radii = np.linspace(0.3, 2.2, 80)
-    theory = [tanh_network(g, input_variance=input_variance).rate for g in radii]
-    caption = (
-        "Decay rate of dL/dh at the longest length by spectral radius; line: mean-field theory (Chen et al. 2018)."
-    )
-    name = f"measured, a trial of {arms[0].task}"
-    return scatter({name: points}, xlabel="spectral radius g of $w_h$", ylabel=RATE, caption=caption,
-                   lines={"mean field, infinite width": (radii.tolist(), theory)}, **how)  # fmt: skip

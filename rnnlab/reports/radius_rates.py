@@ -11,9 +11,16 @@ from rnnlab.reports.claims import FEWEST
 from rnnlab.reports.scatter import scatter
 from rnnlab.reports.tables import format_interval
 from rnnlab.runs.results import Arm, Claim, Results
+from rnnlab.theory.mean_field import tanh_network
 
 RADIUS = "cell.spectral_radius"
+ADDING = 1 / 6  # variance of x_t w_x: two inputs, weights of variance 1/2, values of mean square 1/3, markers rare
 BEYOND = 0.05  # of the range of radii, that a theory's line goes on
+
+
+def mean_field_on_adding(radius: float) -> float:
+    """The rate of a wide tanh network that is driven by the adding problem (Chen et al. 2018), nats a step."""
+    return tanh_network(radius, input_variance=ADDING).rate
 
 
 def follows_theory(arm: Arm, theory: str, rate: Callable[[float], float], tolerance: float) -> Claim:

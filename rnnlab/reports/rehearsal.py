@@ -1,4 +1,4 @@
-"""An experiment's report and probes tried before anything is trained, on made-up results of one update."""
+"""An experiment's report and probes tried before anything is trained, on made-up results."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.reports.report import all_tables, ask
+from rnnlab.runs.environment import environment
 from rnnlab.runs.gather_results import content
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Trial
 from rnnlab.runs.measure import Measured, as_json, held_out, plain, thin
-from rnnlab.runs.recorder import MAP_LAGS
+from rnnlab.runs.recorder import map_lags
 from rnnlab.runs.results import Results
 from rnnlab.runs.results_file import results_from
 from rnnlab.runs.trial_result import trial_result
@@ -22,18 +23,24 @@ from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.spec import precision_of
 from rnnlab.training.state import RUNNING, TrainState, initial_state
 
+RECORDS = 20  # of a trial: a report may read any of them
 SEEDS = 4  # trials an arm at most, every second of which has learned
 RATE = -0.05  # decades a lag
+SPAN = {"estimate": 1.0, "low": 0.5, "high": 2.0, "n": 4}
+LINE = {"decay_rate": -0.1, "early": -0.1, "late": -0.1, "misfit": 0.0, "exponential": True}
+FIT = {"decay_rate": SPAN, "half_life": SPAN, "horizon": SPAN, "censored": False, "line": LINE}
 
 
-def rehearse(job: Job) -> None:
-    """Traces the probes and asks for the report. Raises what they raise: an error of the experiment's own code."""
-    results = one_update(job)
+def rehearse(job: Job, results: Results) -> None:
+    """Asks for the report and its tables. Raises what they raise: an error of the experiment's own code."""
     all_tables(results, ask(job.module, results))
 
 
-def one_update(job: Job) -> Results:
-    """Results such as a run of one update has: the right names and shapes, and numbers that mean nothing."""
+def made_up(job: Job) -> Results:
+    """Results such as the run will have: the right names and shapes, and numbers that mean nothing.
+
+    The probes are traced for it; their errors are passed on.
+    """
     made: dict[Any, list[dict[str, Any]]] = {}
     trials = []
     for arm, spec in job.arms.items():
@@ -46,7 +53,7 @@ def one_update(job: Job) -> Results:
             made[kind] = [_trial(Trial(arm, 0, spec), *shapes, learned=learned) for learned in (False, True)]
         for seed in spec.trial_seeds()[:SEEDS]:
             trials.append(made[kind][seed % 2] | {"arm": arm, "seed": seed})
-    return results_from(content(job, {"command": ""}, trials, {}))
+    return results_from(content(job, environment(), trials, dict.fromkeys(job.arms, FIT)))
 
 
 def _measurements(spec: ArmSpec, probes: Mapping[str, Any]):
@@ -63,14 +70,25 @@ def _trial(trial: Trial, flows, probed, metrics, learned: bool) -> dict[str, Any
     by_lag = RATE * np.arange(spec.task.length, dtype=np.float64)[:, None]
     measured = Measured({plain(name, spec.layers): by_lag for name in flows}, {})
     first = {"reach": measured.reach(spec.flow.fraction), "thin": thin(measured.profiles())}
-    steps = min(spec.train.steps, 1)
+    first["guessing"] = {"guesses": 32, "solved": 0, "best": 0.1}
+    steps = RECORDS if spec.train.steps else 0
     at = steps if learned and steps else -1
     state = TrainState(None, None, *map(np.int32, (steps, RUNNING, at, 0)), {}, np.int32(0))
-    record = {f"eval/{name}": 0.5 for name in metrics} | {"train/loss": 0.5, "grad/norm": 1.0, "grad/norm_max": 1.0}
-    record |= {"step": 1, "flow/log10_h": [0.0] * min(MAP_LAGS, spec.task.length)}
+    falling = np.geomspace(1, 1e-3 if learned else 0.5, RECORDS)
+    records = [
+        {f"eval/{name}": 0.5 for name in metrics}
+        | {"eval/loss": loss * spec.task.chance, "eval/accuracy": 1 - loss, "train/loss": loss * spec.task.chance}
+        | {
+            "step": step,
+            "grad/norm": 1.0,
+            "grad/norm_max": 1.0,
+            "flow/log10_h": [0.0] * len(map_lags(spec.task.length)),
+        }
+        for step, loss in enumerate(map(float, falling), start=1)
+    ]
     found = as_json(jax.tree.map(lambda leaf: _made(leaf.shape, leaf.dtype), probed), entry=0)
-    lines = [{"step": step, "found": found} for step in range(steps + 1)] if probed else []
-    return trial_result(trial, state, [record] * steps, lines, first, measured if steps else None)
+    lines = [{"step": step, "found": found} for step in (0, steps)][: 1 + bool(steps)] if probed else []
+    return trial_result(trial, state, records[:steps], lines, first, measured if steps else None)
 
 
 def _made(shape, dtype) -> np.ndarray:

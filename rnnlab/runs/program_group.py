@@ -160,10 +160,22 @@ class Group:
         if not taken:
             return {}
         if again := [str(trial) for trial in taken.values() if self._ledger.begun(trial)]:
-            self._progress.say(f"  from the beginning, as it ended before its first checkpoint: {'; '.join(again)}")
+            told = "begun before, but no checkpoint of this part holds it: it starts over"
+            self._progress.say(f"  {'; '.join(again)}: {told}")
         draw = start(lambda: {s: jax.device_get(initial_state(t.spec, t.seed)) for s, t in taken.items()})
         fresh = self._wait(draw)
-        states = self._filled(fresh)
+        try:
+            self._measure_first(taken, self._filled(fresh))
+        except Interrupted:  # what is saved now knows nothing of them
+            for entry in taken:
+                if under_way := self._entries[entry]:
+                    under_way.recorder.close()
+                    self._entries[entry] = None
+            raise
+        return fresh
+
+    def _measure_first(self, taken: Mapping[int, Trial], states: TrainState) -> None:
+        """What is measured of new trials before their first update."""
         for entry, first in zip(taken, self._measure(states, list(taken)), strict=True):
             trial = taken[entry]
             profiles = first.profiles()
@@ -178,7 +190,6 @@ class Group:
             guessed = self._wait(start(guessing, self.spec, self._where, states, list(taken)))
             for entry, found in zip(taken, guessed, strict=True):
                 self._entries[entry].first["guessing"] = found
-        return fresh
 
     def _filled(self, states: dict[int, TrainState]) -> TrainState:
         """As many states as there are entries, some of them twice."""

@@ -169,7 +169,7 @@ class Arm:
 
     @property
     def cell_path(self) -> str | None:
-        """The name of its cell path, as in `c cell path`: of several components' the one that decays least.
+        """The name of its cell path, as in `c cell path`: of several components' the one that changes a gradient least.
 
         A cell without c may have one of h (a GRU's update gates). None where nothing flows along any, as in a vanilla
         RNN, whose h is all new at every step.
@@ -179,8 +179,8 @@ class Arm:
             for name, found in trial.horizons.get("init", {}).items():
                 if name.endswith(" cell path") and found.decay_rate != -math.inf:
                     rates.setdefault(name, []).append(found.decay_rate)
-        means = {name: -math.inf if math.isnan(mean := float(np.mean(of))) else mean for name, of in rates.items()}
-        return max(means, key=means.__getitem__, default=None)
+        sizes = {name: np.nan_to_num(np.mean(np.abs(of)), nan=np.inf) for name, of in rates.items()}
+        return min(sizes, key=sizes.__getitem__, default=None)
 
     @property
     def trained(self) -> bool:
@@ -212,17 +212,18 @@ class Arm:
         """Lags: the median over trials."""
         return estimates.median(self.each(lambda trial: _part(trial.horizon(when, name), "horizon")))
 
-    def not_finite(self, when: When = "init", name: str = "h") -> tuple[int, NotFinite | None]:
-        """How many trials have an adjoint that overflowed, or is no number, at some lag; their first lag, and examples.
+    def not_finite(self, when: When = "init", name: str = "h") -> int:
+        """How many trials have an adjoint that overflowed, or is no number, at some lag."""
+        found = (trial.horizon(when, name) for trial in self.trials)
+        return sum(reached is not None and math.isnan(reached.horizon) for reached in found)
 
-        The second is None where none has one, or where it was not written down.
-        """
-        lost = [t for t in self.trials if (found := t.horizon(when, name)) and math.isnan(found.horizon)]
-        known = [found for t in lost if (found := t.not_finite.get(when, {}).get(name))]
+    def not_finite_from(self, when: When = "init", name: str = "h") -> NotFinite | None:
+        """The first such lag of all trials, and in how many of their examples; None where it was not written down."""
+        known = [found for trial in self.trials if (found := trial.not_finite.get(when, {}).get(name))]
         if not known:
-            return len(lost), None
+            return None
         lags, examples, of = zip(*known, strict=True)
-        return len(lost), NotFinite(min(lags), sum(examples), sum(of))
+        return NotFinite(min(lags), sum(examples), sum(of))
 
     def at_end(self, name: str = "h", when: When = "init") -> float:
         """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials."""

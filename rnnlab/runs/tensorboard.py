@@ -38,8 +38,8 @@ from rnnlab.runs.tensorboard_tags import description
 Host = Array | np.ndarray
 Setting = bool | float | int | str
 
+NOT_FINITE = "#D55E00"  # the colour of what overflowed, or is no number
 # TensorBoard matches a tag by the beginning of its name, hence the "$": grad/norm is not to bring grad/norm_clipped.
-NOT_FINITE = "#D55E00"
 DEFAULT_CHARTS = {
     "learning": {
         "loss against chance": ["eval/loss$", "eval/chance$"],

@@ -66,11 +66,9 @@ def unroll(
         raise ValueError(f"segment={segment}: a segment is at least 1 step")
     if taps is not None:
         _check_taps(taps, carry, xs)
-    if length == 0:
-        return jax.lax.scan(cell, carry, xs)
     own, (cell, carry, xs, taps) = cell, varying_alike((cell, carry, xs, taps))
-    projected = hasattr(cell, "projection") and not has_state(cell)
-    segment = min(segment or choose_segment(length, hidden(carry).shape, projected=projected), length)
+    projected = length and hasattr(cell, "projection") and not has_state(cell)
+    segment = min(segment or choose_segment(length, hidden(carry).shape, projected=bool(projected)), length)
     if projected:
         return unroll_projected(cell, carry, xs, taps, segment)
     carry, ys, state = _unroll_general(cell, carry, xs, taps, segment)

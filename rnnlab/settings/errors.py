@@ -66,7 +66,7 @@ def nearest_path(path: str, known: Iterable[str]) -> str:
 def check_class(path: str, name: Any) -> None:
     """Raises SettingError for a cell, or a task, that there is none of."""
     options = {"cell": CellSpec, "task": Task}.get(path)
-    if options is not None and isinstance(name, str) and name not in (known := subclasses(options)):
+    if options is not None and isinstance(name, str) and ":" not in name and name not in (known := subclasses(options)):
         raise SettingError(f"{path}={name}: no such {path}{nearest(name, known)}")
 
 

@@ -16,11 +16,10 @@ def between(low: Number, high: Number = INFINITY, *, exclusive: bool = False) ->
 
     def check(self: Any, field: str) -> None:
         value = getattr(self, field)
-        if value is None or (low < value <= high and value != INFINITY) or (value == low and not exclusive):
+        if value is None or (low < value <= high) or (value == low and not exclusive):
             return
         bound = f"above {_whole(low)}" if exclusive else f"at least {_whole(low)}"
         top = "" if high == INFINITY else f" and at most {_whole(high)}"
-        top = " and finite" if value == high == INFINITY else top
         raise ValueError(f"{field.removeprefix('X_')}={value}: must be {bound}{top}")
 
     return check

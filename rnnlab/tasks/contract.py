@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from rnnlab.specs.contract import draws_by_its_arguments, expect, expect_members, quickly_compiled, short
+from rnnlab.specs.contract import draws_by_its_arguments, expect, expect_members, quickly_compiled, short, where
 from rnnlab.tasks.base import Batch, Task
 
 SIZE = 4  # sequences: no other axis is likely to be as long by chance and hide a mistake
@@ -24,8 +27,8 @@ NEEDED = {
 }
 
 
-def check_task(task: Task) -> None:
-    """Raises ContractError for the first breach, with its file and line.
+def check_task(task: Task, warn: Callable[[str], None] = warnings.warn) -> None:
+    """Raises ContractError for the first breach, with its file and line; `warn` is told what may be meant.
 
     A batch is a pure function of its key and has the stated shapes; losses and right are of each sequence by itself,
     read all of the batch, and give the loss a gradient. Errors of the task's own code are passed on.
@@ -38,7 +41,7 @@ def check_task(task: Task) -> None:
     frozen = "draws by other means than its key (numpy.random?), which a compiled program does once: use jax.random"
     expect(draws_by_its_arguments(lambda key: task.sample(key, SIZE), jax.random.key(0)), kind, "sample", frozen)
     _check_losses(task)
-    _check_values(task)
+    _check_values(task, warn)
 
 
 def _check_numbers(task: Task) -> None:
@@ -51,10 +54,15 @@ def _check_numbers(task: Task) -> None:
     lag = task.needed_lag
     expect(lag is None or (_whole(lag) and 0 <= lag < task.length), kind, "needed_lag",
            f"gave {lag!r}, where a lag from 0 to T - 1 = {task.length - 1} is needed, or None")  # fmt: skip
-    for name in ("chance", "solved_accuracy"):
+    for name in ("chance", "solved_accuracy"):  # a chance that is not known is nan
         found = getattr(task, name)
-        number = isinstance(found, int | float | np.number) and math.isfinite(found)
+        number = hasattr(found, "__float__") and not math.isinf(float(found))
         expect(number, kind, name, f"gave {found!r}, where a finite number is needed")
+    files = task.files
+    listed = isinstance(files, tuple | list) and all(isinstance(file, str | Path) for file in files)
+    expect(listed, kind, "files", f"gave {files!r}, where a tuple of paths is needed, as in (PATH,)")
+    for file in files:
+        expect(Path(file).is_file(), kind, "files", f"names {file}, which is no file here")
 
 
 def _whole(value: object) -> bool:
@@ -63,7 +71,7 @@ def _whole(value: object) -> bool:
 
 def _check_batch(task: Task, draw: str) -> None:
     kind, name = type(task), draw if draw in vars(type(task)) else "sample"
-    batch = jax.eval_shape(functools.partial(getattr(task, draw), batch_size=SIZE), jax.random.key(0))
+    batch = jax.eval_shape(lambda key: getattr(task, draw)(key, SIZE), jax.random.key(0))
     got = type(batch).__name__
     is_batch = isinstance(batch, tuple) and {"inputs", "targets"} <= set(getattr(batch, "_fields", ()))
     told = f"gave {got}, where a Batch(inputs [T, B, D], targets [N, B, ...]) is needed"
@@ -94,16 +102,20 @@ def _check_losses(task: Task) -> None:
         expect(found.shape == (SIZE,), kind, name,
                f"gave shape {list(found.shape)} for {SIZE} sequences, where one number a sequence, [B] = [{SIZE}], "
                "is needed: the mean over the batch is rnnlab's")  # fmt: skip
-    unread = _unread(task, outputs, batch)
-    expect(not unread, kind, "losses", f"does not read batch.{', batch.'.join(unread)}")
     metrics = jax.eval_shape(task.metrics, outputs, batch)
+    got = type(metrics).__name__
+    expect(isinstance(metrics, dict), kind, "metrics", f"gave {got}, where a dict is needed" + _forgotten(metrics))
+    unread = _unread((task.losses, task.right, task.metrics), outputs, batch)
+    expect(not unread, kind, "losses", f"does not read batch.{', batch.'.join(unread)}")
     lacking = [name for name in ("loss", "accuracy") if name not in metrics]
     expect(not lacking, kind, "metrics", f"gave no {' and no '.join(lacking)}, which the curves and stop rule read")
     solved = jax.eval_shape(task.solved, metrics)
+    expect(hasattr(solved, "shape"), kind, "solved", f"gave {type(solved).__name__}, where True or False is needed"
+           + _forgotten(solved))  # fmt: skip
     expect(solved.shape == (), kind, "solved", f"gave shape {list(solved.shape)}, where one True or False is needed")
 
 
-def _check_values(task: Task) -> None:
+def _check_values(task: Task, warn: Callable[[str], None]) -> None:
     """What only numbers tell, all from one compiled program."""
     kind = type(task)
 
@@ -120,7 +132,8 @@ def _check_values(task: Task) -> None:
 
     (one, gradient, found), (other, *_) = jax.device_get((run(jax.random.key(0)), run(jax.random.key(1))))
     alike = all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
-    expect(not alike, kind, "sample", "gave the same batch for two keys: draw it with jax.random from the key")
+    if alike:
+        warn(f"{where(kind, 'sample')}: gave the same batch for two keys: unless that is meant, draw it from the key")
     shapes = f"outputs {list(gradient.shape)} and targets {list(one.targets.shape)}"
     for name, (whole, alone) in found.items():
         expect(np.allclose(whole, alone, rtol=1e-3, atol=1e-5, equal_nan=True), kind, name,
@@ -143,10 +156,13 @@ def _one_by_one(function, outputs: Array, batch: Batch) -> Array:
     return jax.vmap(alone, in_axes=(axes,))((outputs, batch))
 
 
-def _unread(task: Task, outputs: jax.ShapeDtypeStruct, batch: Batch) -> list[str]:
-    """The parts of a batch besides its inputs that the losses do not depend on."""
-    jaxpr = jax.make_jaxpr(task.losses)(outputs, batch).jaxpr
-    read = {id(var) for eqn in jaxpr.eqns for var in eqn.invars} | {id(var) for var in jaxpr.outvars}
+def _unread(functions: Sequence[Callable[..., Any]], outputs: jax.ShapeDtypeStruct, batch: Batch) -> list[str]:
+    """The parts of a batch besides its inputs that nothing of these depends on, targets that the first does not."""
     fields = [name for name, part in zip(batch._fields, batch, strict=True) for _ in jax.tree.leaves(part)]
-    given = zip(fields, jaxpr.invars[1:], strict=True)
-    return list(dict.fromkeys(name for name, var in given if name != "inputs" and id(var) not in read))
+    read: list[set[str]] = []
+    for function in functions:
+        jaxpr = jax.make_jaxpr(function)(outputs, batch).jaxpr
+        used = {id(var) for eqn in jaxpr.eqns for var in eqn.invars} | {id(var) for var in jaxpr.outvars}
+        read.append({name for name, var in zip(fields, jaxpr.invars[1:], strict=True) if id(var) in used})
+    everything = set().union(*read) - {"targets"} | (read[0] & {"targets"}) | {"inputs"}
+    return [name for name in dict.fromkeys(fields) if name not in everything]

@@ -132,6 +132,22 @@ def test_measurements_in_shard_map(check):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), got, want)
 
 
+def test_models_on_different_devices_with_the_same_inputs():
+    """Each device measures its own network."""
+    models = [rnnlab.SequenceModel(LSTM(features=H, **FLOAT64), D, 1, rngs=nnx.Rngs(seed)) for seed in (0, 1)]
+    both = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+
+    def measured(model, xs):
+        flow = rnnlab.gradient_flow(jax.tree.map(lambda x: x[0], model), xs, lambda outputs: outputs[-1, :, 0])
+        return jax.tree.map(lambda x: x[None], flow)
+
+    run = jax.jit(jax.shard_map(measured, mesh=mesh(), in_specs=(P("b"), P()), out_specs=P("b")))
+    got = run(both, inputs())["layer0/h"].log10()
+    for one, model in zip(got, models, strict=True):
+        want = rnnlab.gradient_flow(model, inputs(), lambda outputs: outputs[-1, :, 0])["layer0/h"].log10()
+        np.testing.assert_allclose(one, want, rtol=1e-9)
+
+
 def test_taps_that_would_be_summed_over_devices_are_refused():
     """Zeros made inside are taken to be replicated: their gradient would be the sum of both devices' norms."""
 

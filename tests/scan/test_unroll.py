@@ -250,6 +250,8 @@ def test_a_cells_own_state_goes_from_step_to_step_as_in_flax(segment):
     again = unroll(ours, carry, xs, segment=segment)[1]
     assert not np.allclose(again, want)  # the next call has other noise
 
+    assert unroll(ours, carry, xs[:0], segment=segment)[1].shape == (0, 2, 4) and ours.steps[...] == 10
+
     @nnx.jit
     def gradient(cell, xs):
         return nnx.grad(lambda cell: jnp.sum(unroll(cell, carry, xs, segment=segment)[1] ** 2))(cell)

@@ -77,9 +77,9 @@ def reverse_scan(
     length, batch, _ = inputs.shape
     if not 1 <= answers <= length:
         raise ValueError(f"answers={answers}: must be 1 to T = {length}")
+    model, carries, inputs = varying_alike((model, model.initial_carry(batch), inputs))
     layers = [_Layer(cell) for cell in model.cells]
     lowest = len(layers) - 1 if top_only else 0
-    carries, inputs = varying_alike((model.initial_carry(batch), inputs))
     most = max(8, min(64, 2**16 // hidden(carries[-1]).size))
 
     def forward(carries, xs):
