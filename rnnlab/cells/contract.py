@@ -37,7 +37,11 @@ def check_cell(spec: CellSpec, in_features: int = 5, warn: Callable[[str], None]
         expect_members(own, Cell, {"update": "which makes a step: update(carry, z) -> (carry, y)"})
     carry = jax.eval_shape(lambda cell: cell.initialize_carry((SIZE, in_features), nnx.Rngs(0)), cell)
     if hasattr(cell, "projection"):
-        _check_projection(cell, in_features, spec.features)
+        _check_projection(cell, in_features, spec)
+    first = (cell, carry, jax.ShapeDtypeStruct((SIZE, in_features), jnp.float32))
+    frozen = "draws by other means than its rngs (numpy.random?), which a compiled program does once for all steps"
+    pure = draws_by_its_arguments(lambda cell, carry, x: cell(carry, x), *first)
+    expect(pure, own, step, frozen)
     _check_step(cell, step, in_features, spec.features, carry)
     if isinstance(cell, Cell):
         _check_names(cell, spec.features, carry)
@@ -48,12 +52,13 @@ def _built(spec: CellSpec, in_features: int, key: Array):
     return spec.build(in_features, rngs=nnx.Rngs(params=key))
 
 
-def _check_projection(cell, in_features: int, features: int) -> None:
+def _check_projection(cell, in_features: int, spec: CellSpec) -> None:
     w_x, w_h, b = (part.shape for part in jax.eval_shape(lambda cell: cell.projection(), cell))
     width = w_h[-1]
-    right = w_x == (in_features, width) and w_h == (features, width) and b == (width,)
-    expect(right, type(cell), "projection", f"gave shapes {list(w_x)}, {list(w_h)}, {list(b)}, where [D, Z], [H, Z] "
-           f"and [Z] with D = {in_features} and H = {features} are needed")  # fmt: skip
+    right = w_x == (in_features, width) and w_h == (spec.features, width) and b == (width,)
+    shapes = f"{list(w_x)}, {list(w_h)}, {list(b)}"
+    expect(right, type(spec), "build", f"gave w_x, w_h, b of shapes {shapes}, where [D, Z], [H, Z] and "
+           f"[Z] with D = {in_features} and H = {spec.features} are needed")  # fmt: skip
 
 
 def _check_step(cell, step: str, in_features: int, features: int, carry: PyTree) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from rnnlab.runs.job import Job, make_job
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import own_error
 from rnnlab.settings.resolve import as_text
+from rnnlab.specs.contract import where
 from rnnlab.specs.errors import UserError
 from rnnlab.tasks import Task
 from rnnlab.tasks.contract import check_task
@@ -33,7 +35,8 @@ def check(what: Any, *, tier: str = "quick", settings: Mapping[str, Any] | None 
       SettingError: the first breach found, in one line: file, line, what was found and what is expected.
     """
     if isinstance(what, str):
-        check_job(make_job(what, tier, {path: as_text(value) for path, value in (settings or {}).items()}))
+        overrides = {path: as_text(value) for path, value in (settings or {}).items()}
+        check_job(_tried(make_job, what, tier, overrides), warnings.warn)
     elif isinstance(what, CellSpec):
         with precision_of(TrialSpec(cell=what)):
             _tried(check_cell, what)
@@ -83,6 +86,9 @@ def _tried(function: Callable[..., Any], *args: Any) -> Any:
     try:
         return function(*args)
     except Exception as error:
-        if said := own_error(error, checked=True):
+        said = own_error(error, checked=True)
+        if said is None and isinstance(args[0], CellSpec | Task):  # its signature, say
+            said = f"{where(type(args[0]), '')}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        if said:
             raise SettingError(said) from error
         raise

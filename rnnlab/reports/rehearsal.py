@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,11 +21,12 @@ from rnnlab.runs.results import Results
 from rnnlab.runs.results_file import results_from
 from rnnlab.runs.trial_result import trial_result
 from rnnlab.settings.resolve import ArmSpec
+from rnnlab.specs.contract import ContractError, where_function
 from rnnlab.training.spec import precision_of
 from rnnlab.training.state import RUNNING, TrainState, initial_state
 
 RECORDS = 20  # of a trial: a report may read any of them
-SEEDS = 4  # trials an arm at most, every second of which has learned
+SEEDS = 50  # trials an arm at most, every second of which has learned
 RATE = -0.05  # decades a lag
 SPAN = {"estimate": 1.0, "low": 0.5, "high": 2.0, "n": 4}
 LINE = {"decay_rate": -0.1, "early": -0.1, "late": -0.1, "misfit": 0.0, "exponential": True}
@@ -60,9 +62,24 @@ def _measurements(spec: ArmSpec, probes: Mapping[str, Any]):
     """What is measured of a trial at its beginning: gradient flow by name, what the probes find, and its metrics."""
     state = initial_state(spec, 0)
     batch, losses = held_out(spec.task, spec.flow, state)
-    found = {name: probe(state.model, batch.inputs, losses, spec.task.answers) for name, probe in probes.items()}
+    found = {
+        name: _probed(probe, state.model, batch.inputs, losses, spec.task.answers) for name, probe in probes.items()
+    }
     outputs = state.model(batch.inputs, answers=spec.task.answers)
     return gradient_flow(state.model, batch.inputs, losses, spec.task.answers), found, spec.task.metrics(outputs, batch)
+
+
+def _probed(probe: Callable[..., Any], *args: Any) -> Mapping[str, Any]:
+    try:
+        inspect.signature(probe).bind(*args)
+    except TypeError as error:
+        told = "takes other arguments than a probe's, (model, inputs, losses, answers)"
+        raise ContractError(f"{where_function(probe)}: {told}") from error
+    found = probe(*args)
+    if not isinstance(found, Mapping):
+        got = type(found).__name__ + " (is a return missing?)" * (found is None)
+        raise ContractError(f"{where_function(probe)}: gave {got}, where a dict {{name: array}} is needed")
+    return found
 
 
 def _trial(trial: Trial, flows, probed, metrics, learned: bool) -> dict[str, Any]:

@@ -51,6 +51,9 @@ class Report:
             for part in getattr(self, name):
                 if not isinstance(part, kind):
                     return f"{name} holds {type(part).__name__}, where {kind.__name__} is needed"
+        for claim in self.claims:
+            if claim.met not in (True, False, None):
+                return f"met={claim.met!r} of the claim {claim.says!r}: must be True, False, or None where it is open"
         return None
 
     def shown(self, results: Results) -> Results:

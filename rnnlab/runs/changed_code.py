@@ -35,7 +35,9 @@ def settle_code(job: Job, ledger: Ledger, redo: bool, warn: Callable[[str], None
         return
     files = _files(stale)
     shown = ", ".join(files[:3]) + f" and {len(files) - 3} more" * (len(files) > 3)
-    told = f"{shown} changed since {len(stale)} of its trials were run; --redo runs them again, another --workdir all"
+    told = (
+        f"{shown} changed since {len(stale)} of its trials were begun; --redo runs these again, another --workdir all"
+    )
     if not all(map(ledger.ended, trials)):
         raise SettingError(f"--workdir={job.workdir}: {told}")
     warn(f"{job.workdir}: {told}")

@@ -66,6 +66,9 @@ def nearest_path(path: str, known: Iterable[str]) -> str:
 def check_class(path: str, name: Any) -> None:
     """Raises SettingError for a cell, or a task, that there is none of."""
     options = {"cell": CellSpec, "task": Task}.get(path)
+    if options is not None and isinstance(name, type) and not issubclass(name, options):
+        told = f"is no {options.__name__}{nearest(name.__name__, subclasses(options))}"
+        raise SettingError(f"{path}={name.__name__}: {told}")
     if options is not None and isinstance(name, str) and ":" not in name and name not in (known := subclasses(options)):
         raise SettingError(f"{path}={name}: no such {path}{nearest(name, known)}")
 

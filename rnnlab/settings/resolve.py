@@ -91,7 +91,7 @@ def resolve(
             wrong[name] = error
     if wrong:
         first = next(iter(wrong.values()))
-        if not found:
+        if not found or ": no such setting of " not in str(first):
             raise first
         told = str(first).partition("; the nearest is")[0]
         raise SettingError(f"{told}; {_some(found)} can have it: choose them with --arms") from first
@@ -150,6 +150,8 @@ def _matching(every, pattern):
 
 
 def _make(module, tier, overrides, name, arm) -> ArmSpec:
+    for path in ("cell", "task"):
+        check_class(path, (module.config(tier) | arm).get(path))
     try:
         return _blueprint(module, tier, overrides, name, arm).make()
     except WRONG as error:

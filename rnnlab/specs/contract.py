@@ -49,11 +49,21 @@ def where(owner: type, name: str) -> str:
     """`FILE, line N, in CLASS.NAME` of a method or property, or of the class itself where it has none of its own."""
     code = _code(getattr(owner, name, None))
     if code is not None:
-        return f"{code.co_filename}, line {code.co_firstlineno}, in {code.co_qualname}"
+        return _place(code)
     try:
         return f"{inspect.getfile(owner)}, line {inspect.getsourcelines(owner)[1]}, in {owner.__qualname__}"
     except (OSError, TypeError):  # typed into a prompt
         return owner.__qualname__
+
+
+def where_function(function: Callable[..., Any]) -> str:
+    """`FILE, line N, in NAME` of a function."""
+    code = _code(function)
+    return getattr(function, "__name__", "a function") if code is None else _place(code)
+
+
+def _place(code: types.CodeType) -> str:
+    return f"{code.co_filename}, line {code.co_firstlineno}, in {code.co_qualname}"
 
 
 def _code(member: object) -> types.CodeType | None:

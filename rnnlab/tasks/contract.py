@@ -122,7 +122,7 @@ def _check_values(task: Task, warn: Callable[[str], None]) -> None:
     @quickly_compiled
     def run(key):
         batch = task.sample(key, SIZE)
-        outputs = jax.random.normal(key, (task.answers, SIZE, task.out_features), jnp.float32)
+        outputs = jax.random.normal(jax.random.fold_in(key, 1), (task.answers, SIZE, task.out_features), jnp.float32)
         gradient = jax.grad(lambda outputs: jnp.sum(task.losses(outputs, batch)))(outputs)
         found = {}
         for name in ("losses", "right"):
@@ -130,20 +130,26 @@ def _check_values(task: Task, warn: Callable[[str], None]) -> None:
             found[name] = function(outputs, batch), _one_by_one(function, outputs, batch)
         return batch, gradient, found
 
-    (one, gradient, found), (other, *_) = jax.device_get((run(jax.random.key(0)), run(jax.random.key(1))))
+    (one, gradient, found), (other, second, _) = jax.device_get((run(jax.random.key(0)), run(jax.random.key(1))))
     alike = all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
     if alike:
         warn(f"{where(kind, 'sample')}: gave the same batch for two keys: unless that is meant, draw it from the key")
-    shapes = f"outputs {list(gradient.shape)} and targets {list(one.targets.shape)}"
+    shapes = f"do outputs {list(gradient.shape)} and targets {list(one.targets.shape)} broadcast against each other"
+    asked = shapes if one.targets.shape != gradient.shape else "does it read other sequences"
     for name, (whole, alone) in found.items():
         expect(np.allclose(whole, alone, rtol=1e-3, atol=1e-5, equal_nan=True), kind, name,
-               f"gave {short(whole)} for {SIZE} sequences together and {short(alone)} for each alone: do {shapes} "
-               "broadcast against each other?")  # fmt: skip
+               f"gave {short(whole)} for {SIZE} sequences together and {short(alone)} for each alone: "
+               f"{asked}?")  # fmt: skip
     right = found["right"][0]
     expect(
         np.all((right >= 0) & (right <= 1)), kind, "right", f"gave {short(right)}, where fractions 0 to 1 are needed"
     )
-    expect(np.any(gradient != 0), kind, "losses", "has no gradient with respect to outputs: nothing is learned")
+    expect(
+        np.any(gradient != 0) or np.any(second != 0),
+        kind,
+        "losses",
+        "has no gradient with respect to outputs: nothing is learned",
+    )
 
 
 def _one_by_one(function, outputs: Array, batch: Batch) -> Array:

@@ -15,6 +15,8 @@ from rnnlab.training.spec import TrialSpec
 from rnnlab.training.state import TrainState, unfinished
 from rnnlab.training.updates import Program
 
+FIRST = 2.0  # seconds until the first checkpoint, at most: what is killed before it begins anew
+
 
 def fit(
     spec: TrialSpec,
@@ -44,7 +46,7 @@ def fit(
     Returns:
       The last state, in which no trial has updates left.
     """
-    saved = time.monotonic()
+    saved = time.monotonic() - max(spec.train.checkpoint_seconds - FIRST, 0)
     fresh: Mapping[int, TrainState] = {}
     ahead = start(run, state)  # in a thread: on CPU a dispatch may wait until what it reads is computed
     while True:

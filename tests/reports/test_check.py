@@ -66,6 +66,8 @@ def test_what_is_right_passes(place, text, monkeypatch):
     ("right", "wrong", "told"),
     [
         (NORMAL, NUMPY.format(""), "in MyTask.sample: draws by other means than its key (numpy.random?)"),
+        ("def sample(self, key, batch_size)", "def sample(self, batch_size)", "in MyTask: TypeError: "),
+        ("outputs - batch.targets", "outputs - outputs.mean() - batch.targets", "does it read other sequences?"),
         ("batch_size, 1))", "batch_size))", "in MyTask.sample: gave inputs of shape [8, 4] for 4 sequences, where [T,"),
         ("return Batch(xs", "Batch(xs", "in MyTask.sample: gave NoneType, where a Batch(inputs [T, B, D], targets"),
         ("Batch(xs, jnp.sign(xs[:1]))", "Batch(xs, jnp.sign(xs[0]))", "in MyTask.sample: gave targets of shape [4, 1]"),
@@ -108,7 +110,11 @@ def test_a_task(place, right, wrong, told, monkeypatch):
         ("return h, h", "return h, h - h.mean(0)", "a step must treat each by itself"),
         ("return h, h", "h, h", "in MyCellCell.update: gave None (is a return missing?), where (carry, y) is needed"),
         ("return MyCellCell", "MyCellCell", "in MyCell.build: gave None (is a return missing?), where a Flax module"),
-        ("plain.w_x[...]", "plain.w_x[...].T", "in Cell.projection: gave shapes [4, 2], [4, 4], [4], where [D, Z]"),
+        (
+            "plain.w_x[...]",
+            "plain.w_x[...].T",
+            "in MyCell.build: gave w_x, w_h, b of shapes [4, 2], [4, 4], [4]",
+        ),
     ],
 )
 def test_a_cell(place, right, wrong, told, monkeypatch):
@@ -124,6 +130,12 @@ def test_a_cell(place, right, wrong, told, monkeypatch):
     ("right", "wrong", "told"),
     [
         ("return Report(", "results.arms['RNN']\n    return Report(", "in report: KeyError: 'RNN'"),
+        (
+            "def state(model, inputs, losses, answers)",
+            "def state(model, inputs)",
+            "in state: takes other arguments",
+        ),
+        ('return {"norm"', '{"norm"', "in state: gave NoneType (is a return missing?), where a dict"),
         ("return Report(", "Report(", ": report gave NoneType, where a rnnlab.reports.report.Report is needed (is a"),
         ('{"flow": figures.flow}', "[figures.flow]", "Report: figures must be functions by name"),
         ('{"flow": figures.flow}', "{}, ['x']", "Report: claims holds str, where Claim is needed"),
@@ -160,6 +172,7 @@ def test_what_may_be_meant_is_a_warning(place, text, right, wrong, told, monkeyp
 
 
 UNUSUAL = {
+    "the value itself recalled": ("jnp.sign(xs[:1]))", "xs[:1])"),
     "targets that are whole numbers": ("jnp.sign(xs[:1]))", "(xs[:1] > 0).astype(jnp.int32))"),
     "a chance of JAX's": ("lambda self: 1.0", "lambda self: jnp.log(2.0)"),
     "a chance that is not known": ("lambda self: 1.0", "lambda self: float('nan')"),
