@@ -26,7 +26,7 @@ def quickly_compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         with jax.default_matmul_precision("highest"):
             return function(*args)
 
-    return jax.jit(precise, compiler_options=OPTIONS)
+    return jax.jit(precise, compiler_options=OPTIONS if jax.default_backend() == "cpu" else None)
 
 
 class ContractError(UserError):
