@@ -93,11 +93,10 @@ def flow(results: Results, *, component: str = "h", x: Scale = "linear", width: 
                         last = max(last, float(seen[-1]) if len(seen) else 0.0)
                         marked = _spread(_across(lags, x, last), index + path / 2)
                         _line(panel, lags, profiles, looks[arm.label] | dashes, marked, len(lags))
-                        middle = profiles.mean(axis=0)
-                        if np.isnan(middle[-1]):
-                            ends = np.flatnonzero(np.isfinite(middle))[-1]
-                            panel.plot(lags[ends], middle[ends], color=looks[arm.label]["color"], **BROKEN)
-                            breaks = True
+                    told = len(profiles) or (not path and arm.not_finite(when, component))
+                    if told and (ends := _last_finite(lags, profiles)):
+                        panel.plot(*ends, color=looks[arm.label]["color"], **BROKEN)
+                        breaks = True
             panel.axhline(threshold, **THRESHOLD)
             if needed is not None:
                 panel.axvline(needed, **NEEDED)
@@ -257,6 +256,20 @@ def _profiles(arm: Arm, when: When, name: str) -> tuple[np.ndarray, np.ndarray]:
     if len(lags) > POINTS:
         shown = np.unique(np.geomspace(1, len(lags), POINTS).round().astype(int)) - 1
     return lags[shown], profiles[:, shown]
+
+
+def _last_finite(lags: np.ndarray, profiles: np.ndarray) -> tuple[float, float] | None:
+    """The last lag at which all profiles are finite and their mean there, None where it is the last one of all.
+
+    Without a profile that is finite at lag 0, it is (0, 0).
+    """
+    if not len(profiles):
+        return 0.0, 0.0
+    middle = profiles.mean(axis=0)
+    if not np.isnan(middle[-1]):
+        return None
+    last = np.flatnonzero(~np.isnan(middle))[-1]
+    return float(lags[last]), float(middle[last])
 
 
 def _line(panel: Axes, x: np.ndarray, ys: np.ndarray, style: dict[str, Any], marked: list[int], ran: int) -> None:
