@@ -184,7 +184,7 @@ def test_bad_input_is_one_clear_line_with_nothing_written(place, monkeypatch, ca
 def test_an_error_in_a_report_loses_nothing_and_the_same_command_makes_it_again(place, cache):
     words = ("--exp=tiny", "--arms=*LSTM", "seeds=1", "train.steps=4")
     file, folder = place / "experiments" / "tiny.py", place / "runs" / "tiny-quick-lstm"
-    file.write_text(TINY.replace('"Tiny."', '"" if results.trials[0].steps == 1 else results.arms["nothing"]'))
+    file.write_text(TINY.replace('"Tiny."', '"" if results.trials[0].steps == 20 else results.arms["nothing"]'))
     code, _, err = run(place, cache, *words)
     assert (code, err.count("\n")) == (2, 1)
     assert f"{file}, line 33, in report: KeyError: 'nothing'; the results are saved in runs/tiny-quick-lstm" in err

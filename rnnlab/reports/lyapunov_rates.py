@@ -41,15 +41,15 @@ def rates(arm: Arm) -> list[tuple[float, float]]:
 
 def decays_at_exponent(arm: Arm, source: str, tolerance: float) -> Claim:
     """Every trial's rate is its exponent to `tolerance`; trials whose exponent is near 0 are not judged."""
-    exponents, measured = map(np.array, zip(*rates(arm), strict=True))
+    exponents, measured = (np.array(of) for of in zip(*rates(arm), strict=True))
     away = ~(np.abs(exponents) < NEAR_ZERO)  # nan is not near 0
     near = f", {np.sum(~away)} of {len(away)} trials near 0 not judged" * bool(0 < np.sum(~away) < len(away))
     apart = np.abs(measured[away] / exponents[away] - 1)
     worst = f", at most {100 * np.max(apart):.2g} % apart{near}" if len(apart) else ""
     return Claim(
         f"{arm.label}: decay rate is the top Lyapunov exponent", f"{source}; {tolerance:.0%}",
-        f"{format_interval(estimates.mean(exponents))} nats/step",
-        f"{format_interval(estimates.mean(measured))}{worst}",
+        f"{format_interval(estimates.mean(exponents.tolist()))} nats/step",
+        f"{format_interval(estimates.mean(measured.tolist()))}{worst}",
         bool(np.max(apart) <= tolerance) if len(apart) else None,
         "" if len(apart) else f"every exponent is near 0, where {tolerance:.0%} is less than its own error",
     )  # fmt: skip
