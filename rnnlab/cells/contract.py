@@ -12,7 +12,15 @@ from flax import nnx
 from jaxtyping import Array, PyTree
 
 from rnnlab.cells.base import Cell, CellSpec
-from rnnlab.specs.contract import draws_by_its_arguments, expect, expect_members, quickly_compiled, short, where
+from rnnlab.specs.contract import (
+    draws_by_its_arguments,
+    expect,
+    expect_members,
+    forgotten,
+    quickly_compiled,
+    short,
+    where,
+)
 
 SIZE = 3  # sequences
 
@@ -26,7 +34,7 @@ def check_cell(spec: CellSpec, in_features: int = 5, warn: Callable[[str], None]
     kind = type(spec)
     expect_members(kind, CellSpec, {"build": "which makes the module: build(in_features, *, rngs) -> nnx.Module"})
     cell = jax.eval_shape(lambda: _built(spec, in_features, jax.random.key(0)))
-    gave = "None (is a return missing?)" if cell is None else type(cell).__name__
+    gave = _named(cell)
     expect(
         isinstance(cell, nnx.Module) and callable(cell), kind, "build", f"gave {gave}, where a Flax module is needed"
     )
@@ -122,7 +130,7 @@ def _check_values(spec: CellSpec, in_features: int, own: type, step: str, warn: 
 
 
 def _named(value: object) -> str:
-    return "None (is a return missing?)" if value is None else type(value).__name__
+    return ("None" if value is None else type(value).__name__) + forgotten(value)
 
 
 def _tree(tree: PyTree) -> str:

@@ -21,7 +21,7 @@ from rnnlab.runs.results import Results
 from rnnlab.runs.results_file import results_from
 from rnnlab.runs.trial_result import trial_result
 from rnnlab.settings.resolve import ArmSpec
-from rnnlab.specs.contract import ContractError, where_function
+from rnnlab.specs.contract import ContractError, forgotten, where_function
 from rnnlab.training.spec import precision_of
 from rnnlab.training.state import RUNNING, TrainState, initial_state
 
@@ -55,7 +55,7 @@ def made_up(job: Job) -> Results:
             made[kind] = [_trial(Trial(arm, 0, spec), *shapes, learned=learned) for learned in (False, True)]
         for seed in spec.trial_seeds()[:SEEDS]:
             trials.append(made[kind][seed % 2] | {"arm": arm, "seed": seed})
-    return results_from(content(job, environment(), trials, dict.fromkeys(job.arms, FIT)))
+    return results_from(content(job, environment(revision="made up"), trials, dict.fromkeys(job.arms, FIT)))
 
 
 def _measurements(spec: ArmSpec, probes: Mapping[str, Any]):
@@ -77,7 +77,7 @@ def _probed(probe: Callable[..., Any], *args: Any) -> Mapping[str, Any]:
         raise ContractError(f"{where_function(probe)}: {told}") from error
     found = probe(*args)
     if not isinstance(found, Mapping):
-        got = type(found).__name__ + " (is a return missing?)" * (found is None)
+        got = type(found).__name__ + forgotten(found)
         raise ContractError(f"{where_function(probe)}: gave {got}, where a dict {{name: array}} is needed")
     return found
 

@@ -22,6 +22,7 @@ from rnnlab.runs.files import write_whole
 from rnnlab.runs.results import Claim, Results
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import own_error
+from rnnlab.specs.contract import forgotten
 
 # (results, **options) -> a figure whose label is its caption; None: nothing to draw
 Draw = Callable[..., Figure | None]
@@ -92,9 +93,8 @@ def ask(module: ModuleType, results: Results) -> Report:
     """What a module's `report(results)` gives, which must be a Report; its errors are passed on."""
     report = module.report(results)
     if not isinstance(report, Report):
-        missing = " (is a return missing?)" if report is None else ""
-        gave = f"report gave {type(report).__name__}, where a rnnlab.reports.report.Report is needed{missing}"
-        raise SettingError(f"{module.__file__}: {gave}")
+        gave = f"report gave {type(report).__name__}, where a rnnlab.reports.report.Report is needed"
+        raise SettingError(f"{module.__file__}: {gave}{forgotten(report)}")
     if wrong := report.wrong():
         raise SettingError(f"{module.__file__}: Report: {wrong}")
     return report

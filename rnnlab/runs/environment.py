@@ -24,13 +24,13 @@ def command() -> str:
     return shlex.join([*typed, *sys.argv[1:]])
 
 
-def environment() -> dict[str, str]:
-    """What a result may depend on besides its configuration."""
+def environment(revision: str | None = None) -> dict[str, str]:
+    """What a result may depend on besides its configuration; `revision`: left out, that of the checkout, by git."""
     versions = {name: metadata.version(name) for name in PACKAGES if _installed(name)}
     return {
         "python": platform.python_version(),
         **versions,
-        "revision": _revision(),
+        "revision": _revision() if revision is None else revision,
         "platform": platform.platform(),
         "processor": _processor(),
         "devices": describe_devices(),

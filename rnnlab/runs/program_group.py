@@ -86,8 +86,8 @@ class Group:
         train = self.spec.train
         key = program_key(self.spec)
         program = start(compile_windows, key, self._where) if train.steps else None  # meanwhile probes run
-        self._restore()
         blank = jax.device_get(blank_state(self.spec))
+        self._restore(blank)
         state = stack([blank._replace(status=np.int32(SOLVED))] * self._where.trials_at_once)
         while (ended := self._ended(state)) or (fresh := self._refill()):
             state = replace(state, {} if ended else fresh)
@@ -107,12 +107,11 @@ class Group:
     def _wait(self, future):
         return wait(future, self._stopping)
 
-    def _restore(self) -> None:
+    def _restore(self, blank: TrainState) -> None:
         """What a checkpoint holds waits for an entry, but for trials that others have or that have ended.
 
         It may have been saved on more devices than there are, or on fewer: each trial's state is its own.
         """
-        blank = jax.device_get(blank_state(self.spec))
         found = self._checkpoints.restore(lambda host: stack([blank] * len(host["slots"])), self._progress.warn)
         if found is None:
             return

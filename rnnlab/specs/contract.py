@@ -85,6 +85,11 @@ def _same(one: Any, two: Any) -> bool:
     return np.array_equal(one, two, equal_nan=jnp.issubdtype(one.dtype, jnp.inexact))
 
 
+def forgotten(value: object) -> str:
+    """A hint behind what was given, where that is None."""
+    return " (is a return missing?)" if value is None else ""
+
+
 def short(numbers: np.ndarray) -> str:
     """A few numbers as one reads them."""
     return f"[{', '.join(f'{number:.3g}' for number in numbers)}]"

@@ -13,7 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from rnnlab.specs.contract import draws_by_its_arguments, expect, expect_members, quickly_compiled, short, where
+from rnnlab.specs.contract import (
+    draws_by_its_arguments,
+    expect,
+    expect_members,
+    forgotten,
+    quickly_compiled,
+    short,
+    where,
+)
 from rnnlab.tasks.base import Batch, Task
 
 SIZE = 4  # sequences: no other axis is likely to be as long by chance and hide a mistake
@@ -75,7 +83,7 @@ def _check_batch(task: Task, draw: str) -> None:
     got = type(batch).__name__
     is_batch = isinstance(batch, tuple) and {"inputs", "targets"} <= set(getattr(batch, "_fields", ()))
     told = f"gave {got}, where a Batch(inputs [T, B, D], targets [N, B, ...]) is needed"
-    expect(is_batch, kind, name, told + _forgotten(batch))
+    expect(is_batch, kind, name, told + forgotten(batch))
     wanted = (task.length, SIZE, task.in_features)
     expect(batch.inputs.shape == wanted, kind, name,
            f"gave inputs of shape {list(batch.inputs.shape)} for {SIZE} sequences, where [T, B, D] = {list(wanted)} "
@@ -87,10 +95,6 @@ def _check_batch(task: Task, draw: str) -> None:
            f"{[task.answers, SIZE]} and any width is needed")  # fmt: skip
 
 
-def _forgotten(value: object) -> str:
-    return " (is a return missing?)" if value is None else ""
-
-
 def _check_losses(task: Task) -> None:
     kind = type(task)
     batch = jax.eval_shape(lambda key: task.sample(key, SIZE), jax.random.key(0))
@@ -98,20 +102,20 @@ def _check_losses(task: Task) -> None:
     for name in ("losses", "right"):
         found = jax.eval_shape(getattr(task, name), outputs, batch)
         expect(hasattr(found, "shape"), kind, name,
-               f"gave {type(found).__name__}, where an array [B] is needed" + _forgotten(found))  # fmt: skip
+               f"gave {type(found).__name__}, where an array [B] is needed" + forgotten(found))  # fmt: skip
         expect(found.shape == (SIZE,), kind, name,
                f"gave shape {list(found.shape)} for {SIZE} sequences, where one number a sequence, [B] = [{SIZE}], "
                "is needed: the mean over the batch is rnnlab's")  # fmt: skip
     metrics = jax.eval_shape(task.metrics, outputs, batch)
     got = type(metrics).__name__
-    expect(isinstance(metrics, dict), kind, "metrics", f"gave {got}, where a dict is needed" + _forgotten(metrics))
+    expect(isinstance(metrics, dict), kind, "metrics", f"gave {got}, where a dict is needed" + forgotten(metrics))
     unread = _unread((task.losses, task.right, task.metrics), outputs, batch)
     expect(not unread, kind, "losses", f"does not read batch.{', batch.'.join(unread)}")
     lacking = [name for name in ("loss", "accuracy") if name not in metrics]
     expect(not lacking, kind, "metrics", f"gave no {' and no '.join(lacking)}, which the curves and stop rule read")
     solved = jax.eval_shape(task.solved, metrics)
     expect(hasattr(solved, "shape"), kind, "solved", f"gave {type(solved).__name__}, where True or False is needed"
-           + _forgotten(solved))  # fmt: skip
+           + forgotten(solved))  # fmt: skip
     expect(solved.shape == (), kind, "solved", f"gave shape {list(solved.shape)}, where one True or False is needed")
 
 
