@@ -10,6 +10,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
+from rnnlab.scan.presence import Presence, select
 from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype, varying_alike, zeros_like
 
 ROWS = 512  # steps times batch whose dz are made before their matmul: enough for its speed, and still in the cache
@@ -28,7 +29,9 @@ def hoists_input() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segment: int) -> tuple[PyTree, Array]:
+def unroll_projected(
+    cell, carry: PyTree, xs: Array, taps: PyTree | None, segment: int, when: Presence, start: PyTree
+) -> tuple[PyTree, Array]:
     """See `rnnlab.scan.unroll.unroll`. The backward pass is a reverse scan over segments of time, latest first."""
     own, update = _own_parameters(cell, carry, xs)
     length, *batch, _ = xs.shape
@@ -37,29 +40,32 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
         segment = even_segment(length, ROWS // max(1, math.prod(batch)))
     hoist = hoists_input()
 
-    def forward(projection, own, carry, xs):
+    def forward(projection, own, start, carry, xs, when):
         """A segment forwards: (carry, ys), and each step's residuals (carry_{t-1}, z_t) for the backward pass."""
         w_x, w_h, b = projection
         w_both = jnp.concatenate([w_x, w_h])
 
-        def body(before, x):
+        def body(before, inputs):
+            x, now = inputs
+            before = now.begin(before, start)
             h = hidden(before).astype(w_h.dtype)
             z = x + _dot(h, w_h) if hoist else _dot(jnp.concatenate([x, h], axis=-1), w_both) + b
             carry, y = update(own, before, z)
-            return carry, (y, (before, z))
+            return now.keep(carry, before), (now.only_present(y), (before, z))
 
         xs = xs.astype(w_x.dtype)
-        carry, (ys, kept) = jax.lax.scan(body, carry, _dot(xs, w_x) + b if hoist else xs)
+        carry, (ys, kept) = jax.lax.scan(body, carry, (_dot(xs, w_x) + b if hoist else xs, when))
         return (carry, ys), kept
 
-    def backward(projection, own, xs, kept, state, d_ys):
+    def backward(projection, own, xs, when, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
         w_x, w_h, _ = projection
         w_h_transposed = w_h.T
 
         def body(state, inputs):
-            d_carry, d_own = state
-            before, z, d_y = inputs
+            d_later, d_own, d_start = state
+            before, z, d_y, now = inputs
+            d_carry, d_y = now.only_present((d_later, d_y))
             if taps is None:
                 (_, y), pull = jax.vjp(update, own, before, z)
             else:
@@ -68,38 +74,46 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             leaves, treedef = jax.tree.flatten(d_before)
             leaves[-1] = leaves[-1] + _dot(dz, w_h_transposed).astype(leaves[-1].dtype)
             d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
+            dz, additions = now.only_present((dz, additions))
             norms = jax.tree.map(norm, additions[0]) if additions else None
-            return (jax.tree.unflatten(treedef, leaves), d_own), (dz, norms)
+            d_before = now.keep(jax.tree.unflatten(treedef, leaves), d_later)
+            if now.resets is not None:
+                nothing = zeros_like(d_before)
+                d_start = jax.tree.map(jnp.add, d_start, select(now.resets, d_before, nothing))
+                d_before = select(now.resets, nothing, d_before)
+            return (d_before, d_own, d_start), (dz, norms)
 
-        d_carry, totals, d_own = state
+        d_carry, totals, d_own, d_start = state
         before, z = kept
-        (d_carry, d_own), (dz, norms) = jax.lax.scan(body, (d_carry, d_own), (before, z, d_ys), reverse=True)
+        (d_carry, d_own, d_start), (dz, norms) = jax.lax.scan(
+            body, (d_carry, d_own, d_start), (before, z, d_ys, when), reverse=True
+        )
         d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
         totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(hidden(before), dz), d_w_x_b[-1]))
-        return (d_carry, totals, d_own), (_dot(dz, w_x.T).astype(xs.dtype), norms)
+        return (d_carry, totals, d_own, d_start), (_dot(dz, w_x.T).astype(xs.dtype), norms)
 
     @jax.custom_vjp
-    def run(projection, own, carry, xs, taps):
+    def run(projection, own, start, carry, xs, taps, when):
         del taps
-        return forward(projection, own, carry, xs)[0]
+        return forward(projection, own, start, carry, xs, when)[0]
 
     def run_forward(*primals):
-        projection, own, carry, xs, _ = jax.tree.map(
+        projection, own, start, carry, xs, _, when = jax.tree.map(
             lambda primal: primal.value, primals, is_leaf=lambda leaf: hasattr(leaf, "perturbed")
         )
         if keep_all:
-            out, kept = forward(projection, own, carry, xs)
-            return out, (projection, own, xs, kept, None)
+            out, kept = forward(projection, own, start, carry, xs, when)
+            return out, (projection, own, start, xs, when, kept, None)
 
-        def body(start, xs, _):
-            (carry, ys), _ = forward(projection, own, start, xs)
-            return carry, ys, start
+        def body(before, inputs, _):
+            (carry, ys), _ = forward(projection, own, start, before, *inputs)
+            return carry, ys, before
 
-        carry, ys, starts = scan_segments(body, carry, xs, segment)
-        return (carry, ys), (projection, own, xs, None, starts)
+        carry, ys, firsts = scan_segments(body, carry, (xs, when), segment)
+        return (carry, ys), (projection, own, start, xs, when, None, firsts)
 
     def run_backward(residuals, cotangents):
-        projection, own, xs, kept, starts = residuals
+        projection, own, start, xs, when, kept, firsts = residuals
         d_carry, d_ys = cotangents
         if isinstance(d_ys, SymbolicZero):
             d_ys = None  # the loss reads the last carry alone: no [T, B, H] of zeros is made
@@ -109,23 +123,23 @@ def unroll_projected(cell, carry: PyTree, xs: Array, taps: PyTree | None, segmen
             is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
         )
 
-        def body(state, inputs, start):
-            xs, kept, d_ys = inputs
+        def body(state, inputs, first):
+            xs, when, kept, d_ys = inputs
             if not keep_all:
-                _, kept = forward(projection, own, start, xs)
-            return *backward(projection, own, xs, kept, state, d_ys), None
+                _, kept = forward(projection, own, start, first, xs, when)
+            return *backward(projection, own, xs, when, kept, state, d_ys), None
 
         zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, sum_dtype(p)), (projection, own))
-        (d_carry, zeros), _ = varying_alike(((d_carry, zeros), xs))
-        (d_carry, *totals), (d_xs, norms), _ = scan_segments(
-            body, (d_carry, *zeros), (xs, kept, d_ys), segment, each=starts, reverse=True
+        (d_carry, zeros), _ = varying_alike(((d_carry, (*zeros, zeros_like(start))), xs))
+        (d_carry, *totals, d_start), (d_xs, norms), _ = scan_segments(
+            body, (d_carry, *zeros), (xs, when, kept, d_ys), segment, each=firsts, reverse=True
         )
         d_projection, d_own = jax.tree.map(lambda d, p: d.astype(p.dtype), tuple(totals), (projection, own))
         norms = jax.tree.map(lambda n, tap: n.astype(tap.dtype), norms, taps)
-        return d_projection, d_own, d_carry, d_xs, norms
+        return d_projection, d_own, d_start, d_carry, d_xs, norms, None
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
-    return run(cell.projection(), own, carry, xs, taps)
+    return run(cell.projection(), own, start, carry, xs, taps, when)
 
 
 def _own_parameters(cell, carry, xs):

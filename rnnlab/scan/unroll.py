@@ -21,9 +21,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, PyTree
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Bool, Int, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
+from rnnlab.scan.presence import presence
 from rnnlab.scan.projected import hidden, unroll_projected
 from rnnlab.scan.segments import even_segment, norm, scan_segments, varying, varying_alike, zeros_like
 from rnnlab.scan.stateful import has_state, keep_state, with_state
@@ -38,6 +41,8 @@ def unroll(
     *,
     taps: PyTree | None = None,
     segment: int | None = None,
+    lengths: Int[Array, "*B"] | None = None,
+    resets: Bool[Array, "T *B"] | None = None,
 ) -> tuple[PyTree, PyTree]:
     """Equal to `jax.lax.scan(cell, carry, xs)`, with a faster and leaner reverse-mode gradient.
 
@@ -53,27 +58,43 @@ def unroll(
         rest of the same step.
       segment: keep the carry every `segment` steps and recompute in between; T or more stores everything.
         T need not divide by it. Left out, it is chosen by shape.
+      lengths: of sequence b only the first `lengths[b]` steps are there, 0 to T: after them its carry stays as it is,
+        and outputs, adjoint norms and gradients are exactly zero whatever xs hold there, NaN too.
+      resets: where true the carry begins anew before that step: from the cell's own initial carry, or zeros where it
+        has none.
 
     Returns:
-      The final carry, and ys stacked over time [T, *B, H].
+      The final carry (of each sequence after its own last step), and ys stacked over time [T, *B, H].
 
     Raises:
-      ValueError: `segment` below 1, taps of another shape than [T, *B], or within `jax.shard_map` taps that do not
-        vary over the mesh axes that xs vary over.
+      ValueError: `segment` below 1, lengths or resets of another shape or type, taps of another shape than [T, *B], or
+        within `jax.shard_map` taps that do not vary over the mesh axes that xs vary over.
     """
     length = jax.tree.leaves(xs)[0].shape[0]
     if segment is not None and segment < 1:
         raise ValueError(f"segment={segment}: a segment is at least 1 step")
     if taps is not None:
         _check_taps(taps, carry, xs)
-    own, (cell, carry, xs, taps) = cell, varying_alike((cell, carry, xs, taps))
+    _check_presence(lengths, resets, carry, length)
+    when = presence(lengths, resets, length)
+    start = None if resets is None else initial_carry(cell, carry, xs)
+    own, (cell, carry, xs, taps, when, start) = cell, varying_alike((cell, carry, xs, taps, when, start))
+    xs = when.only_present(xs)
     projected = length and hasattr(cell, "projection") and not has_state(cell)
     segment = min(segment or choose_segment(length, hidden(carry).shape, projected=bool(projected)), length)
     if projected:
-        return unroll_projected(cell, carry, xs, taps, segment)
-    carry, ys, state = _unroll_general(cell, carry, xs, taps, segment)
+        return unroll_projected(cell, carry, xs, taps, segment, when, start)
+    carry, ys, state = _unroll_general(cell, carry, xs, taps, segment, when, start)
     keep_state(own, state)
     return carry, ys
+
+
+def initial_carry(cell: Step, carry: PyTree, xs: PyTree) -> PyTree:
+    """What a carry begins anew from: the cell's own initial carry for inputs like xs [T, *B, D], or zeros."""
+    if not hasattr(cell, "initialize_carry"):
+        return zeros_like(carry)
+    fresh = cell.initialize_carry(jax.tree.leaves(xs)[0].shape[1:], nnx.Rngs(0))  # Flax's own ask for rngs to make 0
+    return jax.tree.map(lambda new, old: new.astype(old.dtype), fresh, carry)
 
 
 STORED = 2**30  # bytes of residuals above which recomputing is the better choice everywhere
@@ -92,27 +113,28 @@ def choose_segment(length: int, shape: tuple[int, ...], *, projected: bool = Tru
     return even_segment(length, max(8, min(64, 2**16 // numbers)))
 
 
-def _unroll_general(cell, carry, xs, taps, segment):
+def _unroll_general(cell, carry, xs, taps, segment, when, start):
     """`jax.lax.scan`, rematerialised by segments, for a step of any form."""
     step, state = with_state(cell)
 
     def body(carry, inputs):
-        (carry, state), (x, tap) = carry, inputs
+        (before, state), (x, tap, now) = carry, inputs
+        before = now.begin(before, start)
         if tap is None:
-            carry, (y, state) = step(carry, x, state)
+            carry, (y, state) = step(before, x, state)
         else:
-            carry, (y, state) = with_carry_addition(step)(carry, x, state, jax.tree.map(_tap, tap, carry))
-        return (carry, state), y
+            carry, (y, state) = with_carry_addition(step)(before, x, state, jax.tree.map(_tap, tap, before))
+        return (now.keep(carry, before), state), now.only_present(y)
 
     @jax.checkpoint
     def run(carry, inputs):
         return jax.lax.scan(body, carry, inputs)
 
     if segment == jax.tree.leaves(xs)[0].shape[0]:
-        (carry, state), ys = jax.lax.scan(body, (carry, state), (xs, taps))
+        (carry, state), ys = jax.lax.scan(body, (carry, state), (xs, taps, when))
     else:
         (carry, state), ys, _ = scan_segments(
-            lambda carry, inputs, _: (*run(carry, inputs), None), (carry, state), (xs, taps), segment
+            lambda carry, inputs, _: (*run(carry, inputs), None), (carry, state), (xs, taps, when), segment
         )
     return carry, ys, state
 
@@ -146,3 +168,12 @@ def _check_taps(taps, carry, xs):
         if missing := axes - varying(tap):
             names = tuple(sorted(missing))
             raise ValueError(f"taps: must vary over {names} as xs do: jax.lax.pcast(taps, {names}, to='varying')")
+
+
+def _check_presence(lengths, resets, carry, length):
+    batch = hidden(carry).shape[:-1]
+    if lengths is not None and (lengths.shape != batch or not jnp.issubdtype(lengths.dtype, jnp.integer)):
+        raise ValueError(f"lengths: {lengths.dtype}{list(lengths.shape)}, must be integers [*B] = {list(batch)}")
+    if resets is not None and (resets.shape != (length, *batch) or resets.dtype != bool):
+        given = f"{resets.dtype}{list(resets.shape)}"
+        raise ValueError(f"resets: {given}, must be booleans [T, *B] = {[length, *batch]}")
