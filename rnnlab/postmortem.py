@@ -19,6 +19,7 @@ from rnnlab.runs.ledger import Ledger, all_trials
 from rnnlab.runs.load_network import last_state, read_arms
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec
+from rnnlab.tasks.base import steps_of
 from rnnlab.training.spec import BATCHES, precision_of, stream
 from rnnlab.training.updates import training_loss
 
@@ -28,7 +29,7 @@ def examine(spec: ArmSpec, state: Any) -> tuple[Divergence | None, dict[str, flo
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
     batch = spec.task.sample(key, spec.train.batch_size)
     losses = functools.partial(spec.task.losses, batch=batch)
-    divergence = first_divergence(state.model, batch.inputs, losses, spec.task.answers)
+    divergence = first_divergence(state.model, batch.inputs, losses, spec.task.answers, **steps_of(batch))
     objective = functools.partial(training_loss, spec, batch)
     loss, gradient = jax.jit(jax.value_and_grad(lambda model: objective(model, None)[0]))(state.model)
     square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))

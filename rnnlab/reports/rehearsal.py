@@ -22,6 +22,7 @@ from rnnlab.runs.results_file import results_from
 from rnnlab.runs.trial_result import trial_result
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.specs.contract import ContractError, forgotten, where_function
+from rnnlab.tasks.base import steps_of
 from rnnlab.training.spec import precision_of
 from rnnlab.training.state import RUNNING, TrainState, initial_state
 
@@ -62,20 +63,24 @@ def _measurements(spec: ArmSpec, probes: Mapping[str, Any]):
     """What is measured of a trial at its beginning: gradient flow by name, what the probes find, and its metrics."""
     state = initial_state(spec, 0)
     batch, losses = held_out(spec.task, spec.flow, state)
+    steps = steps_of(batch)
     found = {
-        name: _probed(probe, state.model, batch.inputs, losses, spec.task.answers) for name, probe in probes.items()
+        name: _probed(probe, steps, state.model, batch.inputs, losses, spec.task.answers)
+        for name, probe in probes.items()
     }
-    outputs = state.model(batch.inputs, answers=spec.task.answers)
-    return gradient_flow(state.model, batch.inputs, losses, spec.task.answers), found, spec.task.metrics(outputs, batch)
+    outputs = state.model(batch.inputs, answers=spec.task.answers, **steps)
+    flow = gradient_flow(state.model, batch.inputs, losses, spec.task.answers, **steps)
+    return flow, found, spec.task.metrics(outputs, batch)
 
 
-def _probed(probe: Callable[..., Any], *args: Any) -> Mapping[str, Any]:
+def _probed(probe: Callable[..., Any], steps: Mapping[str, Any], *args: Any) -> Mapping[str, Any]:
     try:
-        inspect.signature(probe).bind(*args)
+        inspect.signature(probe).bind(*args, **steps)
     except TypeError as error:
-        told = "takes other arguments than a probe's, (model, inputs, losses, answers)"
+        needed = ", ".join(["model", "inputs", "losses", "answers", *(f"{name}=" for name in steps)])
+        told = f"takes other arguments than a probe's, ({needed})"
         raise ContractError(f"{where_function(probe)}: {told}") from error
-    found = probe(*args)
+    found = probe(*args, **steps)
     if not isinstance(found, Mapping):
         got = type(found).__name__ + forgotten(found)
         raise ContractError(f"{where_function(probe)}: gave {got}, where a dict {{name: array}} is needed")

@@ -15,6 +15,7 @@ from rnnlab.probes.gradients.horizon import NotFinite, horizon_intervals, mean_o
 from rnnlab.probes.precision import at_full_precision
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.tasks import Task
+from rnnlab.tasks.base import steps_of
 from rnnlab.training.guessing import Guesses, guess
 from rnnlab.training.layout import Layout, map_trials
 from rnnlab.training.spec import GUESSES, PROBES, stream
@@ -65,9 +66,10 @@ def flow_probe(task: Task, flow: FlowSpec, layers: int, where: Layout) -> Callab
     @at_full_precision
     def probe(state):
         batch, losses = held_out(task, flow, state)
-        inner = state.model.intermediates(batch.inputs[:, :4])
+        few = {name: part[..., :4] for name, part in steps_of(batch).items()}
+        inner = state.model.intermediates(batch.inputs[:, :4], **few)
         gates = {gate: inner[top + gate] for gate in "ifo" if top + gate in inner}
-        return gradient_flow(state.model, batch.inputs, losses, task.answers), gates
+        return gradient_flow(state.model, batch.inputs, losses, task.answers, **steps_of(batch)), gates
 
     return map_trials(probe, where.whole_batches())
 
@@ -140,7 +142,9 @@ def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...]
     @at_full_precision
     def run(state):
         batch, losses = held_out(task, flow, state)
-        return {name: probe(state.model, batch.inputs, losses, task.answers) for name, probe in probes}
+        return {
+            name: probe(state.model, batch.inputs, losses, task.answers, **steps_of(batch)) for name, probe in probes
+        }
 
     return map_trials(run, where.whole_batches())
 

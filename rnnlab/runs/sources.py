@@ -25,7 +25,7 @@ PACKAGE = Path(__file__).parents[1]
 # What every trial runs through; its cell's and task's own files come to these, and the probes that an experiment
 # imports. A file that is added changes nothing.
 COMMON = (
-    "model.py", "scan/*.py", "probes/gradients/*.py", "probes/training/omega.py", "probes/training/flossing.py",
+    "model/*.py", "scan/*.py", "probes/gradients/*.py", "probes/training/omega.py", "probes/training/flossing.py",
     "cells/base.py", "cells/weights.py", "tasks/base.py", "training/guessing.py", "training/layout.py",
     "training/loop.py", "training/norms.py", "training/online.py", "training/spec.py", "training/state.py",
     "training/updates.py", "runs/measure.py", "runs/program_group.py", "runs/recorder.py", "runs/trial_result.py",

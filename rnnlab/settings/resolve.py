@@ -19,6 +19,7 @@ from rnnlab.specs.grid import name as named
 from rnnlab.training.spec import TrialSpec
 
 TIERS = ("smoke", "quick", "paper")
+GROUPS = ("train", "flow", "dropout")  # paths that settings stand under, and that are none themselves
 
 
 @chz.chz
@@ -176,7 +177,7 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
             values = found.setdefault(path, (kind, {}, doc))[1]
             values[value.replace(f"(from arm {name})", "(from arms)")] = None
             owners.setdefault(path, {})[chosen.get(path.split(".")[0], "")] = None
-    found = {path: row for path, row in found.items() if path not in ("train", "flow")}  # groups, no settings
+    found = {path: row for path, row in found.items() if path not in GROUPS}
     groups = {path.split(".")[0]: None for path in found}
     paths = [path for group in groups for path in found if path.split(".")[0] == group]
     shown = []
@@ -194,7 +195,7 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
 def flat(spec: ArmSpec) -> dict[str, str]:
     """A spec as {dotted path: value}, all text: what config.json holds and `resolve` could read back."""
     values = chz.beta_to_blueprint_values(spec)
-    return {path: as_text(value) for path, value in values.items() if path not in ("train", "flow")}
+    return {path: as_text(value) for path, value in values.items() if path not in GROUPS}
 
 
 def as_text(value: Any) -> str:

@@ -9,16 +9,34 @@ from typing import Any, NamedTuple
 import chz
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from rnnlab.specs.fields import field
 
 
 class Batch(NamedTuple):
-    """Sequences and the targets at their last N steps (N = 1: one answer at the end)."""
+    """Sequences, and the targets at each one's own last N steps (N = 1: one answer at the end; N = T: every step)."""
 
-    inputs: Float[Array, "T B D"]
+    inputs: Num[Array, "T B *D"]  # numbers [T, B, D], or tokens [T, B] as integers below D
     targets: Num[Array, "N B *K"]
+    lengths: Int[Array, " B"] | None = None  # steps of each sequence; None: all have T
+    resets: Bool[Array, "T B"] | None = None  # where a new sequence begins within a row
+    mask: Bool[Array, "N B"] | None = None  # which answers count; None: all
+
+
+def steps_of(batch: Any) -> dict[str, Array]:
+    """What a model is told of a batch besides its inputs: `lengths` and `resets`, where it has them."""
+    given = {name: getattr(batch, name, None) for name in ("lengths", "resets")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def mean_over_answers(values: Num[Array, "N B"], batch: Batch) -> Float[Array, " B"]:
+    """The mean over those answers of each sequence that count; 0 where none does."""
+    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    if batch.mask is None:
+        return jnp.mean(values, axis=0)
+    counts = jnp.sum(batch.mask, axis=0)
+    return jnp.sum(jnp.where(batch.mask, values, 0), axis=0) / jnp.maximum(counts, 1)
 
 
 @chz.chz
@@ -93,8 +111,8 @@ def cross_entropy(outputs: Float[Array, "N B K"], targets: Num[Array, "N B"]) ->
     return -jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
 
 
-def positions(key: Array, window: tuple[int, int], batch_size: int) -> Num[Array, " B"]:
-    """One step in [start, stop) for each sequence."""
+def positions(key: Array, window: tuple[int | Array, int | Array], batch_size: int) -> Num[Array, " B"]:
+    """One step in [start, stop) for each sequence; start and stop may differ between sequences, [B]."""
     return jax.random.randint(key, (batch_size,), *window, jnp.int32)
 
 

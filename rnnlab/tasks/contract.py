@@ -84,12 +84,22 @@ def _check_batch(task: Task, draw: str) -> None:
     is_batch = isinstance(batch, tuple) and {"inputs", "targets"} <= set(getattr(batch, "_fields", ()))
     told = f"gave {got}, where a Batch(inputs [T, B, D], targets [N, B, ...]) is needed"
     expect(is_batch, kind, name, told + forgotten(batch))
-    wanted = (task.length, SIZE, task.in_features)
+    wanted, targets = (task.length, SIZE, task.in_features), (task.answers, SIZE)
+    tokens = jnp.issubdtype(batch.inputs.dtype, jnp.integer) and batch.inputs.ndim == 2
+    wanted = wanted[: 2 if tokens else 3]
     expect(batch.inputs.shape == wanted, kind, name,
-           f"gave inputs of shape {list(batch.inputs.shape)} for {SIZE} sequences, where [T, B, D] = {list(wanted)} "
-           "is needed")  # fmt: skip
-    expect(jnp.issubdtype(batch.inputs.dtype, jnp.floating), kind, name,
-           f"gave inputs of type {batch.inputs.dtype}, where floating-point numbers are needed")  # fmt: skip
+           f"gave inputs of shape {list(batch.inputs.shape)} for {SIZE} sequences, where "
+           f"{'[T, B]' if tokens else '[T, B, D]'} = {list(wanted)} is needed")  # fmt: skip
+    expect(tokens or jnp.issubdtype(batch.inputs.dtype, jnp.floating), kind, name,
+           f"gave inputs of type {batch.inputs.dtype}, where floating-point numbers are needed, or tokens [T, B] as "
+           "integers")  # fmt: skip
+    shapes = {"lengths": ((SIZE,), jnp.integer, "integers [B]"), "mask": (targets, jnp.bool, "booleans [N, B]"),
+              "resets": (wanted[:2], jnp.bool, "booleans [T, B]")}  # fmt: skip
+    for part, (shape, dtype, told) in shapes.items():
+        found = getattr(batch, part, None)
+        right = found is None or (found.shape == shape and jnp.issubdtype(found.dtype, dtype))
+        got = "" if right else f"{found.dtype}{list(found.shape)}"
+        expect(right, kind, name, f"gave {part} {got} for {SIZE} sequences, where {told} = {list(shape)} are needed")
     expect(batch.targets.shape[:2] == (task.answers, SIZE), kind, name,
            f"gave targets of shape {list(batch.targets.shape)} for {SIZE} sequences, where [N, B, ...] = "
            f"{[task.answers, SIZE]} and any width is needed")  # fmt: skip
@@ -144,6 +154,7 @@ def _check_values(task: Task, warn: Callable[[str], None]) -> None:
         expect(np.allclose(whole, alone, rtol=1e-3, atol=1e-5, equal_nan=True), kind, name,
                f"gave {short(whole)} for {SIZE} sequences together and {short(alone)} for each alone: "
                f"{asked}?")  # fmt: skip
+    _check_presence(task, one, gradient)
     right = found["right"][0]
     expect(
         np.all((right >= 0) & (right <= 1)), kind, "right", f"gave {short(right)}, where fractions 0 to 1 are needed"
@@ -156,12 +167,23 @@ def _check_values(task: Task, warn: Callable[[str], None]) -> None:
     )
 
 
+def _check_presence(task: Task, batch: Batch, gradient: np.ndarray) -> None:
+    kind, lengths, mask = type(task), getattr(batch, "lengths", None), getattr(batch, "mask", None)
+    if lengths is not None:
+        most = f"where 0 to T = {task.length} are needed"
+        expect(np.all((lengths >= 0) & (lengths <= task.length)), kind, "sample", f"gave lengths {lengths}, {most}")
+    if mask is not None:
+        moved = np.any(np.moveaxis(gradient, 2, -1) != 0, axis=-1) & ~mask
+        expect(not moved.any(), kind, "losses", "has a gradient at answers that batch.mask leaves out: see "
+               "rnnlab.tasks.base.mean_over_answers")  # fmt: skip
+
+
 def _one_by_one(function, outputs: Array, batch: Batch) -> Array:
     """The function of each sequence by itself, [B]."""
-    axes = jax.tree.map(lambda x: 1 if x.ndim > 1 else None, (outputs, batch))
+    axes = jax.tree.map(lambda x: min(x.ndim - 1, 1), (outputs, batch))  # one number a sequence is [B]
 
     def alone(row):
-        return function(*jax.tree.map(lambda x, like: x[:, None] if like.ndim > 1 else x, row, (outputs, batch)))[0]
+        return function(*jax.tree.map(lambda x, axis: jnp.expand_dims(x, axis), row, axes))[0]
 
     return jax.vmap(alone, in_axes=(axes,))((outputs, batch))
 
@@ -174,5 +196,5 @@ def _unread(functions: Sequence[Callable[..., Any]], outputs: jax.ShapeDtypeStru
         jaxpr = jax.make_jaxpr(function)(outputs, batch).jaxpr
         used = {id(var) for eqn in jaxpr.eqns for var in eqn.invars} | {id(var) for var in jaxpr.outvars}
         read.append({name for name, var in zip(fields, jaxpr.invars[1:], strict=True) if id(var) in used})
-    everything = set().union(*read) - {"targets"} | (read[0] & {"targets"}) | {"inputs"}
+    everything = set().union(*read) - {"targets"} | (read[0] & {"targets"}) | {"inputs", "lengths", "resets"}
     return [name for name in dict.fromkeys(fields) if name not in everything]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rnnlab.model import SequenceModel
-from rnnlab.tasks.base import Batch, Task
+from rnnlab.tasks.base import Batch, Task, steps_of
 
 RANGE = 100.0  # all weights are drawn from U[-RANGE, RANGE], as there
 
@@ -27,7 +27,7 @@ def guess(model: SequenceModel, task: Task, batch: Batch, key: Array, guesses: i
     Args:
       model: only its shapes count.
       task: its stop rule decides what is solved.
-      batch: inputs [T, B, D] and targets.
+      batch: inputs [T, B, D], targets, and what else belongs to it.
       key: of the guesses.
       guesses: N.
     """
@@ -38,7 +38,7 @@ def guess(model: SequenceModel, task: Task, batch: Batch, key: Array, guesses: i
         drawn = [
             jax.random.uniform(k, leaf.shape, leaf.dtype, -RANGE, RANGE) for k, leaf in zip(keys, leaves, strict=True)
         ]
-        found = task.metrics(treedef.unflatten(drawn)(batch.inputs, answers=task.answers), batch)
+        found = task.metrics(treedef.unflatten(drawn)(batch.inputs, answers=task.answers, **steps_of(batch)), batch)
         return Guesses(jnp.asarray(task.solved(found)), jnp.asarray(found["accuracy"]))
 
     return jax.lax.map(one, jax.random.split(key, guesses))

@@ -115,10 +115,11 @@ def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTre
 
 
 def local_batch(tree: PyTree, axis: int) -> PyTree:
-    """This device's part of a batch, along `axis`, within a function that `map_trials` runs."""
-    parts = jax.lax.axis_size(BATCH)
+    """This device's part of a batch, along `axis` (of a vector its one), within a function that `map_trials` runs."""
+    parts, wanted = jax.lax.axis_size(BATCH), axis
 
     def part(x: Array) -> Array:
+        axis = min(wanted, x.ndim - 1)
         size = x.shape[axis] // parts
         return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(BATCH) * size, size, axis)
 

@@ -14,13 +14,13 @@ from flax import nnx
 from jaxtyping import Array
 
 from rnnlab.cells import LSTM, CellSpec
-from rnnlab.model import SequenceModel
+from rnnlab.model import Dropout, SequenceModel
 from rnnlab.probes.training.flossing import flosser
 from rnnlab.specs.fields import field
 from rnnlab.tasks import Adding, Task
 
 # One key, one purpose: the streams that are folded into a trial's seed.
-WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES = range(6)
+WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES, NOISE = range(7)
 NUMBERS = ("learning_rate", "clip_norm")
 
 
@@ -82,6 +82,11 @@ class TrialSpec:
 
     cell: CellSpec = chz.field(default_factory=LSTM, blueprint_unspecified=LSTM, doc="the recurrent cell")
     layers: int = field(1, "cells stacked over one another", low=1)
+    embedding: int | None = field(None, "width of a table through which inputs are read; None: none", low=1)
+    bidirectional: bool = chz.field(default=False, doc="a second cell a layer reads time backwards")
+    residual: bool = chz.field(default=False, doc="each layer but the first adds what it reads to its output")
+    layer_norm: bool = chz.field(default=False, doc="layer norm of what a layer, and the readout, reads from below")
+    dropout: Dropout = chz.field(default_factory=Dropout, blueprint_unspecified=Dropout, doc="noise in training")
     task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
     train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
 
@@ -94,7 +99,9 @@ class TrialSpec:
         """The model that this seed draws; with `train.floss` its first layer is flossed on the task's own inputs."""
         rngs = nnx.Rngs(params=stream(seed, WEIGHTS))
         task, train = self.task, self.train
-        model = SequenceModel(self.cell, task.in_features, task.out_features, layers=self.layers, rngs=rngs)
+        names = ("layers", "embedding", "bidirectional", "residual", "layer_norm", "dropout")
+        chosen = {name: getattr(self, name) for name in names}
+        model = SequenceModel(self.cell, task.in_features, task.out_features, rngs=rngs, **chosen)
         if train.floss:
             model.cells[0] = _flosser(task, train)(model.cells[0], stream(seed, FLOSSING))
         return model

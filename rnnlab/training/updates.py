@@ -14,11 +14,12 @@ from jaxtyping import Array, PyTree
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.training.omega import regulariser_sums
-from rnnlab.tasks.base import Batch
+from rnnlab.scan.presence import align_ends
+from rnnlab.tasks.base import Batch, steps_of
 from rnnlab.training import online
 from rnnlab.training.layout import BATCH, Layout, local_batch, map_trials
 from rnnlab.training.norms import global_norm
-from rnnlab.training.spec import BATCHES, HELD_OUT, TrialSpec, stream
+from rnnlab.training.spec import BATCHES, HELD_OUT, NOISE, TrialSpec, stream
 from rnnlab.training.state import DIVERGED, RUNNING, TrainState, apply_stop_rule, blank_state, count_streak, unfinished
 
 MEASURED = {
@@ -35,18 +36,22 @@ def training_loss(
     batch: Batch,
     model: SequenceModel,
     taps: PyTree | None,
+    key: Array | None = None,
     over_devices: Callable[[Array], Array] = lambda count: count,
 ) -> tuple[Array, Any]:
     """The objective of an update, the task's loss plus Omega times its weight: (it, (the task's loss, other metrics)).
 
-    `over_devices` gives the mean over the parts of a batch that is spread over devices.
+    `key`: of the model's dropout. `over_devices` gives the mean over the parts of a batch that is spread over devices.
     """
     task, train = spec.task, spec.train
-    outputs = model(batch.inputs, answers=task.answers, taps=taps)
+    outputs = model(batch.inputs, answers=task.answers, taps=taps, key=key, **steps_of(batch))
     loss = jnp.mean(task.losses(outputs, batch))
     also = {"right": jnp.all(task.right(outputs, batch) == 1).astype(loss.dtype)} if train.streak else {}
     if not train.omega:
         return loss, (loss, also)
+    if steps_of(batch):
+        raise ValueError(f"train.omega={train.omega}: {type(task).__name__} has sequences of unequal length or resets, "
+                         "for which the regulariser is not defined")  # fmt: skip
     sums = regulariser_sums(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
     omega = sums._replace(count=over_devices(sums.count)).mean()
     return loss + train.omega * omega.astype(loss.dtype), (loss, also | {"omega": omega})
@@ -63,10 +68,17 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
     batch = local_batch(task.sample(key, train.batch_size), axis=1)
     size = batch.inputs.shape[1]
+    noise = None
+    if state.model.dropout.any():
+        noise = jax.random.fold_in(jax.random.fold_in(stream(state.seed, NOISE), state.step), jax.lax.axis_index(BATCH))
 
     taps = state.model.tap_zeros(task.length, size)
-    objective = functools.partial(training_loss, spec, batch, over_devices=lambda count: jax.lax.pmean(count, BATCH))
+    objective = functools.partial(
+        training_loss, spec, batch, key=noise, over_devices=lambda count: jax.lax.pmean(count, BATCH)
+    )
     (_, means), (gradient, norms) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(state.model, taps)
+    if getattr(batch, "lengths", None) is not None:
+        norms = align_ends(norms, batch.lengths)  # lags are counted from each sequence's own last step
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
     (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
     norm = global_norm(gradient)
@@ -94,7 +106,7 @@ def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
     batch = task.held_out(stream(state.seed, HELD_OUT), size)
     parts = jax.lax.axis_size(BATCH)
     local = local_batch(batch, axis=1) if size % parts == 0 else batch
-    return jax.lax.pmean(task.metrics(state.model(local.inputs, answers=task.answers), local), BATCH)
+    return jax.lax.pmean(task.metrics(state.model(local.inputs, answers=task.answers, **steps_of(local)), local), BATCH)
 
 
 def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:

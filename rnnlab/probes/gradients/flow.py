@@ -11,13 +11,15 @@ from collections.abc import Callable
 
 import chz
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, log_norm
 from rnnlab.probes.gradients.reverse_scan import StepAdjoints, reverse_scan
 from rnnlab.probes.precision import at_full_precision
+from rnnlab.scan.presence import align_ends
 from rnnlab.specs.fields import field
 
 
@@ -37,14 +39,19 @@ def gradient_flow(
     inputs: Float[Array, "T B D"],
     losses: Callable[[Float[Array, "N B K"]], Float[Array, " B"]],
     answers: int = 1,
+    lengths: Int[Array, " B"] | None = None,
+    resets: Bool[Array, "T B"] | None = None,
 ) -> dict[str, LogNorm]:
     """||dL_b/dh_t|| and ||dL_b/dc_t|| of each example b at every lag, in full and along the cell path.
 
     Args:
       model: its cells may be rnnlab's or Flax's own.
-      inputs: [T, B, D].
+      inputs: [T, B, D], or tokens [T, B].
       losses: the loss of each example [B] from the outputs at the last `answers` steps.
       answers: N.
+      lengths: of sequences of unequal length: lags are counted from each one's own last step, and beyond its first
+        step norms are zero.
+      resets: where a carry begins anew before a step, which no gradient crosses.
 
     Returns:
       By name: `layer0/h`, `layer0/c`, ..., and `.../c cell path` for each component of the top layer: the
@@ -52,18 +59,32 @@ def gradient_flow(
       the constant error carousel of Hochreiter & Schmidhuber 1997, section 3.2; for a vanilla RNN nothing
       before lag 0). Adjoints are total: dL/dc_t counts c_t's use in h_t = o tanh(c_t) of the same step.
       A NaN among weights or inputs makes the norms it reaches NaN. rnnlab.probes.gradients.paths splits them further.
+      Of a bidirectional model, whose second direction is `layer0 backward/h`, there is no cell path, and norms come
+      from the backward pass itself: below the smallest float32 number they are zero.
 
     Raises:
       ValueError: `answers` is not within 1 to T.
     """
+    if model.bidirectional:
+        return _from_taps(model, inputs, losses, answers, lengths, resets)
     both = np.array([[True], [False]]) if hasattr(model.cells[-1], "projection") else np.array([[True]])
-    found = reverse_scan(model, inputs, losses, answers, both, _norms)
+    found = reverse_scan(model, inputs, losses, answers, both, _norms, lengths=lengths, resets=resets)
     norms = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, LogNorm))
     named = {}
     for name, (mantissa, exponent) in zip(jax.tree.leaves(model.names()), norms, strict=True):
         for path, suffix in zip(range(mantissa.shape[1]), ("", " cell path"), strict=False):
             named[name + suffix] = LogNorm(mantissa[:, path], exponent[:, path])
     return named
+
+
+def _from_taps(model, inputs, losses, answers, lengths, resets) -> dict[str, LogNorm]:
+    def total(taps):
+        return jnp.sum(losses(model(inputs, answers=answers, lengths=lengths, resets=resets, taps=taps)))
+
+    norms = jax.grad(total)(model.tap_zeros(*inputs.shape[:2]))
+    norms = norms if lengths is None else align_ends(norms, lengths)
+    found = zip(jax.tree.leaves(model.names()), jax.tree.leaves(norms), strict=True)
+    return {name: LogNorm(*jnp.frexp(norm[::-1])) for name, norm in found}
 
 
 def _norms(adjoints: StepAdjoints):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, normalise
@@ -73,6 +73,8 @@ def gradient_paths(
     losses: Losses,
     answers: int = 1,
     via: Sequence[str | Collection[str]] | None = None,
+    lengths: Int[Array, " B"] | None = None,
+    resets: Bool[Array, "T B"] | None = None,
 ) -> dict[str, Paths]:
     """The gradient with respect to each component of the top layer's carry, decomposed by path.
 
@@ -83,6 +85,7 @@ def gradient_paths(
       answers: N.
       via: gates, or sets of gates, each a path: `("i", ("i", "f"))` gives `via i` and `via i+f`. Left out, every
         gate by itself. A cell without gates has one block, `z`.
+      lengths, resets: see `rnnlab.probes.gradients.flow.gradient_flow`.
 
     Returns:
       By name, as in `layer0/c`, the paths `direct` (TRUNCATED is its other name), those of `via`, and `full`.
@@ -104,7 +107,9 @@ def gradient_paths(
     columns = np.repeat(np.array(owners), cell.features)
     masks = [np.ones(len(columns), bool), *(np.isin(columns, gates) for gates in named.values())]
     masks = np.stack([*masks, np.zeros(len(columns), bool)])
-    (found,) = reverse_scan(model, inputs, losses, answers, masks, _measure, top_only=True)
+    (found,) = reverse_scan(
+        model, inputs, losses, answers, masks, _measure, top_only=True, lengths=lengths, resets=resets
+    )
 
     order = {DIRECT: len(masks) - 1} | {name: number for number, name in enumerate(named, 1)} | {FULL: 0}
     parts = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, Paths))

@@ -8,6 +8,7 @@ path is the same backward pass under another mask on dz; all share one forward p
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT, normalise, to_common_exponent
 from rnnlab.scan.adjoints import with_carry_addition
+from rnnlab.scan.presence import Presence, align_ends, align_starts, presence
 from rnnlab.scan.projected import hidden
 from rnnlab.scan.segments import even_segment, scan_segments, varying_alike, zeros_like
 
@@ -52,6 +54,8 @@ def reverse_scan(
     measure: Measure,
     *,
     top_only: bool = False,
+    lengths: Int[Array, " B"] | None = None,
+    resets: Bool[Array, "T B"] | None = None,
 ) -> list[PyTree]:
     """What `measure` returns for the adjoints at each step of each layer, lag 0 first.
 
@@ -60,37 +64,47 @@ def reverse_scan(
 
     Args:
       model: its cells may be rnnlab's or Flax's own.
-      inputs: [T, B, D].
+      inputs: [T, B, D], or tokens [T, B].
       losses: the loss of each example [B] from the outputs at the last `answers` steps.
       answers: N.
       paths: of the top layer, which columns of z an adjoint may flow back through ([P, 1]: all or none). The
         full gradient comes first, paths with no column last. A cell without projection has the full one alone.
       measure: what to keep of n steps of a layer, arrays [n, ...]; under jit, what it does not read costs nothing.
       top_only: leave the layers below out.
+      lengths: of sequences of unequal length, whose lags are counted from their own last step; at lags beyond a
+        sequence's first step its adjoints are zero.
+      resets: where a carry begins anew before a step, which no adjoint crosses.
 
     Returns:
       A layer each (the top one alone with `top_only`): `measure`'s outputs as [T, ...].
 
     Raises:
-      ValueError: `answers` is not within 1 to T.
+      ValueError: `answers` is not within 1 to T, or the model is bidirectional.
     """
-    length, batch, _ = inputs.shape
+    length, batch = inputs.shape[:2]
     if not 1 <= answers <= length:
         raise ValueError(f"answers={answers}: must be 1 to T = {length}")
-    model, carries, inputs = varying_alike((model, model.initial_carry(batch), inputs))
-    layers = [_Layer(cell) for cell in model.cells]
+    if model.bidirectional:
+        raise ValueError("a bidirectional model has no reverse scan: its second direction begins at the sequence's end")
+    fresh = model.initial_carry(batch)
+    xs, begins, outputs = _aligned(model, inputs, answers, lengths, resets)
+    model, fresh, inputs, begins = varying_alike((model, fresh, xs, begins))
+    carries = fresh
+    layers = [_Layer(cell, number, model) for number, cell in enumerate(model.cells)]
     lowest = len(layers) - 1 if top_only else 0
     most = max(8, min(64, 2**16 // hidden(carries[-1]).size))
 
     def forward(carries, xs):
         """Steps forwards: carries, ys, and each layer's residuals for the backward pass."""
 
-        def body(carries, x):
+        def body(carries, inputs):
+            x, begin = inputs
+            carries = Presence(resets=begin).begin(carries, fresh)
             new, kept = [], []
             for layer, carry in zip(layers, carries, strict=True):
                 carry, x, step = layer.forward(carry, x)
                 new.append(carry)
-                kept.append(step)
+                kept.append((step, begin))
             return new, (x, kept)
 
         carries, (ys, kept) = jax.lax.scan(body, carries, xs)
@@ -101,7 +115,7 @@ def reverse_scan(
             end, ys, _ = forward(carries, xs)
             return end, ys if want_ys else None, carries
 
-        return scan_segments(body, carries, xs, even_segment(len(xs), most))
+        return scan_segments(body, carries, xs, even_segment(len(xs[0]), most))
 
     def backward(state, step):
         """One step backwards, from the top layer down: each passes dL/dx to the one below."""
@@ -122,16 +136,17 @@ def reverse_scan(
             return state, [measure(adjoints) for adjoints in by_layer], None
 
         state, measured, _ = scan_segments(
-            body, state, (xs, d_ys), even_segment(len(xs), most), each=starts, reverse=True
+            body, state, (xs, d_ys), even_segment(len(xs[0]), most), each=starts, reverse=True
         )
         return state, measured
 
     silent = length - answers
-    early, late = inputs[:silent], inputs[silent:]
+    early, late = (jax.tree.map(lambda part, cut=cut: part[cut], (inputs, begins))
+                   for cut in (slice(silent), slice(silent, None)))  # fmt: skip
     if silent:
         carries, _, early_starts = segments(carries, early, want_ys=False)
     _, ys, late_starts = segments(carries, late, want_ys=True)
-    d_ys = jax.grad(lambda ys: jnp.sum(losses(model.readout(ys))))(ys)[:, None]
+    d_ys = jax.grad(lambda ys: jnp.sum(losses(outputs(model, ys))))(ys)[:, None]
     d_ys = normalise(d_ys, jnp.zeros(d_ys.shape[:-1], jnp.int32))
 
     counts = [0] * lowest + [1] * (len(layers) - 1 - lowest) + [len(paths)]
@@ -143,34 +158,67 @@ def reverse_scan(
     return jax.tree.map(lambda a: a[::-1], found)
 
 
+def _aligned(model, inputs, answers, lengths, resets):
+    """(what the first layer reads, where carries begin anew, outputs from (model, ys)), ends moved to the last step.
+
+    So lags are counted from each sequence's own end. What lies before its first step no adjoint reaches: the carry
+    begins anew there.
+    """
+    if lengths is None:
+        return model.embed(inputs), resets, lambda model, ys: model.outputs(ys)
+    length = len(inputs)
+    when = presence(lengths, resets, length)
+    begins = jnp.arange(length)[:, None] == length - lengths
+    if when.resets is not None:
+        begins |= align_ends(when.resets, lengths)
+
+    def outputs(model, ys):
+        there = Presence(jnp.arange(answers)[:, None] >= answers - lengths)
+        found = there.only_present(model.outputs(ys))
+        return align_starts(found, lengths) if answers == length else found
+
+    return align_ends(when.only_present(model.embed(inputs)), lengths), begins, outputs
+
+
 class _Layer:
     """A cell's step both ways: by projection and update, or whole where it has no projection."""
 
-    def __init__(self, cell: Any):
+    def __init__(self, cell: Any, number: int, model: SequenceModel):
         self.cell, self.split = cell, hasattr(cell, "projection")
+        self.read = functools.partial(model.read, number) if number and len(model.norms) else None
+        self.residual = model.residual and number > 0
         if self.split:
             w_x, w_h, self.b = cell.projection()
             self.w_both = jnp.concatenate([w_x, w_h])
             self.w_x_transposed, self.w_h_transposed = w_x.T, w_h.T
 
-    def forward(self, before, x):
-        """(carry, y, the residuals: the incoming carry and z, or x for a cell without projection)."""
+    def forward(self, before, below):
+        """(carry, what the layer above reads, the residuals of the step)."""
+        x = self.read(below) if self.read else below
+        carry, y, kept = self._step(before, x)
+        return carry, y + below if self.residual else y, (kept, below if self.read else None)
+
+    def _step(self, before, x):
+        """(carry, y, the incoming carry and z, or x for a cell without projection)."""
         if not self.split:
             return *self.cell(before, x), (before, x)
         x_and_h = jnp.concatenate([x.astype(self.b.dtype), hidden(before).astype(self.b.dtype)], axis=-1)
         z = x_and_h @ self.w_both + self.b
         return *self.cell.update(before, z), (before, z)
 
-    def backward(self, paths, kept, state, d_y):
-        """((adjoints of the incoming carry, exponent), (dL/dx along the full path, exponent), StepAdjoints)."""
+    def backward(self, paths, kept, state, d_out):
+        """((adjoints of the incoming carry, exponent), (those of what it reads, exponent), StepAdjoints).
+
+        The adjoint of what a layer reads is that along the full path.
+        """
+        ((before, z), below), begin = kept
         d_carry, exponent = state
-        before, z = kept
         step = with_carry_addition(self.cell.update if self.split else self.cell)
         (_, y), pull = jax.vjp(step, before, z, zeros_like(before))
-        if d_y is None:
+        if d_out is None:
             d_y = zeros_like(jnp.broadcast_to(y, (len(paths), *y.shape)))
         else:
-            d_carry, d_y, exponent = to_common_exponent(d_carry, exponent, *d_y)
+            d_carry, d_y, exponent = to_common_exponent(d_carry, exponent, *d_out)
         direct, d_z, total = jax.vmap(pull)((d_carry, d_y.astype(y.dtype)))
         d_before, d_x = direct, d_z[:1]
         if self.split:
@@ -178,7 +226,19 @@ class _Layer:
             leaves[-1] = self._through_z(paths, d_z, leaves[-1])
             d_before, d_x = jax.tree.unflatten(treedef, leaves), d_x @ self.w_x_transposed
         adjoints = StepAdjoints(total, d_carry, d_y, d_before, direct, d_z if self.split else None, d_x, exponent)
-        return normalise(d_before, exponent), normalise(d_x, exponent[:1]), adjoints
+        if begin is not None:
+            d_before = jax.tree.map(lambda d: jnp.where(begin[:, None], 0, d), d_before)
+        return normalise(d_before, exponent), self._read_backward(below, d_x, exponent[:1], d_out), adjoints
+
+    def _read_backward(self, below, d_x, exponent, d_out):
+        if self.read:
+            _, pull = jax.vjp(self.read, below)
+            (d_x,) = jax.vmap(pull)(d_x.astype(below.dtype))
+        d_below = normalise(d_x, exponent)
+        if not self.residual or d_out is None:
+            return d_below
+        one, two, exponent = to_common_exponent(*d_below, *(part[:1] for part in d_out))
+        return normalise(one + two, exponent)
 
     def _through_z(self, paths, d_z, d_h):
         """dL/dh of the step before with what comes through z, by path; paths with no column come last."""

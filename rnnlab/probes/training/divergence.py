@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.precision import at_full_precision
+from rnnlab.scan.presence import presence
 
 LARGEST = math.log10(float(np.finfo(np.float32).max))
 
@@ -38,6 +39,8 @@ def first_divergence(
     losses: Callable[[Float[Array, "N B K"]], Float[Array, " B"]],
     answers: int = 1,
     bound: float = math.inf,
+    lengths: Int[Array, " B"] | None = None,
+    resets: Bool[Array, "T B"] | None = None,
 ) -> Divergence | None:
     """What diverges first on these inputs: the parameters, the forward pass, the loss, or the backward pass.
 
@@ -48,6 +51,7 @@ def first_divergence(
       answers: N.
       bound: a magnitude above it counts too; in the backward pass an adjoint whose norm float32 cannot hold always
         does.
+      lengths, resets: see `rnnlab.model.SequenceModel`.
 
     Returns:
       The first divergence; None where there is none. In the forward pass the earliest step counts, and within a step
@@ -57,8 +61,9 @@ def first_divergence(
         if not np.isfinite(np.asarray(leaf, np.float64)).all():
             name = "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
             return Divergence(name, None, None, math.nan)
-    return _forward(model, inputs, bound) or _loss(model, inputs, losses, answers, bound) or _backward(
-        model, inputs, losses, answers, bound
+    inputs, steps = presence(lengths, resets, len(inputs)).only_present(inputs), {"lengths": lengths, "resets": resets}
+    return _forward(model, inputs, bound, steps) or _loss(model, inputs, losses, answers, bound, steps) or _backward(
+        model, inputs, losses, answers, bound, steps
     )  # fmt: skip
 
 
@@ -66,10 +71,10 @@ def _bad(values: np.ndarray, bound: float) -> np.ndarray:
     return ~(np.abs(values) <= bound) | ~np.isfinite(values)
 
 
-def _forward(model, inputs, bound):
+def _forward(model, inputs, bound, steps):
     if (in_inputs := _earliest({"inputs": np.asarray(inputs)}, bound)) is not None:
         return in_inputs
-    found = jax.device_get(jax.jit(lambda model, xs: model.intermediates(xs))(model, inputs))
+    found = jax.device_get(jax.jit(lambda model, xs: model.intermediates(xs, **steps))(model, inputs))
     return _earliest({name: np.asarray(value, np.float64) for name, value in sorted(found.items(), key=_order)}, bound)
 
 
@@ -95,16 +100,16 @@ def _earliest(named: Mapping[str, np.ndarray], bound: float) -> Divergence | Non
     return best
 
 
-def _loss(model, inputs, losses, answers, bound):
-    values = np.asarray(losses(model(inputs, answers=answers)), np.float64)
+def _loss(model, inputs, losses, answers, bound, steps):
+    values = np.asarray(losses(model(inputs, answers=answers, **steps)), np.float64)
     at = np.flatnonzero(_bad(values, bound))
     return Divergence("loss", None, int(at[0]), float(values[at[0]])) if len(at) else None
 
 
-def _backward(model, inputs, losses, answers, bound):
+def _backward(model, inputs, losses, answers, bound, steps):
     """Adjoints in log space, so that what overflows is still a number."""
     limit = min(math.log10(bound) if bound < math.inf else math.inf, LARGEST)
-    flow = jax.jit(lambda model, xs: gradient_flow(model, xs, losses, answers))(model, inputs)
+    flow = jax.jit(lambda model, xs: gradient_flow(model, xs, losses, answers, **steps))(model, inputs)
     best = None
     for name, norms in sorted(flow.items(), key=lambda item: -_layer(item[0])):  # the backward pass begins at the top
         if name.endswith("cell path"):

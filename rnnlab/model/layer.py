@@ -1,0 +1,78 @@
+"""One layer over time: its outputs at the last steps, and everything within it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from rnnlab.scan.presence import Presence
+from rnnlab.scan.projected import hidden
+from rnnlab.scan.unroll import unroll
+
+
+def at_the_end(
+    cell: Any,
+    carry: PyTree,
+    xs: Float[Array, "T B D"],
+    answers: int,
+    *,
+    taps: PyTree | None = None,
+    lengths: Int[Array, " B"] | None = None,
+    resets: Bool[Array, "T B"] | None = None,
+    segment: int | None = None,
+) -> tuple[PyTree, Float[Array, "N B H"]]:
+    """`unroll`'s last carry, and its outputs at the last `answers` steps, of which no others are kept if possible."""
+    silent = len(xs) - answers
+    if silent == len(xs) - 1 and getattr(cell, "h_carries_gradient", False):  # the last carry holds the one answer
+        carry, _ = unroll(cell, carry, xs, taps=taps, segment=segment, lengths=lengths, resets=resets)
+        return carry, hidden(carry)[None]
+    if silent and lengths is None and resets is None:
+        early, taps = jax.tree.map(lambda t: t[:silent], taps), jax.tree.map(lambda t: t[silent:], taps)
+        carry, _ = unroll(cell, carry, xs[:silent], taps=early, segment=segment)
+        return unroll(cell, carry, xs[silent:], taps=taps, segment=segment)
+    carry, ys = unroll(cell, carry, xs, taps=taps, segment=segment, lengths=lengths, resets=resets)
+    return carry, last_steps(ys, lengths, answers)
+
+
+def last_steps(ys: Float[Array, "T B H"], lengths: Int[Array, " B"] | None, answers: int) -> Float[Array, "N B H"]:
+    """Of each sequence its own last `answers` steps; T of them are all, and stay where they are."""
+    if answers == len(ys) or lengths is None:
+        return ys[len(ys) - answers :]
+    steps = jnp.maximum(lengths - answers + jnp.arange(answers)[:, None], 0)
+    return jnp.take_along_axis(ys, steps[..., None], axis=0)
+
+
+def both_ends(ys: Float[Array, "T B H"], lengths: Int[Array, " B"] | None, answers: int) -> Float[Array, "N B H"]:
+    """Of two directions side by side the last `answers` steps; of one answer what each direction has read last."""
+    if answers > 1:
+        return last_steps(ys, lengths, answers)
+    forward, backward = jnp.split(ys, 2, axis=-1)
+    return jnp.concatenate([last_steps(forward, lengths, 1), backward[:1]], axis=-1)
+
+
+def has_answers(lengths: Int[Array, " B"], answers: int, length: int) -> Bool[Array, "N B"]:
+    """Whether a sequence has each of the steps that `last_steps` gives of T = `length`."""
+    steps = jnp.arange(answers)[:, None]
+    return steps < lengths if answers == length else lengths - answers + steps >= 0
+
+
+def traced(
+    cell: Any, carry: PyTree, xs: Float[Array, "T B D"], when: Presence, named: PyTree, prefix: str
+) -> tuple[Float[Array, "T B H"], dict[str, Float[Array, "T B _"]]]:
+    """A cell's outputs, and by name each component of its carry and each gate over time."""
+    start = carry
+
+    def step(carry, inputs):
+        x, now = inputs
+        carry = now.begin(carry, start)
+        gates = cell.gates(cell.project(hidden(carry), x)) if hasattr(cell, "gates") else {}
+        new, y = cell(carry, x)
+        new = now.keep(new, carry)
+        return new, (now.only_present(y), new, now.only_present(gates))
+
+    _, (ys, carries, gates) = jax.lax.scan(step, carry, (xs, when))
+    found = dict(zip(jax.tree.leaves(named), jax.tree.leaves(carries), strict=True))
+    return ys, found | {f"{prefix}/{name}": gate for name, gate in gates.items()}
