@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,7 +112,7 @@ def cross_entropy(outputs: Float[Array, "N B K"], targets: Num[Array, "N B"]) ->
     return -jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
 
 
-def positions(key: Array, window: tuple[int | Array, int | Array], batch_size: int) -> Num[Array, " B"]:
+def positions(key: Array, window: Sequence[int] | Int[Array, "2 B"], batch_size: int) -> Num[Array, " B"]:
     """One step in [start, stop) for each sequence; start and stop may differ between sequences, [B]."""
     return jax.random.randint(key, (batch_size,), *window, jnp.int32)
 
