@@ -1,4 +1,4 @@
-"""Every cell keeps one contract; the two of the paper equal a plain NumPy implementation."""
+"""The vanilla RNN, the LSTM and the GRU against NumPy and Flax, and how their weights are drawn."""
 
 import jax
 import jax.numpy as jnp
@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.cells import GRU, LSTM, CellSpec, VanillaRNN
-from rnnlab.cells.contract import check_cell
+from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.scan.unroll import unroll
-from rnnlab.specs.discover import subclasses
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
-SPECS = sorted(subclasses(CellSpec).items())
 
 
 @pytest.mark.parametrize("bias", ["constant", "chrono", "uniform"])
@@ -86,44 +83,6 @@ def test_values_and_gradients_equal_numpy(spec, reference):
     gradient = jax.grad(lambda cell: jnp.sum(jax.lax.scan(cell, carry, jnp.asarray(xs))[1] * weights))(cell)
     for got, want in zip((gradient.w_x, gradient.w_h, gradient.b), backward(weights), strict=True):
         np.testing.assert_allclose(got[...], want, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize(("name", "spec"), SPECS)
-class TestEveryCell:
-    """The battery: a new file in rnnlab/cells is tested with no edit here."""
-
-    @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-    def test_it_keeps_the_contract_that_a_users_own_is_checked_by(self, name, spec, dtype):
-        check_cell(spec(features=4, dtype=dtype))
-
-    def test_finite_differences_agree_with_its_gradient(self, name, spec):
-        cell = spec(features=4, **FLOAT64).build(3, rngs=nnx.Rngs(0))
-        xs = jax.random.normal(jax.random.key(0), (6, 2, 3), jnp.float64)
-        carry = cell.initialize_carry((2, 3))
-        leaves, treedef = jax.tree.flatten(cell)
-        direction = [jax.random.normal(jax.random.key(k), leaf.shape, leaf.dtype) for k, leaf in enumerate(leaves)]
-
-        def loss(step):
-            moved = [leaf + step * d for leaf, d in zip(leaves, direction, strict=True)]
-            return jnp.sum(jnp.sin(jax.lax.scan(treedef.unflatten(moved), carry, xs)[1]))
-
-        numeric = (loss(1e-6) - loss(-1e-6)) / 2e-6
-        np.testing.assert_allclose(jax.grad(loss)(0.0), numeric, rtol=1e-7)
-
-    def test_parameters_stay_float32_where_y_is_not(self, name, spec):
-        cell = spec(features=4, dtype="bfloat16").build(3, rngs=nnx.Rngs(0))
-        _, y = cell(cell.initialize_carry((2, 3)), jnp.ones((2, 3)))
-        assert y.dtype == jnp.bfloat16
-        assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(cell))
-
-    def test_same_seed_same_weights_and_a_spec_is_hashable(self, name, spec):
-        one, two = (spec(features=4).build(3, rngs=nnx.Rngs(7)) for _ in range(2))
-        jax.tree.map(np.testing.assert_array_equal, one, two)
-        assert hash(spec(features=4)) == hash(spec(features=4))
-
-    def test_a_width_below_one_is_refused(self, name, spec):
-        with pytest.raises(ValueError, match="features=0"):
-            spec(features=0)
 
 
 def blocks(cell):
