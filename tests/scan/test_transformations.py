@@ -30,11 +30,15 @@ def inputs():
 
 
 def of_cell(segment, last=False):
-    """(cell, xs) -> gradient of a loss at every step, or at the last alone, with the adjoint norms."""
+    """(cell, xs) -> gradient of a loss at every step, or at the last alone, with the adjoint norms.
+
+    At the last of sequences of unequal length with resets, both read off xs so that they are spread as xs are.
+    """
 
     def loss(cell, taps, xs):
         carry = cell.initialize_carry(xs.shape[1:], nnx.Rngs(0))
-        carry, ys = unroll(cell, carry, xs, taps=taps, segment=segment)
+        unequal = {"lengths": (jnp.abs(10 * xs[0, :, 0]) % (T + 1)).astype(int), "resets": xs[..., 1] > 1}
+        carry, ys = unroll(cell, carry, xs, taps=taps, segment=segment, **(unequal if last else {}))
         return jnp.sum(jnp.sin(jax.tree.leaves(carry)[-1] if last else ys))
 
     def gradient(cell, xs):
