@@ -32,29 +32,31 @@ class CellSpec:
         raise TypeError(f"{type(self).__name__} builds no cell: choose one of its subclasses")
 
 
-class Cell(nnx.RNNCellBase):
-    """A step (carry, x) -> (carry, y): z = x w_x + h w_h + b, then `update(carry, z)`.
+class CellBase(nnx.RNNCellBase):
+    """A step (carry, x) -> (carry, y): z = project(h, x), then `update(carry, z)`.
 
-    A subclass writes `update` and, where it has them, `gates`; it states the names of its carry's
-    components (h last, y is h). The fast `unroll`, adjoint norms, segments and path decomposition follow from that.
+    For a cell whose z is not linear in h, such as a GRU that resets h before its product: a subclass writes `project`,
+    `update` and, where it has them, `gates`. It has no `projection`, so `unroll` runs it in the general form and its
+    gradient is not decomposed by path. All other cells are a `Cell`.
     """
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
     blocks: ClassVar[tuple[str, ...]] = ()  # the gate that each H columns of z belong to; left out, `gates` in order
     h_carries_gradient: bool = True  # whether the gradient of y reaches back through the carry's h, which equals it
 
-    def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array, b: Array):
+    def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array | None, b: Array):
+        """Without a w_h the cell has no recurrent matrix: h comes back through `update` alone."""
         dtype = jnp.dtype(spec.param_dtype)
         self.features = spec.features
         self.in_features = in_features
         self.dtype = jnp.dtype(spec.dtype)
         self.w_x = nnx.Param(w_x.astype(dtype))
-        self.w_h = nnx.Param(w_h.astype(dtype))
+        self.w_h = None if w_h is None else nnx.Param(w_h.astype(dtype))
         self.b = nnx.Param(b.astype(dtype))
 
-    def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
-        """(w_x, w_h, b) in the computation dtype; Z a multiple of H."""
-        return self.w_x[...].astype(self.dtype), self.w_h[...].astype(self.dtype), self.b[...].astype(self.dtype)
+    def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
+        """z_t from h_{t-1} and x_t."""
+        raise TypeError(f"{type(self).__name__} has no project")
 
     def update(self, carry: PyTree, z: Float[Array, "*B Z"]) -> tuple[PyTree, Float[Array, "*B H"]]:
         """carry_t and y_t from carry_{t-1} and z_t. What a subclass writes."""
@@ -64,11 +66,6 @@ class Cell(nnx.RNNCellBase):
         """Gates and other internals that z_t determines, by name; none for a cell without gates."""
         del z
         return {}
-
-    def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
-        """z_t = x_t w_x + h_{t-1} w_h + b."""
-        w_x, w_h, b = self.projection()
-        return x.astype(w_x.dtype) @ w_x + h.astype(w_h.dtype) @ w_h + b
 
     def __call__(self, carry: PyTree, inputs: Float[Array, "*B D"]) -> tuple[PyTree, Float[Array, "*B H"]]:
         return self.update(carry, self.project(jax.tree.leaves(carry)[-1], inputs))
@@ -86,3 +83,23 @@ class Cell(nnx.RNNCellBase):
     @property
     def num_feature_axes(self) -> int:
         return 1
+
+
+class Cell(CellBase):
+    """A step (carry, x) -> (carry, y): z = x w_x + h w_h + b, then `update(carry, z)`.
+
+    A subclass writes `update` and, where it has them, `gates`; it states the names of its carry's
+    components (h last, y is h). The fast `unroll`, adjoint norms, segments and path decomposition follow from that.
+    """
+
+    def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
+        """(w_x, w_h, b) in the computation dtype; Z a multiple of H. w_h is zeros in a cell without one."""
+        w_x, b = self.w_x[...].astype(self.dtype), self.b[...].astype(self.dtype)
+        if self.w_h is None:
+            return w_x, jnp.zeros((self.features, w_x.shape[1]), self.dtype), b
+        return w_x, self.w_h[...].astype(self.dtype), b
+
+    def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
+        """z_t = x_t w_x + h_{t-1} w_h + b."""
+        w_x, w_h, b = self.projection()
+        return x.astype(w_x.dtype) @ w_x + h.astype(w_h.dtype) @ w_h + b

@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, PyTree
 
-from rnnlab.cells.base import Cell, CellSpec
+from rnnlab.cells.base import CellBase, CellSpec
 from rnnlab.specs.contract import (
     draws_by_its_arguments,
     expect,
@@ -40,9 +40,9 @@ def check_cell(spec: CellSpec, in_features: int = 5, warn: Callable[[str], None]
     )
     frozen = "draws by other means than its rngs (numpy.random?), so no seed tells its weights: use rngs.params()"
     expect(draws_by_its_arguments(lambda key: _built(spec, in_features, key), jax.random.key(0)), kind, "build", frozen)
-    own, step = type(cell), "update" if hasattr(cell, "projection") else "__call__"
-    if isinstance(cell, Cell):
-        expect_members(own, Cell, {"update": "which makes a step: update(carry, z) -> (carry, y)"})
+    own, step = type(cell), "update" if isinstance(cell, CellBase) or hasattr(cell, "projection") else "__call__"
+    if isinstance(cell, CellBase):
+        expect_members(own, CellBase, {"update": "which makes a step: update(carry, z) -> (carry, y)"})
     carry = jax.eval_shape(lambda cell: cell.initialize_carry((SIZE, in_features), nnx.Rngs(0)), cell)
     if hasattr(cell, "projection"):
         _check_projection(cell, in_features, spec)
@@ -51,7 +51,7 @@ def check_cell(spec: CellSpec, in_features: int = 5, warn: Callable[[str], None]
     pure = draws_by_its_arguments(lambda cell, carry, x: cell(carry, x), *first)
     expect(pure, own, step, frozen)
     _check_step(cell, step, in_features, spec.features, carry)
-    if isinstance(cell, Cell):
+    if isinstance(cell, CellBase):
         _check_names(cell, spec.features, carry)
     _check_values(spec, in_features, own, step, warn)
 
@@ -86,7 +86,7 @@ def _check_step(cell, step: str, in_features: int, features: int, carry: PyTree)
            f"{[SIZE, features]} is needed")  # fmt: skip
 
 
-def _check_names(cell: Cell, features: int, carry: PyTree) -> None:
+def _check_names(cell: CellBase, features: int, carry: PyTree) -> None:
     leaves = jax.tree.leaves(carry)
     expect(len(cell.carry_names) == len(leaves), type(cell), "", f"carry_names = {cell.carry_names} names "
            f"{len(cell.carry_names)} components of a carry of {len(leaves)}")  # fmt: skip

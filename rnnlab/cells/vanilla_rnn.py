@@ -15,6 +15,7 @@ from rnnlab.cells.base import Cell, CellSpec
 from rnnlab.cells.weights import Recurrent, input_weights, recurrent_weights
 from rnnlab.specs.fields import field
 
+Activation = Literal["tanh", "relu", "sigmoid", "linear"]
 ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "linear": lambda z: z}
 
 
@@ -26,7 +27,7 @@ class VanillaRNN(CellSpec):
     Pascanu, Mikolov & Bengio 2013, section 4 (a set spectral radius).
     """
 
-    activation: Literal["tanh", "relu", "sigmoid", "linear"] = chz.field(default="tanh", doc="nonlinearity")
+    activation: Activation = chz.field(default="tanh", doc="nonlinearity")
     recurrent: Recurrent = chz.field(default="orthogonal", doc="draw of the recurrent matrix w_h")
     spectral_radius: float | None = field(None, "rescale w_h to this largest |eigenvalue|", above=0)
 

@@ -14,6 +14,7 @@ from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LOG10_2
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.precision import at_full_precision
+from rnnlab.scan.projected import hidden
 from rnnlab.scan.segments import sum_dtype
 
 LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
@@ -63,7 +64,8 @@ def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int 
     name = type(cell).__name__
     if not hasattr(cell, "gates"):
         raise ValueError(f"{name} names no gates: only a cell with gates(z), as rnnlab's are, can be read")
-    width = cell.projection()[1].shape[1]
+    h = hidden(cell.initialize_carry((1, cell.in_features)))
+    width = jax.eval_shape(cell.project, h, jnp.zeros((1, cell.in_features), h.dtype)).shape[1]
     with jax.ensure_compile_time_eval():  # which internals are gates is settled before anything is compiled
         z = FAR * (-1.0) ** jnp.arange(width)
         ends = cell.gates(jnp.stack([z, -z]))
