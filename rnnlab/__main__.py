@@ -10,6 +10,8 @@ import sys
 COMMANDS = {
     "run": "runs an experiment: rnnlab run --exp=long_memory [--help]",
     "list": "lists the experiments with their questions",
+    "cells": "lists the cells: equation's source, parameters, gates",
+    "tasks": "lists the tasks: needed lag, chance, stop rule",
     "compare": "tells what differs between two runs: rnnlab compare RUN_A RUN_B",
     "postmortem": "replays the update at which a trial diverged: rnnlab postmortem RUN",
     "publish": "keeps a run's result small enough for a repository: rnnlab publish RUN NAME",
@@ -30,9 +32,9 @@ def main() -> None:
         hint = f"the nearest is {near[0]}" if near else f"there is {', '.join(COMMANDS)}"
         print(f"rnnlab: {name}: no such command; {hint}", file=sys.stderr)
         sys.exit(2)
-    rest = sys.argv[2:] if name != "list" else ["--list", *sys.argv[2:]]
-    program = "run" if name == "list" else name
-    sys.argv = [f"rnnlab.{program}", *rest]
+    lists = name in ("list", "cells", "tasks")
+    program = "run" if lists else name
+    sys.argv = [f"rnnlab.{program}", *[f"--{name}"] * lists, *sys.argv[2:]]
     importlib.import_module(f"rnnlab.{program}").program()
 
 

@@ -7,7 +7,6 @@ import signal
 if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import difflib
 import functools
 import inspect
 import os
@@ -20,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import logging
 
 from rnnlab.training import layout
 
@@ -30,7 +29,9 @@ import jax
 
 from rnnlab.clusters import engines
 from rnnlab.clusters.driver import check_flags, passed_on, run_elsewhere
-from rnnlab.reports.arm_columns import COLUMNS, chosen
+from rnnlab.flags import FLAGS, OURS, parse
+from rnnlab.reports import listing, tables
+from rnnlab.reports.arm_columns import chosen
 from rnnlab.reports.check import check_job
 from rnnlab.reports.finish_run import finish
 from rnnlab.reports.opened_run import Run, open_run
@@ -46,36 +47,10 @@ from rnnlab.runs.predict import say_how_long, say_plan
 from rnnlab.runs.progress import Progress, clock
 from rnnlab.settings import resolve
 from rnnlab.settings.errors import SettingError
-from rnnlab.settings.experiments import experiment_files, load_experiment, question
+from rnnlab.settings.experiments import experiment_files, question
 from rnnlab.settings.language import how_many
 from rnnlab.training.background import Interrupted, stop_on_signals
 from rnnlab.training.canary import check_jax
-
-FLAGS = flags.FlagValues()  # its own: a program that calls `rnnlab.run` may have a flag of the same name
-_string, _enum, _integer, _list, _bool = (
-    functools.partial(define, flag_values=FLAGS)
-    for define in (
-        flags.DEFINE_string, flags.DEFINE_enum, flags.DEFINE_integer, flags.DEFINE_list, flags.DEFINE_bool
-    )
-)  # fmt: skip
-_string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
-_string("tier", "quick", "smoke (half a minute), quick (minutes) or paper (a day or two, predicted first)")
-_string("workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command resumes it")
-_string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
-_string("sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'")
-_string("shard", "1/1", "i/n: the i-th of n parts of the trials; all parts share one --workdir")
-_enum("layout", "auto", layout.KINDS, "how trials that share a program lie on the devices")
-_enum("engine", "local", engines.KINDS, "where trials run: in this process, or as shards on a cluster")
-_integer("workers", 2, "how many shards a cluster runs", lower_bound=1)
-_string("allot", "", "what each worker gets, in the engine's words: 'num_gpus=1', 'slurm_partition=long'")
-_string("host", None, "i/n: this process is the i-th of n that train each trial together; or auto")
-_string("coordinator", None, "address:port of the first of those hosts")
-_list("columns", None, f"of the main table, in place of the report's own: {', '.join(COLUMNS)}")
-_enum("tables", "main", ("main", "all"), "which tables the terminal shows")
-_bool("redo", False, "run trials again that were run by code which has changed since")
-_bool("dry_run", False, "say what would run, how long and on how much disk, and stop")
-_bool("list", False, "list the experiments with their questions, and stop")
-OURS = tuple(FLAGS)
 
 
 def run(
@@ -153,10 +128,8 @@ def main(argv: list[str]) -> None:
     logging.set_verbosity(logging.ERROR)  # JAX's and Orbax's running commentary is not ours
     words, console = argv[1:], Screen()
     files = experiment_files()
-    if FLAGS.list:
-        for name, path in files.items():
-            console.say(f"{name}: {question(path)}")
-        return
+    if FLAGS.list or FLAGS.cells or FLAGS.tasks or FLAGS.markdown:
+        return _say_lists(console)
     if FLAGS.exp is None:
         if named := [word for word in words if word in files]:
             raise SettingError(f"{named[0]}: an experiment is chosen by a flag; write --exp={named[0]}")
@@ -211,6 +184,20 @@ def main(argv: list[str]) -> None:
     progress.say(shlex.join([program, "--logdir", str(job.workdir / "tensorboard")]))
 
 
+def _say_lists(console: Screen) -> None:
+    """The experiments with their questions, the cells, the tasks: what was asked for."""
+    for name, path in experiment_files().items() if FLAGS.list else ():
+        console.say(f"{name}: {question(path)}")
+    if FLAGS.markdown and not (FLAGS.cells or FLAGS.tasks):
+        raise SettingError("--markdown: only with --cells or --tasks")
+    if FLAGS.cells or FLAGS.tasks:
+        listing.load_own(FLAGS.exp, lambda text: console.say(f"warning: {text}"))
+    asked = [listing.cells_table(listing.cells())] if FLAGS.cells else []
+    asked += [listing.tasks_table(listing.tasks())] if FLAGS.tasks else []
+    for table in asked:
+        console.say(tables.markdown(table)) if FLAGS.markdown else tables.terminal(table, console)
+
+
 def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | None]:
     """This process's shard, and the engine that runs the shards of others."""
     check_flags(given, FLAGS.engine)
@@ -221,37 +208,6 @@ def _place(given: dict[str, str]) -> tuple[tuple[int, int], engines.Engine | Non
         return shard, None
     jax.config.update("jax_platforms", "cpu")  # the accelerators are for the workers
     return shard, engines.find_engine(FLAGS.engine, FLAGS.workers, engines.parse_allotment(FLAGS.allot))
-
-
-def parse(argv: list[str]) -> list[str]:
-    """absl's flags; an unknown one is an error of one line that names the nearest of ours."""
-    try:
-        if any(word in ("--help", "-h", "-help", "--helpfull") for word in argv[1:]):
-            sys.exit(print_help(argv))
-        return FLAGS(argv)
-    except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, OURS, n=1, cutoff=0.5)
-        hint = f"the nearest is --{near[0]}" if near else f"there is {', '.join('--' + name for name in OURS)}"
-        print(f"rnnlab: --{error.flagname}: no such flag; {hint}; settings are written path=value", file=sys.stderr)
-    except flags.Error as error:
-        print(f"rnnlab: {error}", file=sys.stderr)
-    sys.exit(2)
-
-
-@one_line
-def print_help(argv: list[str]) -> None:
-    words = [word for word in argv if word.lstrip("-") not in ("help", "h", "helpfull")]
-    rest = FLAGS(words, known_only=True)
-    lines = [
-        "python -m rnnlab.run --exp=NAME [--tier=smoke|quick|paper] [--workdir=FOLDER] [--arms=PATTERN] [PATH=VALUE]"
-    ]
-    for name in OURS:
-        default = FLAGS[name].default
-        lines.append(f"  --{name}: {FLAGS[name].help}{f' (default {default})' if default else ''}")
-    module = load_experiment(FLAGS.exp or "long_memory")
-    overrides = resolve.parse_overrides(word for word in rest[1:] if not word.startswith("-"))
-    lines += ["", resolve.help_text(module, FLAGS.tier, overrides, FLAGS.arms)]
-    Screen().say("\n".join(lines))
 
 
 def program() -> None:

@@ -25,6 +25,11 @@ CHECKS = {  # what an example must do besides running
         "flow = rnnlab.gradient_flow(model, jnp.ones((9, 2, 2)), lambda outputs: outputs[-1, :, 0])\n"
         "assert 'layer0/c cell path' in flow\n"
     ),
+    "class Leaky": (
+        "import rnnlab\nrnnlab.check(FlaxCell(module='Leaky', features=4))\n"
+        "flow = rnnlab.gradient_flow(model, jnp.ones((9, 2, 2)), lambda outputs: outputs[-1, :, 0])\n"
+        "assert list(flow) == ['layer0/h']\n"
+    ),
     "class FirstBit": (
         "task = FirstBit(length=9)\nbatch = task.sample(jax.random.key(0), 4)\n"
         "assert task.metrics(batch.targets.astype(float), batch)['accuracy'] == 1\n"

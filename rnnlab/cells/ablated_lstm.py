@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import chz
 import jax
@@ -45,6 +45,7 @@ class AblatedLSTM(LSTM):
     The remaining parts start with the weights and biases of an LSTM of the same seed: ablations are compared in pairs.
     """
 
+    source: ClassVar[str] = "Greff et al. 2017, section 3"
     without: Without = chz.field(default="nothing", doc="the part that is removed")
 
     def build(self, in_features: int, *, rngs: nnx.Rngs) -> AblatedLSTMCell:

@@ -19,6 +19,8 @@ DType = Literal["float32", "bfloat16", "float64"]
 class CellSpec:
     """The specification of a cell, from which `build` makes the module."""
 
+    source: ClassVar[str] = ""  # of its equation: author, year, section
+
     features: int = field(64, "hidden width H", low=1)
     dtype: DType = chz.field(default="float32", doc="computation dtype; sums over time stay at least float32")
     param_dtype: DType = chz.field(default="float32", doc="dtype in which parameters are kept and updated")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, PyTree
 
 from rnnlab.cells.base import CellBase, CellSpec
+from rnnlab.cells.flax_cell import FlaxModule, cell_class
 from rnnlab.specs.contract import (
     draws_by_its_arguments,
     expect,
@@ -23,6 +25,10 @@ from rnnlab.specs.contract import (
 )
 
 SIZE = 3  # sequences
+FLAX = {
+    "__call__": "which makes a step: __call__(carry, x) -> (carry, y)",
+    "initialize_carry": "which makes the first carry: initialize_carry(input_shape, rngs)",
+}
 
 
 def check_cell(spec: CellSpec, in_features: int = 5, warn: Callable[[str], None] = warnings.warn) -> None:
@@ -31,29 +37,40 @@ def check_cell(spec: CellSpec, in_features: int = 5, warn: Callable[[str], None]
     Weights follow from the seed; a step keeps the carry's structure, shapes and types, gives y [B, H], and treats each
     sequence by itself; where a cell says that y is the carry's h, it is. Errors of the cell's own code are passed on.
     """
-    kind = type(spec)
+    kind, made = type(spec), "build"
     expect_members(kind, CellSpec, {"build": "which makes the module: build(in_features, *, rngs) -> nnx.Module"})
+    if cell_class(spec) is not kind:
+        kind, made = cell_class(spec), "__init__"
+        expect_members(kind, nnx.RNNCellBase, FLAX)
     cell = jax.eval_shape(lambda: _built(spec, in_features, jax.random.key(0)))
     gave = _named(cell)
-    expect(
-        isinstance(cell, nnx.Module) and callable(cell), kind, "build", f"gave {gave}, where a Flax module is needed"
-    )
+    expect(isinstance(cell, nnx.Module) and callable(cell), kind, made, f"gave {gave}, where a Flax module is needed")
     frozen = "draws by other means than its rngs (numpy.random?), so no seed tells its weights: use rngs.params()"
-    expect(draws_by_its_arguments(lambda key: _built(spec, in_features, key), jax.random.key(0)), kind, "build", frozen)
-    own, step = type(cell), "update" if isinstance(cell, CellBase) or hasattr(cell, "projection") else "__call__"
+    expect(draws_by_its_arguments(lambda key: _built(spec, in_features, key), jax.random.key(0)), kind, made, frozen)
+    own = type(_module(cell))
+    step = "update" if isinstance(cell, CellBase) or hasattr(cell, "projection") else "__call__"
     if isinstance(cell, CellBase):
         expect_members(own, CellBase, {"update": "which makes a step: update(carry, z) -> (carry, y)"})
     carry = jax.eval_shape(lambda cell: cell.initialize_carry((SIZE, in_features), nnx.Rngs(0)), cell)
+    if isinstance(cell, FlaxModule):
+        _check_flax(cell, carry)
     if hasattr(cell, "projection"):
         _check_projection(cell, in_features, spec)
+    _check_step(cell, step, in_features, spec.features, carry)
+    if isinstance(cell, FlaxModule):
+        _check_y(cell, step, in_features, carry)
     first = (cell, carry, jax.ShapeDtypeStruct((SIZE, in_features), jnp.float32))
     frozen = "draws by other means than its rngs (numpy.random?), which a compiled program does once for all steps"
     pure = draws_by_its_arguments(lambda cell, carry, x: cell(carry, x), *first)
     expect(pure, own, step, frozen)
-    _check_step(cell, step, in_features, spec.features, carry)
     if isinstance(cell, CellBase):
         _check_names(cell, spec.features, carry)
-    _check_values(spec, in_features, own, step, warn)
+    _check_values(spec, in_features, where(kind, made), own, step, warn)
+
+
+def _module(cell) -> Any:
+    """The object whose class the cell is written in: of Flax's before `FlaxModule` has settled its types."""
+    return cell.module if isinstance(cell, FlaxModule) else cell
 
 
 def _built(spec: CellSpec, in_features: int, key: Array):
@@ -69,10 +86,33 @@ def _check_projection(cell, in_features: int, spec: CellSpec) -> None:
            f"[Z] with D = {in_features} and H = {spec.features} are needed")  # fmt: skip
 
 
-def _check_step(cell, step: str, in_features: int, features: int, carry: PyTree) -> None:
-    own = type(cell)
+def _check_flax(cell: FlaxModule, carry: PyTree) -> None:
+    """What a carry is beside the shapes and types that a step keeps."""
+    own, leaves = type(cell.module), jax.tree.leaves(carry)
+    right = leaves and all(p.ndim == 2 and len(p) == SIZE and jnp.issubdtype(p.dtype, jnp.floating) for p in leaves)
+    expect(right, own, "initialize_carry", f"gave {_tree(carry)}, where floating-point numbers [B, n] are needed")
+    names = cell.carry_names
+    expect(len(names) == len(leaves) and "h" in names, own, "", f"carry_names = {names}: a name each of the carry's "
+           f"{len(leaves)} components is needed, and one of them is h")  # fmt: skip
+
+
+def _check_y(cell: FlaxModule, step: str, in_features: int, carry: PyTree) -> None:
+    """Of the carry's h, whose adjoint is dL/dh, y must be made: what reads y would not count in it."""
     inputs = jax.ShapeDtypeStruct((SIZE, in_features), jnp.float32)
-    found = jax.eval_shape(lambda cell, carry, x: cell(carry, x), cell, carry, inputs)
+    jaxpr = jax.make_jaxpr(lambda cell, carry, x: cell(carry, x))(cell.module, carry, inputs).jaxpr
+    *parts, y = jaxpr.outvars
+    h, needed = parts[cell.carry_names.index("h")], [y]
+    for eqn in reversed(jaxpr.eqns):
+        if any(var is out for var in needed for out in eqn.outvars):
+            needed += [*eqn.invars, *eqn.outvars]  # one equation may define both, as a jitted step does
+    expect(any(var is h for var in needed), type(cell.module), step, "gave a y that is not made of its carry's h: "
+           "compute it once and give the same array as both, or name by carry_names the part that y is")  # fmt: skip
+
+
+def _check_step(cell, step: str, in_features: int, features: int, carry: PyTree) -> None:
+    module = _module(cell)
+    own, inputs = type(module), jax.ShapeDtypeStruct((SIZE, in_features), jnp.float32)
+    found = jax.eval_shape(lambda cell, carry, x: cell(carry, x), module, carry, inputs)
     pair = isinstance(found, tuple) and len(found) == 2
     expect(pair, own, step, f"gave {_named(found)}, where (carry, y) is needed")
     new, y = found
@@ -80,7 +120,8 @@ def _check_step(cell, step: str, in_features: int, features: int, carry: PyTree)
     expect(before == after, own, step, f"gave a carry {_tree(new)}, where one like that before, {_tree(carry)}, "
            "is needed")  # fmt: skip
     for old, part in zip(jax.tree.leaves(carry), jax.tree.leaves(new), strict=True):
-        expect((old.shape, old.dtype) == (part.shape, part.dtype), own, step, f"gave a carry with {_array(part)}, "
+        kept = old.shape == part.shape and (old.dtype == part.dtype or module is not cell)
+        expect(kept, own, step, f"gave a carry with {_array(part)}, "
                f"where {_array(old)} came in: a scan's carry keeps its shapes and types")  # fmt: skip
     expect(hasattr(y, "shape") and y.shape == (SIZE, features), own, step, f"gave y {_tree(y)}, where [B, H] = "
            f"{[SIZE, features]} is needed")  # fmt: skip
@@ -96,7 +137,9 @@ def _check_names(cell: CellBase, features: int, carry: PyTree) -> None:
                f"{[SIZE, features]} is needed")  # fmt: skip
 
 
-def _check_values(spec: CellSpec, in_features: int, own: type, step: str, warn: Callable[[str], None]) -> None:
+def _check_values(
+    spec: CellSpec, in_features: int, made: str, own: type, step: str, warn: Callable[[str], None]
+) -> None:
     """What only numbers tell, all from one compiled program."""
 
     cells = [_built(spec, in_features, jax.random.key(seed)) for seed in (0, 1)]
@@ -119,7 +162,7 @@ def _check_values(spec: CellSpec, in_features: int, own: type, step: str, warn: 
     drawn = any(np.unique(leaf).size > 2 for leaf in weights)  # not zeros, ones or an identity alone
     if drawn and all(map(np.array_equal, weights, others)):
         told = "gave the same weights for two seeds: unless that is meant, draw them from rngs.params()"
-        warn(f"{where(type(spec), 'build')}: {told}")
+        warn(f"{made}: {told}")
     near = 0.05 if spec.dtype == "bfloat16" else 1e-4
     alike = np.allclose(y[:1], alone, rtol=near, atol=near, equal_nan=True)
     noisy = not np.array_equal(y, again, equal_nan=True)  # dropout, say

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import chz
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,7 @@ class GRU(CellSpec):
     not on h before it (Cho's own order), so that a step is a projection and an update.
     """
 
+    source: ClassVar[str] = "Cho et al. 2014, section 2.3"
     update_bias: float = chz.field(default=0.0, doc="initial update-gate bias: large keeps h, as a forget bias does")
     recurrent: Recurrent = chz.field(default="orthogonal", doc="draw of the recurrent matrices, one a gate")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import chz
 import jax
@@ -29,6 +29,7 @@ class LSTM(CellSpec):
     chrono: b_f = log U[1, max_lag - 1], b_i = -b_f (Tallec & Ollivier 2018, equation 16).
     """
 
+    source: ClassVar[str] = "Hochreiter & Schmidhuber 1997; Gers et al. 2000, section 3"
     forget_bias: float = chz.field(default=1.0, doc="initial forget-gate bias, with bias=constant")
     bias: Literal["constant", "uniform", "chrono"] = chz.field(default="constant", doc="draw of the gate biases")
     max_lag: int = field(1000, "longest dependency expected, in steps, with bias=chrono", low=3)

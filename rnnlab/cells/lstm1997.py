@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import chz
 import jax
@@ -32,6 +32,7 @@ class LSTM1997(CellSpec):
     weights: they are 0 and stay so, N + (D + Z) Z + H K are left (86).
     """
 
+    source: ClassVar[str] = "Hochreiter & Schmidhuber 1997, sections 4 and 5, appendix A.1"
     cells_per_block: int = field(2, "memory cells that share their gates; features is a multiple of it", low=1)
     input_biases: tuple[float, ...] = chz.field(default=(), doc="initial bias of each block's input gate; none: drawn")
     output_biases: tuple[float, ...] = chz.field(default=(), doc="the same for its output gate")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import chz
 import jax
@@ -27,6 +27,7 @@ class VanillaRNN(CellSpec):
     Pascanu, Mikolov & Bengio 2013, section 4 (a set spectral radius).
     """
 
+    source: ClassVar[str] = "Elman 1990"
     activation: Activation = chz.field(default="tanh", doc="nonlinearity")
     recurrent: Recurrent = chz.field(default="orthogonal", doc="draw of the recurrent matrix w_h")
     spectral_radius: float | None = field(None, "rescale w_h to this largest |eigenvalue|", above=0)

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnlab.cells import CellSpec
 from rnnlab.cells.contract import check_cell
+from rnnlab.cells.flax_cell import cell_class
 from rnnlab.reports.rehearsal import made_up, rehearse
 from rnnlab.runs.job import Job, make_job
 from rnnlab.settings.errors import SettingError
@@ -74,12 +75,17 @@ def check_job(job: Job, warn: Callable[[str], None] = lambda text: None) -> None
 
 
 def _own(specs: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Those that are not rnnlab's, a few of each class."""
+    """Those that are not rnnlab's or Flax's, a few of each class."""
     found: dict[type, dict[Any, Any]] = {}
     for spec, of in specs.items():
-        if not type(spec).__module__.startswith("rnnlab."):
-            found.setdefault(type(spec), {})[spec] = of
+        if not (kind := _class(spec)).__module__.startswith(("rnnlab.", "flax.")):
+            found.setdefault(kind, {})[spec] = of
     return {spec: of for kind in found.values() for spec, of in list(kind.items())[:VARIANTS]}
+
+
+def _class(spec: CellSpec | Task) -> type:
+    """What it is written in."""
+    return cell_class(spec) if isinstance(spec, CellSpec) else type(spec)
 
 
 def _tried(function: Callable[..., Any], *args: Any) -> Any:
@@ -88,7 +94,7 @@ def _tried(function: Callable[..., Any], *args: Any) -> Any:
     except Exception as error:
         said = own_error(error, checked=True)
         if said is None and isinstance(args[0], CellSpec | Task):  # its signature, say
-            said = f"{where(type(args[0]), '')}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            said = f"{where(_class(args[0]), '')}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         if said:
             raise SettingError(said) from error
         raise

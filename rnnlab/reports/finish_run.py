@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from rnnlab.reports.definitions import glossary
 from rnnlab.reports.report import all_tables, write
 from rnnlab.reports.reporting import report_on
-from rnnlab.reports.tables import line_width, markdown, terminal
+from rnnlab.reports.tables import line_width, listed, markdown, terminal
 from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
 from rnnlab.runs.files import write_json
 from rnnlab.runs.gather_results import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger
+from rnnlab.runs.results import Results
 from rnnlab.runs.results_file import results_from
 
 
@@ -42,6 +43,19 @@ def finish(
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)
+    for line in without_probes(job, results):
+        console.say(textwrap.fill(line, line_width(console), subsequent_indent="    "))
     for line in glossary(tables[:1], results.fraction):
         console.say(textwrap.fill(line, line_width(console), subsequent_indent="    "))
     console.say("\n" + textwrap.fill(report.answer, line_width(console)))
+
+
+def without_probes(job: Job, results: Results) -> list[str]:
+    """A line a probe of the experiment that is not defined for the cell of some arms, which have nothing of it."""
+    lacking: dict[str, list[str]] = {}
+    for name, arm in results.arms.items():
+        found = arm.trials[0].probes
+        for probe in job.probes(job.arms[name]) if found else ():
+            if probe not in found[0]:
+                lacking.setdefault(probe, []).append(name)
+    return [f"Probe {probe}: not defined for the cell of {listed(names)}." for probe, names in lacking.items()]

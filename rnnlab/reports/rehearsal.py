@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rnnlab.cells.flax_cell import cell_class
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.reports.report import all_tables, ask
 from rnnlab.runs.environment import environment
@@ -22,6 +24,7 @@ from rnnlab.runs.results_file import results_from
 from rnnlab.runs.trial_result import trial_result
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.specs.contract import ContractError, forgotten, where_function
+from rnnlab.specs.errors import Undefined
 from rnnlab.tasks.base import steps_of
 from rnnlab.training.spec import precision_of
 from rnnlab.training.state import RUNNING, TrainState, initial_state
@@ -49,7 +52,7 @@ def made_up(job: Job) -> Results:
     for arm, spec in job.arms.items():
         probes = job.probes(spec)
         size = spec.cell.features, spec.layers, spec.task.length, bool(spec.train.steps)
-        kind = type(spec.cell), type(spec.task), size, tuple(probes.items())
+        kind = cell_class(spec.cell), type(spec.task), size, tuple(probes.items())
         if kind not in made:
             with precision_of(spec):
                 shapes = jax.eval_shape(lambda spec=spec, probes=probes: _measurements(spec, probes))
@@ -63,11 +66,10 @@ def _measurements(spec: ArmSpec, probes: Mapping[str, Any]):
     """What is measured of a trial at its beginning: gradient flow by name, what the probes find, and its metrics."""
     state = initial_state(spec, 0)
     batch, losses = held_out(spec.task, spec.flow, state)
-    steps = steps_of(batch)
-    found = {
-        name: _probed(probe, steps, state.model, batch.inputs, losses, spec.task.answers)
-        for name, probe in probes.items()
-    }
+    steps, found = steps_of(batch), {}
+    for name, probe in probes.items():
+        with contextlib.suppress(Undefined):
+            found[name] = _probed(probe, steps, state.model, batch.inputs, losses, spec.task.answers)
     outputs = state.model(batch.inputs, answers=spec.task.answers, **steps)
     flow = gradient_flow(state.model, batch.inputs, losses, spec.task.answers, **steps)
     return flow, found, spec.task.metrics(outputs, batch)

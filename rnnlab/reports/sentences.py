@@ -47,7 +47,9 @@ def learned_by(arms: Mapping[str, Arm]) -> str:
 
 def reaching(arms: Mapping[str, Arm], name: str = "h") -> str:
     """`At initialisation on Adding 1000 the gradient reaches the needed lag of 500 steps with bias 5; else ...`"""
-    first = next(iter(arms.values()))
+    first, arms = next(iter(arms.values())), _having(arms, name)
+    if not arms:
+        return f"No arm on {first.task} has dL/d{name}."
     horizons = {label: arm.horizon("init", name).estimate for label, arm in arms.items()}
     opening = f"At initialisation on {first.task} the"
     if first.needed_lag is None:
@@ -63,10 +65,17 @@ def reaching(arms: Mapping[str, Arm], name: str = "h") -> str:
 
 def along_cell_path(arms: Mapping[str, Arm]) -> str:
     """Of the arm whose gradient reaches furthest: what arrives at the largest lag, in full and along the cell path."""
-    ends = {label: arm.at_end("c") for label, arm in arms.items()}
+    ends = {label: arm.at_end("c") for label, arm in _having(arms, "c cell path").items()}
+    if not ends:
+        return "No arm has a cell path of dL/dc."
     label = max(ends, key=lambda label: -math.inf if math.isnan(ends[label]) else ends[label])
     full, path = (arms[label].at_end(name) for name in ("c", "c cell path"))
     return f"With {label} {_power(full)} of dL/dc is left at the largest lag, {_power(path)} along the cell path alone."
+
+
+def _having(arms: Mapping[str, Arm], name: str) -> dict[str, Arm]:
+    """Those of whose adjoints one has this name: a cell without c has no dL/dc."""
+    return {label: arm for label, arm in arms.items() if any(trial.horizon("init", name) for trial in arm.trials)}
 
 
 def _power(log10: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from rnnlab.runs.ledger import Ledger, Trial, all_trials
 from rnnlab.runs.measure import fitted
 from rnnlab.runs.results_file import SCHEMA, split_name
 from rnnlab.settings.resolve import ArmSpec, flat
+from rnnlab.tasks import Task
 
 
 def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
@@ -52,15 +54,22 @@ def content(
 def _described(arm: str, spec: ArmSpec) -> dict[str, Any]:
     settings, streak = flat(spec), spec.train.streak
     task, label = split_name(arm, settings)
-    held_out = f"held-out accuracy of at least {spec.task.solved_accuracy:g}"
     return {
         "task": task,
         "label": label,
         "settings": settings,
         "chance": float(spec.task.chance),
         "needed_lag": spec.task.needed_lag,
-        "rule": f"{streak:,} training sequences in a row right" if streak else held_out,
+        "rule": f"{streak:,} training sequences in a row right" if streak else stop_rule(spec.task),
     }
+
+
+def stop_rule(task: Task) -> str:
+    """When a task counts as learned, in words; of a `solved` of a task's own, those of its docstring."""
+    if type(task).solved is Task.solved:
+        return f"held-out accuracy of at least {task.solved_accuracy:g}"
+    doc = inspect.getdoc(vars(type(task)).get("solved")) or ""
+    return doc.split("\n")[0].rstrip(".") or "the task's own: see its `solved`"
 
 
 def _fit(ledger, arm, spec):

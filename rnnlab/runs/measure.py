@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from rnnlab.probes.gradients.flow import FlowSpec, gradient_flow
 from rnnlab.probes.gradients.horizon import NotFinite, horizon_intervals, mean_over_examples, memory_horizon
 from rnnlab.probes.precision import at_full_precision
 from rnnlab.settings.resolve import ArmSpec
+from rnnlab.specs.errors import Undefined
 from rnnlab.tasks import Task
 from rnnlab.tasks.base import steps_of
 from rnnlab.training.guessing import Guesses, guess
@@ -137,14 +139,19 @@ def thin(profile: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
 
 @functools.cache
 def own_probes(task: Task, flow: FlowSpec, probes: tuple[tuple[str, Probe], ...], where: Layout):
-    """All entries' states -> {probe: {name: array}} for an experiment's own probes, in one program."""
+    """All entries' states -> {probe: {name: array}} for an experiment's own probes, in one program.
+
+    One that is not defined for the cell is left out.
+    """
 
     @at_full_precision
     def run(state):
         batch, losses = held_out(task, flow, state)
-        return {
-            name: probe(state.model, batch.inputs, losses, task.answers, **steps_of(batch)) for name, probe in probes
-        }
+        found = {}
+        for name, probe in probes:
+            with contextlib.suppress(Undefined):
+                found[name] = probe(state.model, batch.inputs, losses, task.answers, **steps_of(batch))
+        return found
 
     return map_trials(run, where.whole_batches())
 

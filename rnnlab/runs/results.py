@@ -226,9 +226,10 @@ class Arm:
         return NotFinite(min(lags), sum(examples), sum(of))
 
     def at_end(self, name: str = "h", when: When = "init") -> float:
-        """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials."""
+        """log10 of a component's adjoint at the largest lag over that at lag 0: the mean over trials that have it."""
         profiles = (trial.profile(when, name) for trial in self.trials)
-        return float(np.mean([profile.relative[-1] for profile in profiles if profile is not None]))
+        ends = [profile.relative[-1] for profile in profiles if profile is not None]
+        return float(np.mean(ends)) if ends else math.nan
 
     def held_out(self, name: str) -> Interval:
         """The median held-out loss or accuracy at the end, of trials that did not diverge."""

@@ -11,12 +11,14 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from rnnlab.cells.flax_cell import cell_class
 from rnnlab.runs.numerics import numerics
 from rnnlab.settings.experiments import MODULE, is_own
 from rnnlab.settings.resolve import ArmSpec
@@ -39,7 +41,8 @@ def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
     task's data; JAX's settings as they are."""
     files = [file for pattern in COMMON for file in sorted(PACKAGE.glob(pattern))]
     roots = {module.__name__: {"probes"}}
-    for value in (*type(spec.cell).__mro__, *type(spec.task).__mro__, getattr(module, "probes", None)):
+    kinds = dict.fromkeys((type(spec.cell), cell_class(spec.cell), type(spec.task)))
+    for value in (*itertools.chain(*(kind.__mro__ for kind in kinds)), getattr(module, "probes", None)):
         kind = value if hasattr(value, "__qualname__") else type(value)
         home = sys.modules.get(getattr(kind, "__module__", ""))
         file = Path(getattr(home, "__file__", None) or "/")

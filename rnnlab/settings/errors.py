@@ -17,6 +17,7 @@ from chz.blueprint import (
 )
 
 from rnnlab.cells import CellSpec
+from rnnlab.cells.flax_cell import foreign_cells
 from rnnlab.specs.discover import subclasses
 from rnnlab.specs.errors import UserError
 from rnnlab.tasks import Task
@@ -66,6 +67,9 @@ def nearest_path(path: str, known: Iterable[str]) -> str:
 def check_class(path: str, name: Any) -> None:
     """Raises SettingError for a cell, or a task, that there is none of."""
     options = {"cell": CellSpec, "task": Task}.get(path)
+    typed = shown(name)
+    if path == "cell" and typed in {kind.__name__ for kind in foreign_cells()} - set(subclasses(CellSpec)):
+        raise SettingError(f"cell={typed}: a cell of Flax's kind; write cell=FlaxCell cell.module={typed}")
     if options is not None and isinstance(name, type) and not issubclass(name, options):
         told = f"is no {options.__name__}{nearest(name.__name__, subclasses(options))}"
         raise SettingError(f"{path}={name.__name__}: {told}")
@@ -113,7 +117,9 @@ def described(blueprint: chz.Blueprint) -> list[list[str]]:
 
 def _paths(values: Mapping[str, Any], spec: type) -> list[str]:
     """Every path that exists with these cell and task."""
-    known = chz.Blueprint(spec).apply({path: values[path] for path in ("cell", "task") if path in values})
+    chosen = {path: values[path] for path in ("cell", "task") if path in values}
+    typed = {path: Castable(value) if isinstance(value, str) else value for path, value in chosen.items()}
+    known = chz.Blueprint(spec).apply(typed)
     return [path for path, *_ in described(known)]
 
 

@@ -15,9 +15,10 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from rnnlab.settings.errors import SettingError, nearest
+from rnnlab.specs.discover import EXPERIMENT
 from rnnlab.specs.errors import UserError
 
-MODULE = "rnnlab_experiment_"
+MODULE = EXPERIMENT
 PARTS = {"config": "tier", "arms": "tier", "report": "results"}  # functions, and what each is given
 
 

@@ -6,6 +6,8 @@ import importlib
 import pkgutil
 from typing import Any
 
+EXPERIMENT = "rnnlab_experiment_"  # before an experiment's name: the module that its file becomes
+
 
 def export_all(package: str, namespace: dict[str, Any], bases: tuple[type, ...]) -> list[str]:
     """Imports every module of `package` and puts the subclasses of `bases` that they define into `namespace`."""

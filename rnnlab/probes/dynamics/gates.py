@@ -16,6 +16,7 @@ from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.precision import at_full_precision
 from rnnlab.scan.projected import hidden
 from rnnlab.scan.segments import sum_dtype
+from rnnlab.specs.errors import Undefined
 
 LEFT, RIGHT = 0.1, 0.9  # Karpathy, Johnson & Fei-Fei 2015, section 4.2
 FAR = 30.0  # at z = +-FAR every bounded gate is saturated
@@ -41,11 +42,11 @@ def gate_map(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int = -
     """Saturation of every gate, and time scale and carousel of the forget gate, of one layer on these inputs.
 
     Raises:
-      ValueError: the layer's cell has no gates, or no forget gate f.
+      Undefined: the layer's cell has no gates, or no forget gate f.
     """
     gates = gate_values(model, inputs, layer)
     if "f" not in gates:
-        raise ValueError(f"{type(model.cells[layer]).__name__} has no forget gate f: its gates are {', '.join(gates)}")
+        raise Undefined(f"{type(model.cells[layer]).__name__} has no forget gate f: its gates are {', '.join(gates)}")
     saturation = {name: saturated(gate) for name, gate in gates.items()}
     return Gates(saturation, time_scale(gates["f"]), carousel(gates["f"]))
 
@@ -58,12 +59,12 @@ def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int 
     does not.
 
     Raises:
-      ValueError: the layer's cell has no gates. Flax's own cells name none.
+      Undefined: the layer's cell has no gates. Flax's own cells name none.
     """
     cell = model.cells[layer]
     name = type(cell).__name__
     if not hasattr(cell, "gates"):
-        raise ValueError(f"{name} names no gates: only a cell with gates(z), as rnnlab's are, can be read")
+        raise Undefined(f"{name} names no gates: only a cell with gates(z), as rnnlab's are, can be read")
     h = hidden(cell.initialize_carry((1, cell.in_features)))
     width = jax.eval_shape(cell.project, h, jnp.zeros((1, cell.in_features), h.dtype)).shape[1]
     with jax.ensure_compile_time_eval():  # which internals are gates is settled before anything is compiled
@@ -71,7 +72,7 @@ def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int 
         ends = cell.gates(jnp.stack([z, -z]))
         bounded = [gate for gate, values in ends.items() if bool(jnp.all((values >= 0) & (values <= 1)))]
     if not bounded:
-        raise ValueError(f"{name} has no gates: its named internals are {', '.join(ends) or 'none'}")
+        raise Undefined(f"{name} has no gates: its named internals are {', '.join(ends) or 'none'}")
     found = model.intermediates(inputs)
     prefix = f"layer{layer % len(model.cells)}/"
     return {gate: found[prefix + gate] for gate in bounded}

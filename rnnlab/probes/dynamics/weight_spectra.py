@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from rnnlab.probes.gradients.paths import block_owners
+from rnnlab.specs.errors import Undefined
 
 
 class Spectrum(NamedTuple):
@@ -44,13 +45,11 @@ def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
     """The spectrum of every block [H, H] of a cell's w_h, by the gates it feeds (i, f, g, o for an LSTM), or `h`.
 
     Raises:
-      ValueError: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h: use
+      Undefined: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h: use
         `spectrum` on its matrix.
     """
     if not hasattr(cell, "projection"):
-        raise ValueError(
-            f"{type(cell).__name__} has no projection(), so its w_h is not known: give spectrum() a matrix"
-        )
+        raise Undefined(f"{type(cell).__name__} has no projection(), so its w_h is not known: give spectrum() a matrix")
     w_h = np.asarray(cell.projection()[1], np.float64)
     features, width = w_h.shape
     blocks = np.split(w_h, range(features, width, features), axis=1)

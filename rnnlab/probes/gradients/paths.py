@@ -25,6 +25,7 @@ from rnnlab.probes.gradients.extended_range import LogNorm, normalise
 from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, reverse_scan
 from rnnlab.probes.precision import at_full_precision
 from rnnlab.scan.segments import norm, sum_dtype
+from rnnlab.specs.errors import Undefined
 
 FULL = "full"
 DIRECT = "direct"
@@ -93,8 +94,8 @@ def gradient_paths(
       weights or inputs makes the numbers it reaches NaN.
 
     Raises:
-      TypeError: the top cell has no projection and update, so its direct path is not defined; or it does not
-        state which blocks of z belong to which gate.
+      Undefined, a TypeError: the top cell has no projection and update, so its direct path is not defined.
+      TypeError: it does not state which blocks of z belong to which gate.
       ValueError: a gate that the cell does not have, or `answers` not within 1 to T.
     """
     cell = model.cells[-1]
@@ -123,7 +124,7 @@ def block_owners(cell) -> tuple[str, ...]:
     """The gate that each block of H columns of z belongs to: `cell.blocks`, or its gates in order, or all `z`."""
     kind = type(cell).__name__
     if not (hasattr(cell, "projection") and hasattr(cell, "update")):
-        raise TypeError(
+        raise Undefined(
             f"{kind} has no projection and update to take apart: rnnlab.probes.gradients.flow has its full gradient"
         )
     w_h = jax.eval_shape(lambda: cell.projection()[1])
@@ -181,9 +182,13 @@ def mean_shares(
     """What each path adds to dL/dc of the top layer, the mean over examples, at about so many lags spread by ratio.
 
     The parts of `Paths.shares` and "lag", in a form that runs under jit: direct, `via g` for each gate g, and cross.
+    Raises Undefined for a cell without c, or without the split that paths are made of.
     """
     kept = np.unique(np.geomspace(1, len(inputs), lags).round().astype(int)) - 1
-    found = gradient_paths(model, inputs, losses, answers)[f"layer{len(model.cells) - 1}/c"].along
+    c, names = f"layer{len(model.cells) - 1}/c", jax.tree.leaves(model.names()[-1])
+    if c not in names:
+        raise Undefined(f"{type(model.cells[-1]).__name__} has no c: its carry is {', '.join(names)}")
+    found = gradient_paths(model, inputs, losses, answers)[c].along
     values = {name: jnp.ldexp(s.mantissa, s.exponent)[kept] for name, s in found.items()}
     parts = {DIRECT: values[DIRECT]} | {n: v - values[DIRECT] for n, v in values.items() if n.startswith("via ")}
     parts["cross"] = 1 - sum(parts.values())

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, reverse_scan
 from rnnlab.scan.segments import sum_dtype
+from rnnlab.specs.errors import Undefined
 
 
 def omega(
@@ -61,7 +62,7 @@ def regulariser(
     every other parameter is zero. A sequence of one step has none: 0.
 
     Raises:
-      ValueError: a cell without projection and update (Flax's own), as it is not known which of its weights is w_h.
+      Undefined: a cell without projection and update (Flax's own), as it is not known which of its weights is w_h.
     """
     return regulariser_sums(model, inputs, losses, answers).mean()
 
@@ -75,7 +76,7 @@ def regulariser_sums(model: SequenceModel, inputs: Float[Array, "T B D"], losses
     """
     for cell in model.cells:
         if not hasattr(cell, "projection"):
-            raise ValueError(f"{type(cell).__name__} has no projection(), so its w_h is not known: use a rnnlab cell")
+            raise Undefined(f"{type(cell).__name__} has no projection(), so its w_h is not known: use a rnnlab cell")
     sums, counts = [], []
     for cell, of in zip(model.cells, _transitions(model, inputs, losses, answers), strict=True):
         alive = of.norm > 0
