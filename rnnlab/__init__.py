@@ -4,7 +4,8 @@
 
     run = rnnlab.run("long_memory", tier="smoke")            # or: python -m rnnlab.run --exp=long_memory --tier=smoke
     run.figure("flow", arms="*/LSTM*", x="log").savefig("flow.png")
-    model, spec, *_ = rnnlab.load(run.folder, "Adding 30/LSTM", seed=0)
+    trained = rnnlab.load(run.folder, "Adding 30/LSTM", seed=0)
+    trained = rnnlab.fit(rnnlab.cells.LSTM(features=64), data=(xs, ys), epochs=20)
 
 What stands in `__all__` is imported when it is first used, so that `import rnnlab` takes no time. Names below it, as
 `rnnlab.cells.base` and `rnnlab.tasks.base` for cells and tasks of one's own, are described in docs/.
@@ -25,25 +26,36 @@ if TYPE_CHECKING:
     from rnnlab.reports.check import check as check
     from rnnlab.reports.opened_run import open_run as open_run
     from rnnlab.run import run as run
+    from rnnlab.runs.fit_network import fit as fit
     from rnnlab.runs.load_network import load as load
     from rnnlab.scan.unroll import unroll as unroll
     from rnnlab.settings.experiments import load_experiment as load_experiment
+    from rnnlab.training.spec import TrainSpec as TrainSpec
+    from rnnlab.training.spec import TrialSpec as TrialSpec
+    from rnnlab.training.state import initial_state as initial_state
+    from rnnlab.training.updates import train_step as train_step
 
 _HOMES = {
     "SequenceModel": "rnnlab.model",
+    "TrainSpec": "rnnlab.training.spec",
+    "TrialSpec": "rnnlab.training.spec",
     "check": "rnnlab.reports.check",
+    "fit": "rnnlab.runs.fit_network",
     "gradient_flow": "rnnlab.probes.gradients.flow",
     "gradient_paths": "rnnlab.probes.gradients.paths",
+    "initial_state": "rnnlab.training.state",
     "load": "rnnlab.runs.load_network",
     "load_experiment": "rnnlab.settings.experiments",
     "lyapunov_spectrum": "rnnlab.probes.dynamics.lyapunov",
     "open_run": "rnnlab.reports.opened_run",
+    "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
 _MODULES = ("cells", "run", "tasks")  # `rnnlab.run` is a module that can be called
 
-__all__ = ["SequenceModel", "cells", "check", "gradient_flow", "gradient_paths", "load", "load_experiment",
-           "lyapunov_spectrum", "open_run", "run", "tasks", "unroll"]  # fmt: skip
+__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "fit", "gradient_flow", "gradient_paths",
+           "initial_state", "load", "load_experiment", "lyapunov_spectrum", "open_run", "run", "tasks", "train_step",
+           "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

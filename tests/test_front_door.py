@@ -1,8 +1,10 @@
 """What `import rnnlab` and the command `rnnlab` give a user, and how they answer what is wrong."""
 
+import asyncio
 import contextlib
 import inspect
 import io
+import shutil
 import subprocess
 import sys
 
@@ -94,6 +96,58 @@ def test_a_trained_network_is_loaded_in_the_state_in_which_it_ended(opened):
             rnnlab.load(opened.folder, arm, seed)
     with pytest.raises(SettingError, match="no run of rnnlab"):
         rnnlab.load(opened.folder / "trials", "Adding 30/LSTM")
+
+
+def test_a_trained_network_is_loaded_at_its_best_evaluation_too(opened):
+    end, best = opened.load("*/LSTM", seed=1), opened.load("Adding 30/LSTM", 1, at="best")
+    losses = end.history["eval/loss"]
+    assert (end.at, best.at, end.steps) == ("end", "best", 4) and end.history["step"].tolist() == [2, 4]
+    assert (
+        best.steps == [2, 4][int(np.argmin(losses))]
+        and best.metrics["loss"] == losses.min() == end.best.metrics["loss"]
+    )
+    assert end.metrics["loss"] == losses[-1] and end.task is end.spec.task and end.outcome == "not learned"
+    from rnnlab.training.spec import HELD_OUT, stream
+
+    batch = best.task.held_out(stream(1, HELD_OUT), best.train.eval_size)
+    found = best.task.metrics(best.model(batch.inputs, answers=1), batch)
+    np.testing.assert_allclose(found["loss"], best.metrics["loss"], rtol=1e-5)
+    for call, message in (
+        (lambda: opened.load(), "2 arms; name one of Adding 30/LSTM, Adding 30/LSTM chrono"),
+        (lambda: opened.load("Adding*"), r"2 arms match Adding\*; name one of"),
+        (lambda: opened.load("Adding 3*/LSMT"), "no arm Adding 3.*; the nearest is Adding 30/LSTM"),
+        (lambda: opened.load("*/LSTM", at="bset"), "at=bset: no such choice; the nearest is best"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            call()
+
+
+def test_a_run_from_before_the_best_network_was_kept_is_loaded_at_its_end(opened, tmp_path):
+    from rnnlab.runs.folder import RunFolder
+    from rnnlab.runs.ledger import Ledger, Trial
+    from rnnlab.runs.load_network import last_state, read_arms
+    from rnnlab.training.spec import precision_of
+
+    folder = shutil.copytree(opened.folder, tmp_path / "old")
+    arm = "Adding 30/LSTM"
+    ledger, trial = Ledger(RunFolder.to_read(folder)), Trial(arm, 0, read_arms(folder)[arm])
+    with precision_of(trial.spec):
+        state = last_state(ledger, trial)
+    shutil.rmtree(ledger.place(trial) / "state")
+    ledger.last_state(trial).save(4, state._replace(best=None), {})
+    trained = rnnlab.load(folder, arm, 0)
+    assert trained.best is None and trained.steps == 4
+    with pytest.raises(SettingError, match=r"best evaluation \(rnnlab did not keep it then\); at='end'"):
+        rnnlab.load(folder, arm, 0, at="best")
+
+
+def test_a_run_works_where_an_event_loop_runs_already(opened):
+    """As in a notebook's kernel."""
+
+    async def cell():
+        return rnnlab.load(opened.folder, "*/LSTM", seed=1).steps
+
+    assert asyncio.run(cell()) == 4
 
 
 def test_a_call_that_is_interrupted_can_be_made_again_in_the_same_process(tmp_path, monkeypatch):

@@ -14,9 +14,10 @@ from rnnlab.reports.report import Report
 from rnnlab.reports.reporting import report_on
 from rnnlab.reports.style import WIDTHS, Scale
 from rnnlab.reports.tables import Table
-from rnnlab.runs.load_network import Loaded, load
+from rnnlab.runs.load_network import load
 from rnnlab.runs.results import Arm, Results, Trial
 from rnnlab.runs.results_file import open_results
+from rnnlab.runs.trained import Trained
 from rnnlab.settings.errors import SettingError, nearest
 
 
@@ -87,9 +88,9 @@ class Run:
         """The main table again, with other columns or arms. Raises SettingError."""
         return arms_table(self._shown(arms), self.report.columns if columns is None else columns)
 
-    def load(self, arm: str, seed: int | None = None) -> Loaded:
+    def load(self, arm: str | None = None, seed: int | None = None, at: str = "end") -> Trained:
         """The trained network of one trial; see `rnnlab.load`."""
-        return load(self.folder, arm, seed)
+        return load(self.folder, arm, seed, at)
 
 
 def open_run(folder: str | Path) -> Run:

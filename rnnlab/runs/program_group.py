@@ -254,7 +254,7 @@ class Group:
             result = trial_result(trial, own, records, lines["probes"], first, last)
             recorder.end(records, status, result["reach"]["trained"]["h"]["horizon"], self._progress.warn)
             recorder.close()
-            self._ledger.last_state(trial).save(step, own, {})
+            self._ledger.last_state(trial).save(step, own, {"best": True})
             self._ledger.finish(trial, result)
             self._ledger.release(trial)
             self._entries[entry] = None

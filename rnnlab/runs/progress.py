@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,7 +43,7 @@ class Progress:
         self.stop()
         self._total, self._done, self._began = trials * steps, 0, None
         self._last = time.monotonic()
-        if self._console.is_terminal:
+        if self._console.is_terminal or _in_a_notebook(self._console):
             self._bars = Bars(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
@@ -55,8 +56,10 @@ class Progress:
             self._bars.start()
             self._task = self._bars.add_task(escape(name), total=self._total, speed="compiling")
         else:
-            work = f"of at most {steps} updates each" if steps else "to measure"
-            self.say(f"{name}: {trials} trials {work}")
+            work = f"of at most {steps} updates" if steps else "to measure"
+            self.say(
+                f"{name}: {trials} trials {work}{' each' * bool(steps)}" if trials > 1 else f"{name}: 1 trial {work}"
+            )
 
     def window(self, updates: int, losses: Sequence[float]) -> None:
         """A window is done: so many updates of all trials, the held-out losses of those that made them."""
@@ -96,6 +99,11 @@ class Progress:
         if self._bars:
             self._bars.stop()
             self._bars = None
+
+
+def _in_a_notebook(console: Console) -> bool:
+    """Whether it is one that can show a bar."""
+    return console.is_jupyter and not console.quiet and importlib.util.find_spec("ipywidgets") is not None
 
 
 def clock(seconds: float) -> str:

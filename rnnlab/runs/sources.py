@@ -29,8 +29,9 @@ PACKAGE = Path(__file__).parents[1]
 COMMON = (
     "model/*.py", "scan/*.py", "probes/gradients/*.py", "probes/training/omega.py", "probes/training/flossing.py",
     "cells/base.py", "cells/weights.py", "tasks/base.py", "training/guessing.py", "training/layout.py",
-    "training/loop.py", "training/norms.py", "training/online.py", "training/spec.py", "training/state.py",
-    "training/updates.py", "runs/measure.py", "runs/program_group.py", "runs/recorder.py", "runs/trial_result.py",
+    "training/loop.py", "training/norms.py", "training/online.py", "training/optimisers.py", "training/spec.py",
+    "training/state.py", "training/updates.py", "runs/measure.py", "runs/program_group.py", "runs/recorder.py",
+    "runs/trial_result.py",
 )  # fmt: skip
 PROBES = "rnnlab.probes."
 PYTHON = "python"  # its digests are compared within one version, whose syntax trees are alike

@@ -19,7 +19,7 @@ from chz.blueprint import (
 from rnnlab.cells import CellSpec
 from rnnlab.cells.flax_cell import foreign_cells
 from rnnlab.specs.discover import subclasses
-from rnnlab.specs.errors import UserError
+from rnnlab.specs.errors import UserError, nearest
 from rnnlab.tasks import Task
 
 
@@ -38,18 +38,7 @@ SHORT = {  # what other programs and papers call a setting
     "sequence_length": "task.length", "timesteps": "task.length", "num_seeds": "seeds", "seed": "first_seed",
 }  # fmt: skip
 GROUPS = ("train", "flow")
-MANY = 12  # names that one line may list
 KINDS = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; the nearest is X`, or the whole list where nothing is near."""
-    known = sorted(known)
-    lower = {k.lower(): k for k in reversed(known)}
-    found = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
-    if found:
-        return f"; the nearest is {lower[found[0]]}"
-    return f"; there is {', '.join(known) or 'none'}" if len(known) <= MANY else "; --help lists those that there are"
 
 
 def nearest_path(path: str, known: Iterable[str]) -> str:

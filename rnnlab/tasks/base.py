@@ -80,6 +80,10 @@ class Task:
         """A training batch, the same for the same key."""
         raise TypeError(f"{type(self).__name__} is no task: choose one of its subclasses")
 
+    def training_batch(self, key: Array, step: Array | int, batch_size: int) -> Batch:
+        """The batch of an update, which `step` counts from 0: another draw each, where data is not gone through."""
+        return self.sample(jax.random.fold_in(key, step), batch_size)
+
     def held_out(self, key: Array, batch_size: int) -> Batch:
         """A batch that training never sees: other draws, or the held-out part of real data."""
         return self.sample(key, batch_size)

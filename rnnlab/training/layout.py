@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
@@ -94,34 +94,84 @@ def layout(trials: int, batch_size: int, kind: str = "auto") -> Layout:
 def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTree], PyTree]:
     """`function` over the leading axis of a tree [S, ...], compiled as one program.
 
-    Within `function` the batch may be spread over the mesh axis `BATCH`: see `local_batch` and
-    `jax.lax.pmean(..., BATCH)`.
+    Within `function` the batch may be spread over devices: see `local_batch` and `mean_over_devices`.
     """
+    inner = jax.vmap(function) if where.inner == "batched" else functools.partial(jax.lax.map, function)
+    return _compiled(inner, where, PartitionSpec("trial"))
+
+
+def map_trials_on(function: Callable[[Any, Any], Any], where: Layout) -> Callable[[PyTree, PyTree], PyTree]:
+    """`map_trials` of a function(data, trial) of which `data` is the same for all trials: see `on_every_device`."""
+
+    def inner(data, trials):
+        if where.inner == "batched":
+            return jax.vmap(function, in_axes=(None, 0))(data, trials)
+        return jax.lax.map(functools.partial(function, data), trials)
+
+    return _compiled(inner, where, (PartitionSpec(), PartitionSpec("trial")))
+
+
+def on_every_device(tree: PyTree, where: Layout) -> PyTree:
+    """A tree as the first argument of what `map_trials_on` gives, so that no call moves it again."""
+    return jax.device_put(tree, NamedSharding(_mesh(where), PartitionSpec()))
+
+
+def _mesh(where: Layout) -> Mesh:
     wanted = where.over_trials * where.over_batch
     every = jax.devices()
     devices = every if wanted == len(every) else jax.local_devices()[:wanted]  # each host by itself, all the same
     auto = (AxisType.Auto, AxisType.Auto)
-    mesh = jax.make_mesh((where.over_trials, where.over_batch), ("trial", BATCH), axis_types=auto, devices=devices)
-    spec = PartitionSpec("trial")
-    inner = jax.vmap(function) if where.inner == "batched" else functools.partial(jax.lax.map, function)
+    return jax.make_mesh((where.over_trials, where.over_batch), ("trial", BATCH), axis_types=auto, devices=devices)
+
+
+def _compiled(inner, where, inputs):
+    mesh, spec = _mesh(where), PartitionSpec("trial")
 
     # Outputs are the same on all devices of the batch axis, which functions ensure by pmean; JAX's own
     # check of that (check_vma) does not know custom VJPs.
-    spread = jax.shard_map(inner, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    spread = jax.shard_map(inner, mesh=mesh, in_specs=inputs, out_specs=spec, check_vma=False)
 
     # Set beforehand, so that the first call, with arrays fresh from the host, compiles what all others use.
-    placed = NamedSharding(mesh, spec)
-    return jax.jit(spread, in_shardings=placed, out_shardings=placed)
+    placed = jax.tree.map(
+        functools.partial(NamedSharding, mesh), inputs, is_leaf=lambda x: isinstance(x, PartitionSpec)
+    )
+    return jax.jit(spread, in_shardings=placed, out_shardings=NamedSharding(mesh, spec))
+
+
+def batch_parts() -> int:
+    """Over how many devices the batch is spread where this is traced: 1 outside `map_trials`."""
+    try:
+        return jax.lax.axis_size(BATCH)
+    except NameError:  # JAX's, of an axis that is not bound
+        return 1
+
+
+def batch_part() -> Array | int:
+    """Which of those parts this is."""
+    try:
+        return jax.lax.axis_index(BATCH)
+    except NameError:
+        return 0
+
+
+def mean_over_devices(tree: PyTree) -> PyTree:
+    """The mean over the parts of a batch that is spread over devices; the tree itself outside `map_trials`."""
+    try:
+        return jax.lax.pmean(tree, BATCH)
+    except NameError:
+        return tree
 
 
 def local_batch(tree: PyTree, axis: int) -> PyTree:
-    """This device's part of a batch, along `axis` (of a vector its one), within a function that `map_trials` runs."""
-    parts, wanted = jax.lax.axis_size(BATCH), axis
+    """This device's part of a batch, along `axis` (of a vector its one); all of it outside `map_trials`."""
+    parts, wanted = batch_parts(), axis
+    if parts == 1:
+        return tree
 
     def part(x: Array) -> Array:
         axis = min(wanted, x.ndim - 1)
         size = x.shape[axis] // parts
-        return jax.lax.dynamic_slice_in_dim(x, jax.lax.axis_index(BATCH) * size, size, axis)
+        return jax.lax.dynamic_slice_in_dim(x, batch_part() * size, size, axis)
 
     return jax.tree.map(part, tree)
 

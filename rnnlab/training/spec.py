@@ -18,10 +18,12 @@ from rnnlab.model import Dropout, SequenceModel
 from rnnlab.probes.training.flossing import flosser
 from rnnlab.specs.fields import field
 from rnnlab.tasks import Adding, Task
+from rnnlab.training import optimisers
 
 # One key, one purpose: the streams that are folded into a trial's seed.
 WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES, NOISE = range(7)
-NUMBERS = ("learning_rate", "clip_norm")
+NUMBERS = ("learning_rate", "clip_norm", "weight_decay")
+ELSEWHERE = {"rmsprop": ("decay",), "sgd": ("momentum",)}  # options of an optimiser that are fields of TrainSpec
 
 
 @chz.chz
@@ -30,7 +32,11 @@ class TrainSpec:
 
     steps: int = field(2000, "updates at most", low=0)
     batch_size: int = field(32, "sequences an update", low=1)
-    optimizer: Literal["adam", "rmsprop", "sgd"] = chz.field(default="adam", doc="optax's optimiser of this name")
+    optimizer: str = chz.field(default="adam", doc="optax's optimiser of this name: adam, adamw, lion, sgd, ...")
+    options: str = chz.field(default="", doc="of that optimiser, as in b1=.9,b2=.95; left out, optax's own")
+    weight_decay: float | None = field(
+        None, "of matrices alone, times the learning rate; None: the optimiser's own (adamw: 1e-4)", low=0
+    )
     learning_rate: float = field(1e-3, "peak learning rate", above=0)
     schedule: Literal["constant", "cosine"] = chz.field(default="constant", doc="learning rate after the warm-up")
     warmup: int = field(0, "updates of linear warm-up", low=0)
@@ -49,6 +55,7 @@ class TrainSpec:
         low=1,
     )
     stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
+    patience: int | None = field(None, "windows without a lower held-out loss that end a trial; None: no end", low=1)
     checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
 
     def numbers(self) -> dict[str, float]:
@@ -59,7 +66,7 @@ class TrainSpec:
         """The training with its `numbers` set to 1: what its program is compiled for."""
         return chz.replace(self, **dict.fromkeys(self.numbers(), 1.0))
 
-    def optimiser(self, learning_rate: Any) -> optax.GradientTransformation:
+    def optimiser(self, learning_rate: Any, weight_decay: Any = None) -> optax.GradientTransformation:
         """optax's optimiser under its schedule, whose peak may be an input of a program that many trials share."""
         after = optax.constant_schedule(1.0)
         if self.schedule == "cosine":
@@ -67,13 +74,13 @@ class TrainSpec:
         shape = after
         if self.warmup:
             shape = optax.join_schedules([optax.linear_schedule(0.0, 1.0, self.warmup), after], [self.warmup])
-        rules = {
-            "adam": optax.scale_by_adam,
-            "rmsprop": lambda: optax.scale_by_rms(decay=self.decay),
-            "sgd": lambda: optax.trace(self.momentum) if self.momentum else optax.identity(),
-        }
-        rate = optax.scale_by_schedule(lambda step: -learning_rate * shape(step))
-        return optax.chain(rules[self.optimizer](), rate)
+        own = {"rmsprop": {"decay": self.decay}, "sgd": {"momentum": self.momentum or None}}.get(self.optimizer, {})
+        options = own | optimisers.parse_options(self.optimizer, self.options, own)
+        return optimisers.build(self.optimizer, options, lambda step: learning_rate * shape(step), weight_decay)
+
+    @chz.validate
+    def _optimiser_exists(self):
+        optimisers.check(self.optimizer, self.options, ELSEWHERE.get(self.optimizer, ()))
 
 
 @chz.chz

@@ -6,6 +6,7 @@ import functools
 from typing import NamedTuple
 
 import chz
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
@@ -13,8 +14,16 @@ from jaxtyping import Array, PyTree
 from rnnlab.model import SequenceModel
 from rnnlab.training.spec import TrainSpec, TrialSpec
 
-RUNNING, SOLVED, DIVERGED = 0, 1, 2  # `TrainState.status`
+RUNNING, SOLVED, DIVERGED, STALE = 0, 1, 2, 3  # `TrainState.status`
 Status = Array | np.ndarray
+
+
+class Best(NamedTuple):
+    """The model at its lowest held-out loss so far; the first one at infinity before there was any."""
+
+    model: SequenceModel
+    loss: Array
+    step: Array  # updates made by then
 
 
 class TrainState(NamedTuple):
@@ -23,22 +32,27 @@ class TrainState(NamedTuple):
     model: SequenceModel
     optimiser: PyTree
     step: Array  # updates made
-    status: Array  # RUNNING, SOLVED (and stopped for it) or DIVERGED
+    status: Array  # RUNNING, SOLVED (and stopped for it), DIVERGED or STALE (no better evaluation for too long)
     learned: Array  # updates made when the stop rule was first met; -1 before
     seed: Array
     numbers: dict[str, Array]  # `TrainSpec.numbers`
     streak: Array  # latest training sequences that were right in a row, counted by whole batches
+    best: Best | None = None  # None: of a trial that was run before it was kept
 
 
 def initial_state(spec: TrialSpec, seed: int) -> TrainState:
     """The state of the trial with this seed before its first update."""
-    model = spec.build(seed)
-    numbers = {name: jnp.asarray(value, float) for name, value in spec.train.numbers().items()}
-    optimiser = spec.train.optimiser(numbers["learning_rate"]).init(model)
+    return first_state(spec.train, spec.build(seed), seed)
+
+
+def first_state(train: TrainSpec, model: SequenceModel, seed: int) -> TrainState:
+    """The state before the first update of a training that begins with this model."""
+    numbers = {name: jnp.asarray(value, float) for name, value in train.numbers().items()}
+    optimiser = train.optimiser(numbers["learning_rate"], numbers.get("weight_decay")).init(model)
     as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
-    return TrainState(
-        model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), jnp.asarray(seed, jnp.uint32), numbers, as_int(0)
-    )
+    best = Best(model, jnp.asarray(jnp.inf, jnp.float32), as_int(0))
+    seed = jnp.asarray(seed, jnp.uint32)
+    return TrainState(model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), seed, numbers, as_int(0), best)
 
 
 def blank_state(spec: TrialSpec) -> TrainState:
@@ -63,6 +77,18 @@ def apply_stop_rule(train: TrainSpec, state: TrainState, solved: Array) -> Train
         status=jnp.where(solved & train.stop_when_solved, SOLVED, state.status).astype(jnp.int32),
         learned=jnp.where(solved & (state.learned < 0), state.step, state.learned).astype(jnp.int32),
     )
+
+
+def keep_best(train: TrainSpec, state: TrainState, loss: Array) -> TrainState:
+    """The state after an evaluation: it keeps the model where its held-out loss is the lowest so far, and ends the
+    trial where the last `train.patience` windows brought none lower."""
+    loss = loss.astype(state.best.loss.dtype)
+    now = Best(state.model, loss, state.step)
+    best = jax.tree.map(functools.partial(jnp.where, loss < state.best.loss), now, state.best)
+    if train.patience is None:
+        return state._replace(best=best)
+    stale = (state.status == RUNNING) & (state.step - best.step >= train.patience * train.window)
+    return state._replace(best=best, status=jnp.where(stale, STALE, state.status).astype(jnp.int32))
 
 
 def outcome(status: int, learned: int) -> str:

@@ -17,10 +17,19 @@ from rnnlab.probes.training.omega import regulariser_sums
 from rnnlab.scan.presence import align_ends
 from rnnlab.tasks.base import Batch, steps_of
 from rnnlab.training import online
-from rnnlab.training.layout import BATCH, Layout, local_batch, map_trials
+from rnnlab.training.layout import Layout, batch_part, batch_parts, local_batch, map_trials, mean_over_devices
 from rnnlab.training.norms import global_norm
 from rnnlab.training.spec import BATCHES, HELD_OUT, NOISE, TrialSpec, stream
-from rnnlab.training.state import DIVERGED, RUNNING, TrainState, apply_stop_rule, blank_state, count_streak, unfinished
+from rnnlab.training.state import (
+    DIVERGED,
+    RUNNING,
+    TrainState,
+    apply_stop_rule,
+    blank_state,
+    count_streak,
+    keep_best,
+    unfinished,
+)
 
 MEASURED = {
     "loss": "train/loss",
@@ -65,22 +74,19 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     component, by step (the last is lag 0). `loss` is the task's alone, `omega` the regulariser's.
     """
     task, train = spec.task, spec.train
-    key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
-    batch = local_batch(task.sample(key, train.batch_size), axis=1)
+    batch = local_batch(task.training_batch(stream(state.seed, BATCHES), state.step, train.batch_size), axis=1)
     size = batch.inputs.shape[1]
     noise = None
     if state.model.dropout.any():
-        noise = jax.random.fold_in(jax.random.fold_in(stream(state.seed, NOISE), state.step), jax.lax.axis_index(BATCH))
+        noise = jax.random.fold_in(jax.random.fold_in(stream(state.seed, NOISE), state.step), batch_part())
 
     taps = state.model.tap_zeros(task.length, size)
-    objective = functools.partial(
-        training_loss, spec, batch, key=noise, over_devices=lambda count: jax.lax.pmean(count, BATCH)
-    )
+    objective = functools.partial(training_loss, spec, batch, key=noise, over_devices=mean_over_devices)
     (_, means), (gradient, norms) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(state.model, taps)
     if getattr(batch, "lengths", None) is not None:
         norms = align_ends(norms, batch.lengths)  # lags are counted from each sequence's own last step
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
-    (loss, also), gradient, norms = jax.lax.pmean((means, gradient, norms), BATCH)
+    (loss, also), gradient, norms = mean_over_devices((means, gradient, norms))
     norm = global_norm(gradient)
     numbers = state.numbers
     if "clip_norm" in numbers:
@@ -88,7 +94,8 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
         shrink = jnp.where(norm > clipped, clipped / norm, 1)
         gradient = jax.tree.map(lambda leaf: leaf * shrink.astype(leaf.dtype), gradient)
         also |= {"clipped": clipped, "clips": (norm > clipped).astype(norm.dtype)}
-    updates, optimiser = train.optimiser(numbers["learning_rate"]).update(gradient, state.optimiser, state.model)
+    rule = train.optimiser(numbers["learning_rate"], numbers.get("weight_decay"))
+    updates, optimiser = rule.update(gradient, state.optimiser, state.model)
     well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(global_norm(updates))
     if train.bound is not None:
         well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
@@ -104,9 +111,8 @@ def evaluate(spec: TrialSpec, state: TrainState) -> dict[str, Array]:
     """Held-out loss and accuracy, always of the same sequences."""
     task, size = spec.task, spec.train.eval_size
     batch = task.held_out(stream(state.seed, HELD_OUT), size)
-    parts = jax.lax.axis_size(BATCH)
-    local = local_batch(batch, axis=1) if size % parts == 0 else batch
-    return jax.lax.pmean(task.metrics(state.model(local.inputs, answers=task.answers, **steps_of(local)), local), BATCH)
+    local = local_batch(batch, axis=1) if size % batch_parts() == 0 else batch
+    return mean_over_devices(task.metrics(state.model(local.inputs, answers=task.answers, **steps_of(local)), local))
 
 
 def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -116,10 +122,12 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
     updates, evaluated = (online.updates, online.evaluate) if fast else (_updates, evaluate)
 
     def run(state):
-        state, measured = updates(spec, state)
+        best = state.best
+        state, measured = updates(spec, state._replace(best=None))  # what updates do not read is not carried by them
         held_out = evaluated(spec, state)
         if not train.streak:
             state = apply_stop_rule(train, state, spec.task.solved(held_out) & (state.status == RUNNING))
+        state = keep_best(train, state._replace(best=best), held_out["loss"])
         step = state.step + (state.status == DIVERGED)  # the update that was tried
         progress = {"step": step, "status": state.status, "learned": state.learned}
         return state, progress | measured | {f"eval/{name}": value for name, value in held_out.items()}

@@ -121,10 +121,11 @@ def test_trials_do_not_affect_one_another():
 
 
 def test_windows_do_not_change_results():
+    """But for the best model, which is that of an evaluation: there is one a window."""
     where = layout(2, 1)
     one, _ = run(SPEC, states_of(SPEC, [4, 5]), 3, where)
     other, _ = run(chz.replace(SPEC, train=chz.replace(TRAIN, window=7)), states_of(SPEC, [4, 5]), 8, where)
-    assert_same(one, other)
+    assert_same(one._replace(best=None), other._replace(best=None))
 
 
 @pytest.mark.parametrize("gradient", ["truncated", "full"])

@@ -13,21 +13,25 @@ from tiny_training import SPEC, TRAIN, assert_same, every, initial_states, run
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.tasks import Adding
 from rnnlab.training.layout import layout, map_trials, stack
-from rnnlab.training.spec import TrialSpec, stream
-from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, initial_state
-from rnnlab.training.updates import compile_windows, program_key, train_step
+from rnnlab.training.spec import HELD_OUT, TrialSpec, stream
+from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, STALE, initial_state
+from rnnlab.training.updates import compile_windows, evaluate, program_key, train_step
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd", "adamw"])
 def test_an_update_is_optaxs_on_the_gradient_of_the_mean_loss(optimizer):
-    spec = chz.replace(SPEC, train=chz.replace(TRAIN, optimizer=optimizer))
+    decay = {"weight_decay": 0.3} if optimizer == "adamw" else {}
+    spec = chz.replace(SPEC, train=chz.replace(TRAIN, optimizer=optimizer, **decay))
     state = initial_state(spec, 0)
     step = map_trials(functools.partial(train_step, spec), layout(1, TRAIN.batch_size))
     after, metrics = step(jax.tree.map(lambda x: x[None], state))
 
     batch = spec.task.sample(jax.random.fold_in(stream(0, 1), 0), TRAIN.batch_size)
     gradient = jax.grad(lambda m: jnp.mean(spec.task.losses(m(batch.inputs, answers=1), batch)))(state.model)
-    rule = {"adam": optax.adam(1e-2), "rmsprop": optax.rmsprop(1e-2, decay=0.9), "sgd": optax.sgd(1e-2)}[optimizer]
+    rule = {
+        "adam": optax.adam(1e-2), "rmsprop": optax.rmsprop(1e-2, decay=0.9), "sgd": optax.sgd(1e-2),
+        "adamw": optax.adamw(1e-2, weight_decay=0.3, mask=jax.tree.map(lambda w: w.ndim > 1, state.model)),
+    }[optimizer]  # fmt: skip
     norm = optax.tree.norm(gradient)
     clipped = jax.tree.map(lambda g: g * min(1, 0.1 / norm), gradient)
     updates, _ = rule.update(clipped, rule.init(state.model), state.model)
@@ -149,3 +153,44 @@ def test_the_clip_rate_is_the_share_of_updates_that_were_clipped():
     clipped = run(always, [0, 1])[1][0]
     assert clipped["grad/clip_rate"].tolist() == [1, 1]
     np.testing.assert_allclose(clipped["grad/norm_clipped"], 1e-9, rtol=1e-5)
+
+
+def test_an_update_works_under_jit_alone():
+    """Without devices to spread the batch over it is the update of `map_trials` on one, and an evaluation is too."""
+    state = initial_state(SPEC, 0)
+    after, metrics = jax.jit(functools.partial(train_step, SPEC))(state)
+    step = map_trials(functools.partial(train_step, SPEC), layout(1, 1))
+    want, measured = step(jax.tree.map(lambda x: x[None], state))
+    for got, wanted in zip(jax.tree.leaves((after, metrics)), jax.tree.leaves((want, measured)), strict=True):
+        np.testing.assert_allclose(got, wanted[0], rtol=1e-5, atol=1e-7)
+    found = jax.jit(functools.partial(evaluate, SPEC))(after)
+    batch = SPEC.task.held_out(stream(0, HELD_OUT), TRAIN.eval_size)
+    want = SPEC.task.metrics(after.model(batch.inputs, answers=1), batch)
+    np.testing.assert_allclose(found["loss"], want["loss"], rtol=1e-5)
+
+
+def test_the_best_model_is_that_of_the_lowest_held_out_loss_and_patience_counts_from_it():
+    """At this learning rate the loss rises again; a training that ends at the best evaluation ends with that model."""
+    train = chz.replace(TRAIN, steps=24, learning_rate=0.3, optimizer="sgd", clip_norm=None, momentum=0.9)
+    spec = chz.replace(SPEC, train=train)
+    final, records, _ = run(spec, [0, 1])
+    losses = np.stack([record["eval/loss"] for record in records if record["ran"].all()])
+    lowest = losses.argmin(axis=0)
+    np.testing.assert_array_equal(final.best.step, 3 * (lowest + 1))
+    np.testing.assert_array_equal(final.best.loss, losses.min(axis=0).astype(np.float32))
+    assert (lowest < len(losses) - 3).any()  # or nothing is tested
+    for trial in (0, 1):
+        states, program = initial_states(spec, [0, 1], every(2)), compile_windows(program_key(spec), every(2))
+        for _ in range(lowest[trial] + 1):
+            states, _ = program(states)
+        for got, want in zip(jax.tree.leaves(final.best.model), jax.tree.leaves(states.model), strict=True):
+            np.testing.assert_array_equal(got[trial], want[trial])
+
+    patient = chz.replace(spec, train=chz.replace(train, patience=2))
+    final, _, _ = run(patient, [0, 1])
+    best_so_far = np.minimum.accumulate(losses, axis=0)
+    for trial in (0, 1):
+        stale = [w for w in range(2, len(losses)) if best_so_far[w, trial] == best_so_far[w - 2, trial]]
+        ended = min(stale, default=None)
+        assert final.step[trial] == (24 if ended is None else 3 * (ended + 1))
+        assert final.status[trial] == (RUNNING if ended is None else STALE)
