@@ -43,7 +43,7 @@ class CellBase(nnx.RNNCellBase):
     """
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
-    blocks: ClassVar[tuple[str, ...]] = ()  # the gate that each H columns of z belong to; left out, `gates` in order
+    blocks: ClassVar[tuple[str, ...]] = ()  # the gate of each of z's equal blocks; left out, `gates`, H columns each
     h_carries_gradient: bool = True  # whether the gradient of y reaches back through the carry's h, which equals it
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array | None, b: Array):
@@ -65,9 +65,17 @@ class CellBase(nnx.RNNCellBase):
         raise TypeError(f"{type(self).__name__} has no update")
 
     def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
-        """Gates and other internals that z_t determines, by name; none for a cell without gates."""
+        """Gates and other internals that z_t determines, by name; none for a cell without gates.
+
+        Each is as wide as a component of the carry, which is H but in a cell that projects its output.
+        """
         del z
         return {}
+
+    def internals(self, carry: PyTree, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
+        """`gates(z_t)`, and of a cell whose gates read carry_{t-1} besides z_t (through peepholes) these as well."""
+        del carry
+        return self.gates(z)
 
     def __call__(self, carry: PyTree, inputs: Float[Array, "*B D"]) -> tuple[PyTree, Float[Array, "*B H"]]:
         return self.update(carry, self.project(jax.tree.leaves(carry)[-1], inputs))
@@ -95,7 +103,7 @@ class Cell(CellBase):
     """
 
     def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
-        """(w_x, w_h, b) in the computation dtype; Z a multiple of H. w_h is zeros in a cell without one."""
+        """(w_x, w_h, b) in the computation dtype. w_h is zeros in a cell without one."""
         w_x, b = self.w_x[...].astype(self.dtype), self.b[...].astype(self.dtype)
         if self.w_h is None:
             return w_x, jnp.zeros((self.features, w_x.shape[1]), self.dtype), b

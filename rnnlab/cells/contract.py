@@ -131,10 +131,14 @@ def _check_names(cell: CellBase, features: int, carry: PyTree) -> None:
     leaves = jax.tree.leaves(carry)
     expect(len(cell.carry_names) == len(leaves), type(cell), "", f"carry_names = {cell.carry_names} names "
            f"{len(cell.carry_names)} components of a carry of {len(leaves)}")  # fmt: skip
-    gates = jax.eval_shape(lambda cell: cell.gates(jnp.zeros((SIZE, cell.b.shape[0]), cell.dtype)), cell)
-    for name, gate in gates.items():
-        expect(gate.shape == (SIZE, features), type(cell), "gates", f"gave {name} {list(gate.shape)}, where [B, H] = "
-               f"{[SIZE, features]} is needed")  # fmt: skip
+    x = jax.ShapeDtypeStruct((SIZE, cell.in_features), leaves[-1].dtype)
+    z = jax.eval_shape(lambda cell, h, x: cell.project(h, x), cell, leaves[-1], x)
+    found = jax.eval_shape(lambda cell, carry, z: (cell.gates(z), cell.internals(carry, z)), cell, carry, z)
+    for method, gates in zip(("gates", "internals"), found, strict=True):
+        for name, gate in gates.items():
+            fits = gate.shape in {(SIZE, features), *(leaf.shape for leaf in leaves)}
+            expect(fits, type(cell), method, f"gave {name} {list(gate.shape)}, where [B, H] = {[SIZE, features]} is "
+                   "needed, or the shape of another component of the carry")  # fmt: skip
 
 
 def _check_values(

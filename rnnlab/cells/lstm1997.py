@@ -33,6 +33,7 @@ class LSTM1997(CellSpec):
     """
 
     source: ClassVar[str] = "Hochreiter & Schmidhuber 1997, sections 4 and 5, appendix A.1"
+
     cells_per_block: int = field(2, "memory cells that share their gates; features is a multiple of it", low=1)
     input_biases: tuple[float, ...] = chz.field(default=(), doc="initial bias of each block's input gate; none: drawn")
     output_biases: tuple[float, ...] = chz.field(default=(), doc="the same for its output gate")
@@ -50,24 +51,25 @@ class LSTM1997(CellSpec):
         if size >= 1 and self.features % size:
             fits = max(1, round(self.features / size)) * size
             raise ValueError(f"features={self.features}: cells come in blocks of {size}; the nearest is {fits}")
-        for name in ("input_biases", "output_biases"):
-            given = len(getattr(self, name))
-            if given and given != self.num_blocks:
-                raise ValueError(f"{name}={getattr(self, name)}: one a block, so {self.num_blocks}, or none")
+        for name, biases in self.gate_biases.items():
+            if biases and len(biases) != self.num_blocks:
+                raise ValueError(f"{name}={biases}: one a block, so {self.num_blocks}, or none")
 
     @property
     def num_blocks(self) -> int:
         """N."""
         return self.features // self.cells_per_block
 
+    @property
+    def gate_biases(self) -> dict[str, tuple[float, ...]]:
+        """The initial biases of each gate by their field, in the order of z."""
+        return {"input_biases": self.input_biases, "output_biases": self.output_biases}
+
     def build(self, in_features: int, *, rngs: nnx.Rngs) -> LSTM1997Cell:
         units = 2 * self.num_blocks + self.features
         sources = (in_features, self.features, 2 * self.num_blocks)
         w_x, w_h, w_g = (self._draw(rngs, (width, units)) for width in sources)
-        b = self._draw(rngs, (units,))
-        for at, biases in ((0, self.input_biases), (self.num_blocks, self.output_biases)):
-            b = b.at[at : at + len(biases)].set(jnp.asarray(biases, b.dtype))
-        return LSTM1997Cell(self, in_features, w_x, w_h, b, w_g)
+        return LSTM1997Cell(self, in_features, w_x, w_h, self._draw_biases(rngs, units), w_g)
 
     def readout_options(self) -> dict[str, Any]:
         drawn = {"kernel_init": self._uniform, "bias_init": self._uniform}
@@ -76,12 +78,55 @@ class LSTM1997(CellSpec):
     def _draw(self, rngs, shape):
         return self._uniform(rngs.params(), shape, jnp.float32)
 
+    def _draw_biases(self, rngs, units):
+        b = self._draw(rngs, (units,))
+        for number, biases in enumerate(self.gate_biases.values()):
+            at = number * self.num_blocks
+            b = b.at[at : at + len(biases)].set(jnp.asarray(biases, b.dtype))
+        return b
+
     def _uniform(self, key, shape, dtype, out_sharding=None):
         del out_sharding  # Flax may name one
         return jax.random.uniform(key, shape, dtype, -self.init_range, self.init_range)
 
 
-class LSTM1997Cell(Cell):
+class MemoryBlockCell(Cell):
+    """A cell of memory blocks: the gates of a block are shared by its cells, and h_t = o_t r(s_t).
+
+    With the truncated gradient what goes back to the next step's units is a constant to it; y_t is not.
+    """
+
+    gate_names: ClassVar[str] = ""  # in the order of z, N columns each, before the cells' inputs
+
+    def __init__(self, spec: LSTM1997, in_features: int, w_x: Array, w_h: Array, b: Array):
+        super().__init__(spec, in_features, w_x, w_h, b)
+        no_biases = dict.fromkeys(spec.gate_biases, ())
+        self.spec = chz.replace(spec, init_range=0.0, **no_biases)  # only the draw of the weights reads these
+        self.h_carries_gradient = spec.gradient == "full"
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        gates = [gate for gate in self.gate_names for _ in range(self.spec.num_blocks)]
+        return (*gates, *("g" * self.features))
+
+    def spread(self, units: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
+        """Each gate by name, for every cell of its block, from the activations of all units."""
+        split = jnp.split(units[..., : -self.features], len(self.gate_names), axis=-1)
+        size = self.spec.cells_per_block
+        return {name: jnp.repeat(part, size, axis=-1) for name, part in zip(self.gate_names, split, strict=True)}
+
+    def step(self, kept: Array, units: Float[Array, "*B Z"], dtype) -> tuple[Array, Array]:
+        """(s_t, y_t) from what is kept of s_{t-1} and the activations of all units; y_t in `dtype`."""
+        gates, spec = self.spread(units), self.spec
+        s = kept + gates["i"] * spec.g_range * (2 * units[..., -self.features :] - 1)
+        return s, (gates["o"] * spec.h_range * (2 * jax.nn.sigmoid(s) - 1)).astype(dtype)
+
+    def back(self, *values: Array) -> tuple[Array, ...]:
+        """What the next step's units read."""
+        return values if self.h_carries_gradient else jax.lax.stop_gradient(values)
+
+
+class LSTM1997Cell(MemoryBlockCell):
     """s_t = s_{t-1} + i g and h_t = o r(s_t); carry (s, a, h), a the gates. At fixed z and a, ds_t/ds_{t-1} is 1.
 
     Parameters: w_x [D, Z], w_h [H, Z], w_g [2N, Z] and b [Z], the columns by input gates, output gates and cells.
@@ -89,14 +134,11 @@ class LSTM1997Cell(Cell):
     """
 
     carry_names = ("s", "gates", "h")
+    gate_names = "io"
 
     def __init__(self, spec: LSTM1997, in_features: int, w_x: Array, w_h: Array, b: Array, w_g: Array):
         super().__init__(spec, in_features, w_x, w_h, b)
         self.w_g = nnx.Param(w_g.astype(jnp.dtype(spec.param_dtype)))
-        self.spec = chz.replace(
-            spec, init_range=0.0, input_biases=(), output_biases=()
-        )  # only the draw of the weights reads these
-        self.h_carries_gradient = spec.gradient == "full"
 
     def projection(self):
         w_x, w_h, b = super().projection()
@@ -106,13 +148,9 @@ class LSTM1997Cell(Cell):
 
     def update(self, carry: tuple[Array, Array, Array], z: Float[Array, "*B Z"]):
         s, gates, h = carry
-        spec, blocks = self.spec, self.spec.num_blocks
         units = jax.nn.sigmoid(z + gates.astype(z.dtype) @ self.w_g[...].astype(z.dtype))
-        i, o = (jnp.repeat(units[..., n * blocks : (n + 1) * blocks], spec.cells_per_block, axis=-1) for n in (0, 1))
-        s = s + i * spec.g_range * (2 * units[..., 2 * blocks :] - 1)
-        y = (o * spec.h_range * (2 * jax.nn.sigmoid(s) - 1)).astype(h.dtype)
-        back = units[..., : 2 * blocks].astype(gates.dtype), y
-        return (s, *(back if self.h_carries_gradient else jax.lax.stop_gradient(back))), y
+        s, y = self.step(s, units, h.dtype)
+        return (s, *self.back(units[..., : -self.features].astype(gates.dtype), y)), y
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None):
         s, _, h = super().initialize_carry(input_shape, rngs, carry_init)

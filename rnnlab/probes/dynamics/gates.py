@@ -69,7 +69,8 @@ def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int 
     width = jax.eval_shape(cell.project, h, jnp.zeros((1, cell.in_features), h.dtype)).shape[1]
     with jax.ensure_compile_time_eval():  # which internals are gates is settled before anything is compiled
         z = FAR * (-1.0) ** jnp.arange(width)
-        ends = cell.gates(jnp.stack([z, -z]))
+        known = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), cell)  # gates may read parameters, as gains
+        ends = known.gates(jnp.stack([z, -z]))
         bounded = [gate for gate, values in ends.items() if bool(jnp.all((values >= 0) & (values <= 1)))]
     if not bounded:
         raise Undefined(f"{name} has no gates: its named internals are {', '.join(ends) or 'none'}")

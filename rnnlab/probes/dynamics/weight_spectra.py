@@ -45,15 +45,18 @@ def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
     """The spectrum of every block [H, H] of a cell's w_h, by the gates it feeds (i, f, g, o for an LSTM), or `h`.
 
     Raises:
-      Undefined: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h: use
-        `spectrum` on its matrix.
+      Undefined: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h, or one
+        whose blocks are not square (gates shared by several cells, a projected output): use `spectrum` on a matrix.
     """
     if not hasattr(cell, "projection"):
         raise Undefined(f"{type(cell).__name__} has no projection(), so its w_h is not known: give spectrum() a matrix")
     w_h = np.asarray(cell.projection()[1], np.float64)
     features, width = w_h.shape
-    blocks = np.split(w_h, range(features, width, features), axis=1)
-    owners = block_owners(cell) if len(blocks) > 1 else ("h",)
+    owners = block_owners(cell) if width != features else ("h",)
+    if width != len(owners) * features:
+        kind = type(cell).__name__
+        raise Undefined(f"{kind}: w_h [{features}, {width}] is not one square block a gate: give spectrum() a matrix")
+    blocks = np.split(w_h, len(owners), axis=1)
     found: dict[str, Spectrum] = {}
     for owner, block in zip(owners, blocks, strict=True):
         if owner not in found or block.any():  # a GRU's candidate has one block of zeros

@@ -105,7 +105,8 @@ def gradient_paths(
     for gate in [gate for gates in sets for gate in gates]:
         _check_gate(cell, gate, owners)
     named = {"via " + "+".join(gates): gates for gates in sets if gates}
-    columns = np.repeat(np.array(owners), cell.features)
+    width = jax.eval_shape(lambda: cell.projection()[1]).shape[1]
+    columns = np.repeat(np.array(owners), width // len(owners))
     masks = [np.ones(len(columns), bool), *(np.isin(columns, gates) for gates in named.values())]
     masks = np.stack([*masks, np.zeros(len(columns), bool)])
     (found,) = reverse_scan(
@@ -121,21 +122,26 @@ def gradient_paths(
 
 
 def block_owners(cell) -> tuple[str, ...]:
-    """The gate that each block of H columns of z belongs to: `cell.blocks`, or its gates in order, or all `z`."""
+    """The gate that each of z's equal blocks of columns belongs to.
+
+    That is `cell.blocks`; where the cell states none, its gates in order or all `z`, H columns each.
+    """
     kind = type(cell).__name__
     if not (hasattr(cell, "projection") and hasattr(cell, "update")):
         raise Undefined(
             f"{kind} has no projection and update to take apart: rnnlab.probes.gradients.flow has its full gradient"
         )
     w_h = jax.eval_shape(lambda: cell.projection()[1])
-    count, rest = divmod(w_h.shape[1], cell.features)
-    z = jax.ShapeDtypeStruct((1, w_h.shape[1]), w_h.dtype)
-    gates = _names(cell.gates, z) if hasattr(cell, "gates") else ()
-    owners = getattr(cell, "blocks", ()) or gates or ("z",) * count
+    width = w_h.shape[1]
+    if stated := getattr(cell, "blocks", ()):
+        if width % len(stated):
+            raise TypeError(f"{kind}: z is {width} wide, which {len(stated)} equal `blocks` are not")
+        return stated
+    z = jax.ShapeDtypeStruct((1, width), w_h.dtype)
+    count, rest = divmod(width, cell.features)
+    owners = (_names(cell.gates, z) if hasattr(cell, "gates") else ()) or ("z",) * count
     if rest or len(owners) != count:
-        raise TypeError(
-            f"{kind}: z is {w_h.shape[1]} wide for {len(owners)} blocks of H = {cell.features}: set `blocks`"
-        )
+        raise TypeError(f"{kind}: z is {width} wide for {len(owners)} blocks of H = {cell.features}: set `blocks`")
     return owners
 
 
