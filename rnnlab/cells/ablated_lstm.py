@@ -94,8 +94,8 @@ class AblatedLSTM(LSTM):
 class AblatedLSTMCell(Cell):
     """Carry (c, h), with full gate recurrence (c, gates, h) where gates is a = (i, f, o) [B, 3H].
 
-    Parameters: w_x [D, Z], w_h [H, Z], b [Z] by i, f, g, o without the removed gate, Z = 4H or 3H; peepholes [Z/H - 1, H]
-    in the same order without g; w_gates [3H, 3H] from and to i, f, o.
+    Parameters: w_x [D, Z], w_h [H, Z], b [Z] by i, f, g, o without the removed gate, Z = 4H or 3H; peepholes
+    [Z/H - 1, H] in the same order without g; w_gates [3H, 3H] from and to i, f, o.
 
     At fixed z, dc_t/dc_{t-1} is diag(f): 1 without a forget gate, and diag(f (1 - c_t^2)) without linearity. Peepholes
     belong to this path, and it is then diag(f + c_{t-1} f (1 - f) p_f + g i (1 - i) p_i); with full gate recurrence a

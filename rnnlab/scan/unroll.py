@@ -9,6 +9,7 @@ any differentiable function, and h is the last component of the carry. From the 
 for the weight gradients of a whole segment of time (not an addition at every step), recomputation by
 segments, and the norm of every adjoint dL/dh_t from the backward pass that training does anyway.
 
+A cell whose state is a linear recurrence, with `coefficients(z)`, runs many steps at once (`unroll_linear`).
 Any other callable (carry, x) -> (carry, y) runs through the same call in the general form: `jax.lax.scan` with
 rematerialised segments. For forward-mode differentiation use `jax.lax.scan(cell, carry, xs)` itself, which
 `unroll(cell, carry, xs)` equals.
@@ -28,8 +29,10 @@ from jaxtyping import Array, Bool, Int, PyTree
 from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.presence import presence
 from rnnlab.scan.projected import hidden, unroll_projected
-from rnnlab.scan.segments import even_segment, norm, scan_segments, varying, varying_alike, zeros_like
+from rnnlab.scan.segments import even_segment, scan_segments, varying, varying_alike, zeros_like
 from rnnlab.scan.stateful import has_state, keep_state, with_state
+from rnnlab.scan.taps import tap
+from rnnlab.scan.unroll_linear import unroll_linear
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 
@@ -48,7 +51,7 @@ def unroll(
 
     Args:
       cell: `(carry, x) -> (carry, y)`. One with `projection()` and `update(carry, z)` runs in the projected form,
-        which is the fast one. A Flax module's own state (dropout's counter, running statistics) goes from step to
+        which is the fast one; one with `coefficients(z)`, a linear recurrence, all its steps at once. A Flax module's own state (dropout's counter, running statistics) goes from step to
         step and stays in the module, as in `flax.nnx.RNN`.
       carry: the initial carry, arrays [*B, H].
       xs: inputs [T, *B, D].
@@ -80,6 +83,9 @@ def unroll(
     start = None if resets is None else initial_carry(cell, carry, xs)
     own, (cell, carry, xs, taps, when, start) = cell, varying_alike((cell, carry, xs, taps, when, start))
     xs = when.only_present(xs)
+    if length and hasattr(cell, "coefficients"):
+        steps = {"keep": when.present, "resets": when.resets, "start": start}
+        return unroll_linear(cell, carry, xs, taps=taps, segment=segment, **steps)
     projected = length and hasattr(cell, "projection") and not has_state(cell)
     segment = min(segment or choose_segment(length, hidden(carry).shape, projected=bool(projected)), length)
     if projected:
@@ -118,12 +124,12 @@ def _unroll_general(cell, carry, xs, taps, segment, when, start):
     step, state = with_state(cell)
 
     def body(carry, inputs):
-        (before, state), (x, tap, now) = carry, inputs
+        (before, state), (x, zeros, now) = carry, inputs
         before = now.begin(before, start)
-        if tap is None:
+        if zeros is None:
             carry, (y, state) = step(before, x, state)
         else:
-            carry, (y, state) = with_carry_addition(step)(before, x, state, jax.tree.map(_tap, tap, before))
+            carry, (y, state) = with_carry_addition(step)(before, x, state, jax.tree.map(tap, zeros, before))
         return (now.keep(carry, before), state), now.only_present(y)
 
     @jax.checkpoint
@@ -137,25 +143,6 @@ def _unroll_general(cell, carry, xs, taps, segment, when, start):
             lambda carry, inputs, _: (*run(carry, inputs), None), (carry, state), (xs, taps, when), segment
         )
     return carry, ys, state
-
-
-@jax.custom_vjp
-def _tap(tap: Array, like: Array) -> Array:
-    """Zeros like `like`, through which the norm of an adjoint reaches `tap` as its gradient."""
-    del tap
-    return zeros_like(like)
-
-
-def _tap_forward(tap, like):
-    return _tap(tap, like), (tap, like)
-
-
-def _tap_backward(kept, d):
-    tap, like = kept
-    return norm(d).astype(tap.dtype), zeros_like(like)
-
-
-_tap.defvjp(_tap_forward, _tap_backward)
 
 
 def _check_taps(taps, carry, xs):

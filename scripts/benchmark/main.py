@@ -7,7 +7,8 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
 
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
-    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online
+    scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
+                                                 linear
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ SHAPES = [  # B, T, D, H
     [1, 1024, 1, 128],
     [64, 128, 512, 512],
 ]
+CELL_SHAPES = [[32, 1000, 2, 128], [8, 2000, 8, 32], [1, 1024, 1, 128]]  # B, T, D, H of linear cells
+RECURRENCES = [[100, 32], [100, 8192], [1000, 256], [1000, 4096], [10000, 32], [10000, 512]]  # T, B N
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
-SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online"]
+SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
 CHOICES = [*FRAMEWORKS, *SECTIONS, *map(str, range(len(SHAPES)))]
 
 
@@ -181,6 +184,24 @@ class Bench:
             self.forget()
         return found
 
+    def linear(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"recurrences": {}, "cells": {}}
+        methods = ("sequential", "associative")
+        for numbers in ("real", "complex"):
+            for length, width in RECURRENCES:
+                for gradient in (False, True):
+                    options = {"length": length, "width": width, "numbers": numbers, "gradient": gradient}
+                    jobs = {m: self._prepare(self.rnnlab, "recurrence", method=m, **options) for m in methods}
+                    found["recurrences"][numbers, length, width, gradient] = self._measure(jobs)
+                    self.forget()
+        for cell in ("MinGRU", "LRU"):
+            for shape in CELL_SHAPES:
+                ways = ("lax.scan", "by step", *methods)
+                jobs = {way: self._prepare(self.rnnlab, "linear cell", shape=shape, cell=cell, how=way) for way in ways}
+                found["cells"][cell, *shape] = self._measure(jobs)
+                self.forget()
+        return found
+
     def forget(self) -> None:
         for worker in self.workers.values():
             worker.ask("forget")
@@ -195,7 +216,7 @@ def main() -> int:
     bench = Bench(workers, pace_of(given), given.quick)
     shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
     for section in chosen(given.only, SECTIONS):
-        if section in ("memory", "layouts", "online"):
+        if section in ("memory", "layouts", "online", "linear"):
             results[section] = getattr(bench, section)()
         else:
             results[section] = {}

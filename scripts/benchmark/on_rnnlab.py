@@ -7,6 +7,7 @@ import importlib.metadata
 import calibrate
 import jax
 import jax.numpy as jnp
+import linear
 from flax import nnx
 from worker import Job, serve
 
@@ -190,6 +191,6 @@ if __name__ == "__main__":
     word = use_every_core()
     assert word is None, word
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
-    jobs |= {"trials": trials, "online": online} | calibrate.JOBS
+    jobs |= {"trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})

@@ -150,6 +150,33 @@ def show_limit(console: Console, limits: dict[Shape, Any]) -> None:
     console.print(table)
 
 
+def show_linear(console: Console, measured: dict[str, Any]) -> None:
+    title = "Linear recurrences, one device: median ms; paired ratios with quartiles"
+    table = Table("numbers", "T", "B N", "gradient", title=title, title_justify="left")
+    for column in ("sequential ms", "associative ms", "associative / sequential", "disturbed"):
+        table.add_column(column, justify="right")
+    for key, times in measured["recurrences"].items():
+        gain = ratio(times["associative"], times["sequential"])
+        table.add_row(*map(str, key), *map(_milliseconds, times.values()), _spread(gain), _noise(times))
+    console.print(table)
+    title = "Their cells, gradient of the weights, one device: median ms; at once: one matmul, one recurrence"
+    table = Table("cell", "B, T, D, H", title=title, title_justify="left")
+    for column in (
+        "lax.scan",
+        "by step",
+        "at once",
+        "associative",
+        "lax.scan / at once",
+        "by step / at once",
+        "disturbed",
+    ):
+        table.add_column(column, justify="right")
+    for (cell, *shape), times in measured["cells"].items():
+        gains = (_spread(ratio(times[name], times["sequential"])) for name in ("lax.scan", "by step"))
+        table.add_row(cell, shape_name(tuple(shape)), *map(_milliseconds, times.values()), *gains, _noise(times))
+    console.print(table)
+
+
 SECTIONS = {
     "speed": show_speed,
     "taps": show_taps,
@@ -159,6 +186,7 @@ SECTIONS = {
     "limit": show_limit,
     "layouts": show_layouts,
     "online": show_online,
+    "linear": show_linear,
 }
 
 

@@ -150,7 +150,7 @@ def test_the_direct_path_of_a_peephole_lstm_is_the_product_of_these_slopes():
     states, slopes = odyssey("V", cell, np.asarray(xs)), []
     p_i, p_f, p_o = np.asarray(cell.peepholes[...])
     last = np.zeros((B, H))
-    for c, i, f, g, o in zip(*(states[name] for name in "cifgo"), strict=True):
+    for c, i, f, g in zip(*(states[name] for name in "cifg"), strict=True):
         slopes.append(f + last * f * (1 - f) * p_f + g * i * (1 - i) * p_i)
         last = c
     d = np.asarray(model.readout.kernel[...])[:, 0] * (o * (1 - np.tanh(c) ** 2) + np.tanh(c) * o * (1 - o) * p_o)

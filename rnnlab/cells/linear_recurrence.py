@@ -1,0 +1,70 @@
+"""The base of cells whose state is a linear recurrence, given the inputs: they may run parallel in time."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Inexact, PyTree
+
+from rnnlab.cells.base import Cell, CellSpec
+
+
+class LinearRecurrenceCell(Cell):
+    """s_t = a(z_t) s_{t-1} + b(z_t), elementwise, where z_t = x_t w_x + b does not read the state.
+
+    A subclass writes `coefficients` and, where y is not the state, `output`. Its carry is the state s [*B, N], or, of
+    a complex one, its real and its imaginary part. At fixed z, ds_t/ds_{t-1} is diag(a), and since w_h is zero that
+    is the whole of it: the direct path is the full gradient. Parameters: w_x [D, Z], and b [Z] where it has one.
+    """
+
+    def __init__(self, spec: CellSpec, in_features: int, w_x: Array, b: Array | None = None):
+        dtype = jnp.dtype(spec.param_dtype)
+        self.features = spec.features
+        self.in_features = in_features
+        self.dtype = jnp.dtype(spec.dtype)
+        self.h_carries_gradient = self.dtype == self._state_dtype  # y is the state, rounded where the dtype is shorter
+        self.w_x, self.w_h = nnx.Param(w_x.astype(dtype)), None
+        self.b = None if b is None else nnx.Param(b.astype(dtype))
+
+    def coefficients(self, z: Float[Array, "*B Z"]) -> tuple[Inexact[Array, "..."], Inexact[Array, "*B N"]]:
+        """a, or what broadcasts to it, and b. What a subclass writes."""
+        raise TypeError(f"{type(self).__name__} has no coefficients")
+
+    def output(self, carry: PyTree, z: Float[Array, "*B Z"]) -> Float[Array, "*B H"]:
+        """y_t from carry_t and z_t: the state itself, unless a subclass says otherwise."""
+        del z
+        return carry.astype(self.dtype)
+
+    def update(self, carry: PyTree, z: Float[Array, "*B Z"]):
+        z = z.astype(jnp.promote_types(z.dtype, jnp.float32))  # a gate near 1 is 1 in bfloat16
+        a, b = self.coefficients(z)
+        if len(self.carry_names) == 1:
+            carry = (a * carry + b).astype(carry.dtype)
+        else:
+            state = a * jax.lax.complex(*carry) + b
+            carry = state.real, state.imag
+        return carry, self.output(carry, z)
+
+    def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
+        """(w_x, zeros, b); zeros are made of weights, so that within `jax.shard_map` they vary as those do."""
+        w_x = self.w_x[...].astype(self.dtype)
+        none = jax.lax.stop_gradient(0 * w_x[0])
+        b = none if self.b is None else self.b[...].astype(self.dtype)
+        return w_x, jnp.broadcast_to(none, (self.features, len(none))), b
+
+    def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
+        """z_t = x_t w_x + b: the state is not read."""
+        del h
+        w_x, _, b = self.projection()
+        return x.astype(w_x.dtype) @ w_x + b
+
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None) -> PyTree:
+        """Zeros for inputs of `input_shape` [*B, D]: a sum over time, so at least float32."""
+        del rngs, carry_init
+        zeros = jnp.zeros((*input_shape[:-1], self.features), self._state_dtype)
+        return zeros if len(self.carry_names) == 1 else (zeros, zeros)
+
+    @property
+    def _state_dtype(self):
+        return jnp.promote_types(self.dtype, jnp.float32)
