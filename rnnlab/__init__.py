@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnlab import cells as cells
+    from rnnlab import interop as interop
     from rnnlab import tasks as tasks
+    from rnnlab.interop.exported import export as export
+    from rnnlab.interop.exported import load_exported as load_exported
     from rnnlab.model import SequenceModel as SequenceModel
     from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from rnnlab.probes.gradients.flow import gradient_flow as gradient_flow
@@ -41,21 +44,23 @@ _HOMES = {
     "TrialSpec": "rnnlab.training.spec",
     "check": "rnnlab.reports.check",
     "fit": "rnnlab.runs.fit_network",
+    "export": "rnnlab.interop.exported",
     "gradient_flow": "rnnlab.probes.gradients.flow",
     "gradient_paths": "rnnlab.probes.gradients.paths",
     "initial_state": "rnnlab.training.state",
     "load": "rnnlab.runs.load_network",
     "load_experiment": "rnnlab.settings.experiments",
+    "load_exported": "rnnlab.interop.exported",
     "lyapunov_spectrum": "rnnlab.probes.dynamics.lyapunov",
     "open_run": "rnnlab.reports.opened_run",
     "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
-_MODULES = ("cells", "run", "tasks")  # `rnnlab.run` is a module that can be called
+_MODULES = ("cells", "interop", "run", "tasks")  # `rnnlab.run` is a module that can be called
 
-__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "fit", "gradient_flow", "gradient_paths",
-           "initial_state", "load", "load_experiment", "lyapunov_spectrum", "open_run", "run", "tasks", "train_step",
-           "unroll"]  # fmt: skip
+__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "gradient_flow", "gradient_paths",
+           "initial_state", "interop", "load", "load_experiment", "load_exported", "lyapunov_spectrum", "open_run", "run",
+           "tasks", "train_step", "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -51,8 +51,9 @@ def unroll(
 
     Args:
       cell: `(carry, x) -> (carry, y)`. One with `projection()` and `update(carry, z)` runs in the projected form,
-        which is the fast one; one with `coefficients(z)`, a linear recurrence, all its steps at once. A Flax module's own state (dropout's counter, running statistics) goes from step to
-        step and stays in the module, as in `flax.nnx.RNN`.
+        which is the fast one; one with `coefficients(z)`, a linear recurrence, all its steps at once. A Flax module's
+        own state (dropout's counter, running statistics) goes from step to step and stays in the module, as in
+        `flax.nnx.RNN`.
       carry: the initial carry, arrays [*B, H].
       xs: inputs [T, *B, D].
       taps: zeros whose gradients are the adjoint norms: a tree like `carry` of zeros [T, *B]. They do not change
@@ -149,10 +150,10 @@ def _check_taps(taps, carry, xs):
     """Shapes; and over devices, where what is taken to be replicated would get the sum of theirs as its gradient."""
     length = jax.tree.leaves(xs)[0].shape[0]
     axes = frozenset().union(*map(varying, jax.tree.leaves(xs)))
-    for tap, part in zip(jax.tree.leaves(taps), jax.tree.leaves(carry), strict=True):
-        if tap.shape != (length, *part.shape[:-1]):
-            raise ValueError(f"taps: shape {tap.shape}, must be [T, *B] = {(length, *part.shape[:-1])}")
-        if missing := axes - varying(tap):
+    for zeros, part in zip(jax.tree.leaves(taps), jax.tree.leaves(carry), strict=True):
+        if zeros.shape != (length, *part.shape[:-1]):
+            raise ValueError(f"taps: shape {zeros.shape}, must be [T, *B] = {(length, *part.shape[:-1])}")
+        if missing := axes - varying(zeros):
             names = tuple(sorted(missing))
             raise ValueError(f"taps: must vary over {names} as xs do: jax.lax.pcast(taps, {names}, to='varying')")
 
