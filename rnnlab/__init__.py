@@ -58,9 +58,9 @@ _HOMES = {
 }
 _MODULES = ("cells", "interop", "run", "tasks")  # `rnnlab.run` is a module that can be called
 
-__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "gradient_flow", "gradient_paths",
-           "initial_state", "interop", "load", "load_experiment", "load_exported", "lyapunov_spectrum", "open_run", "run",
-           "tasks", "train_step", "unroll"]  # fmt: skip
+__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "gradient_flow",
+           "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
+           "lyapunov_spectrum", "open_run", "run", "tasks", "train_step", "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
