@@ -20,17 +20,18 @@ from rnnlab.runs.load_network import last_state, read_arms
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.tasks.base import steps_of
-from rnnlab.training.spec import BATCHES, precision_of, stream
-from rnnlab.training.updates import training_loss
+from rnnlab.training.spec import precision_of
+from rnnlab.training.updates import next_update, training_loss
 
 
 def examine(spec: ArmSpec, state: Any) -> tuple[Divergence | None, dict[str, float]]:
     """(first divergence, loss and gradient norm) of the update that one trial's state stands before."""
-    key = jax.random.fold_in(stream(state.seed, BATCHES), state.step)
-    batch = spec.task.sample(key, spec.train.batch_size)
+    batch, more = next_update(spec, state)
     losses = functools.partial(spec.task.losses, batch=batch)
-    divergence = first_divergence(state.model, batch.inputs, losses, spec.task.answers, **steps_of(batch))
-    objective = functools.partial(training_loss, spec, batch)
+    divergence = first_divergence(
+        state.model, batch.inputs, losses, min(spec.task.answers, len(batch.inputs)), **steps_of(batch)
+    )
+    objective = functools.partial(training_loss, spec, batch, **more)
     loss, gradient = jax.jit(jax.value_and_grad(lambda model: objective(model, None)[0]))(state.model)
     square = sum(float(np.sum(np.square(np.asarray(leaf, np.float64)))) for leaf in jax.tree.leaves(gradient))
     return divergence, {"loss": float(loss), "gradient norm": math.sqrt(square)}

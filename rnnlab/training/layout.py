@@ -176,6 +176,11 @@ def local_batch(tree: PyTree, axis: int) -> PyTree:
     return jax.tree.map(part, tree)
 
 
+def whole_batch(tree: PyTree) -> PyTree:
+    """The whole batch, along the first axis, of which `local_batch` gives a part."""
+    return tree if batch_parts() == 1 else jax.lax.all_gather(tree, BATCH, axis=0, tiled=True)
+
+
 def stack(trees: list[PyTree]) -> PyTree:
     """Trees of one structure as one tree with a leading axis [S, ...]."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -32,7 +32,7 @@ def fits(spec: TrialSpec, model: SequenceModel) -> bool:
     plain = (train.optimizer, train.batch_size, train.momentum, train.clip_norm, train.warmup, train.omega)
     return (
         plain == ("sgd", 1, 0, None, 0, 0) and train.schedule == "constant"
-        and not train.weight_decay and not train.options
+        and not train.weight_decay and not train.options and not train.truncation
         and not more and model.plain and isinstance(cell, LSTM1997Cell) and cell.spec.gradient == "truncated"
         and cell.spec.dtype == cell.spec.param_dtype != "bfloat16"
         and isinstance(spec.task, Adding1997)

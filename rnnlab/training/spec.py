@@ -19,6 +19,7 @@ from rnnlab.probes.training.flossing import flosser
 from rnnlab.specs.fields import field
 from rnnlab.tasks import Adding, Task
 from rnnlab.training import optimisers
+from rnnlab.training.truncated import check_truncation
 
 # One key, one purpose: the streams that are folded into a trial's seed.
 WEIGHTS, BATCHES, HELD_OUT, PROBES, FLOSSING, GUESSES, NOISE = range(7)
@@ -43,6 +44,9 @@ class TrainSpec:
     decay: float = field(0.9, "rmsprop: decay of the squared-gradient average", low=0, high=1)
     momentum: float = field(0.0, "sgd: momentum", low=0, high=1)
     clip_norm: float | None = field(1.0, "clip the gradient's global norm to this; None: no clipping", above=0)
+    truncation: int | None = field(
+        None, "truncated BPTT: an update each so many steps, the carry handed on; None: one a sequence", low=1
+    )
     omega: float = field(0.0, "weight of the regulariser of Pascanu, Mikolov & Bengio 2013, eq. 9; theirs is 4", low=0)
     floss: int = field(0, "updates of gradient flossing (Engelken 2023) before training, with Adam at 1e-3", low=0)
     floss_k: int = field(16, "flossing: leading Lyapunov exponents pushed towards 0", low=1)
@@ -98,7 +102,16 @@ class TrialSpec:
     train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
 
     @chz.validate
+    def _truncation_fits(self):
+        others = {"bidirectional": self.bidirectional}
+        others |= {f"train.{name}": getattr(self.train, name) for name in ("omega", "streak")}
+        check_truncation(self.task, self.train.truncation, others)
+
+    @chz.validate
     def _flossing_fits(self):
+        for name in ("embedding", "bidirectional") if self.train.floss else ():
+            if getattr(self, name):
+                raise ValueError(f"train.floss={self.train.floss}: not with {name}={getattr(self, name)}")
         if self.train.floss and self.train.floss_k > self.cell.features:
             raise ValueError(f"floss_k={self.train.floss_k}: at most cell.features = {self.cell.features}")
 

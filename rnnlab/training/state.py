@@ -38,6 +38,7 @@ class TrainState(NamedTuple):
     numbers: dict[str, Array]  # `TrainSpec.numbers`
     streak: Array  # latest training sequences that were right in a row, counted by whole batches
     best: Best | None = None  # None: of a trial that was run before it was kept
+    carry: PyTree = None  # where the next window of truncated BPTT begins, of the whole batch; None: no windows
 
 
 def initial_state(spec: TrialSpec, seed: int) -> TrainState:
@@ -52,7 +53,8 @@ def first_state(train: TrainSpec, model: SequenceModel, seed: int) -> TrainState
     as_int = functools.partial(jnp.asarray, dtype=jnp.int32)
     best = Best(model, jnp.asarray(jnp.inf, jnp.float32), as_int(0))
     seed = jnp.asarray(seed, jnp.uint32)
-    return TrainState(model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), seed, numbers, as_int(0), best)
+    carry = model.initial_carry(train.batch_size) if train.truncation else None
+    return TrainState(model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), seed, numbers, as_int(0), best, carry)
 
 
 def blank_state(spec: TrialSpec) -> TrainState:

@@ -6,6 +6,7 @@ section 3: no adjoint crosses from a window to the one before it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jaxtyping import Array, PyTree
 from rnnlab.tasks.base import Batch, Task
 
 
-def check_truncation(task: Task, truncation: int | None, **others: Any) -> None:
+def check_truncation(task: Task, truncation: int | None, others: Mapping[str, Any]) -> None:
     """Raises ValueError where a sequence of this task cannot be trained in windows of so many steps."""
     if truncation is None:
         return

@@ -16,8 +16,16 @@ from rnnlab.model import SequenceModel
 from rnnlab.probes.training.omega import regulariser_sums
 from rnnlab.scan.presence import align_ends
 from rnnlab.tasks.base import Batch, steps_of
-from rnnlab.training import online
-from rnnlab.training.layout import Layout, batch_part, batch_parts, local_batch, map_trials, mean_over_devices
+from rnnlab.training import online, truncated
+from rnnlab.training.layout import (
+    Layout,
+    batch_part,
+    batch_parts,
+    local_batch,
+    map_trials,
+    mean_over_devices,
+    whole_batch,
+)
 from rnnlab.training.norms import global_norm
 from rnnlab.training.spec import BATCHES, HELD_OUT, NOISE, TrialSpec, stream
 from rnnlab.training.state import (
@@ -46,15 +54,21 @@ def training_loss(
     model: SequenceModel,
     taps: PyTree | None,
     key: Array | None = None,
+    carry: list[PyTree] | None = None,
     over_devices: Callable[[Array], Array] = lambda count: count,
 ) -> tuple[Array, Any]:
     """The objective of an update, the task's loss plus Omega times its weight: (it, (the task's loss, other metrics)).
 
-    `key`: of the model's dropout. `over_devices` gives the mean over the parts of a batch that is spread over devices.
+    `key`: of the model's dropout. `carry`: where a window of truncated BPTT begins; where it ends is a metric then.
+    `over_devices` gives the mean over the parts of a batch that is spread over devices.
     """
     task, train = spec.task, spec.train
-    outputs = model(batch.inputs, answers=task.answers, taps=taps, key=key, **steps_of(batch))
+    answers = min(task.answers, len(batch.inputs))
+    options = {"taps": taps, "key": key, "carry": carry} | steps_of(batch)
+    outputs, last = model(batch.inputs, answers=answers, return_carry=True, **options)
     loss = jnp.mean(task.losses(outputs, batch))
+    if carry is not None:
+        return loss, (loss, {"carry": last})
     also = {"right": jnp.all(task.right(outputs, batch) == 1).astype(loss.dtype)} if train.streak else {}
     if not train.omega:
         return loss, (loss, also)
@@ -66,6 +80,22 @@ def training_loss(
     return loss + train.omega * omega.astype(loss.dtype), (loss, also | {"omega": omega})
 
 
+def next_update(spec: TrialSpec, state: TrainState) -> tuple[Batch, dict[str, Any]]:
+    """What an update is made of: this device's part of its batch, and `key` and `carry` of `training_loss`."""
+    task, train = spec.task, spec.train
+    key, number, more = stream(state.seed, BATCHES), state.step, {}
+    if train.truncation:
+        number, at = jnp.divmod(state.step, task.length // train.truncation)
+        fresh = state.model.initial_carry(train.batch_size)
+        more["carry"] = local_batch(truncated.begin(state.carry, fresh, at), axis=0)
+    batch = task.training_batch(key, number, train.batch_size)
+    if train.truncation:
+        batch = truncated.window_of(task, batch, train.truncation, at)
+    if state.model.dropout.any():
+        more["key"] = jax.random.fold_in(jax.random.fold_in(stream(state.seed, NOISE), state.step), batch_part())
+    return local_batch(batch, axis=1), more
+
+
 def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, Any]]:
     """One update. A loss or gradient that is not finite, or above `train.bound`, leaves the parameters unchanged and
     ends the trial.
@@ -74,18 +104,16 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     component, by step (the last is lag 0). `loss` is the task's alone, `omega` the regulariser's.
     """
     task, train = spec.task, spec.train
-    batch = local_batch(task.training_batch(stream(state.seed, BATCHES), state.step, train.batch_size), axis=1)
-    size = batch.inputs.shape[1]
-    noise = None
-    if state.model.dropout.any():
-        noise = jax.random.fold_in(jax.random.fold_in(stream(state.seed, NOISE), state.step), batch_part())
-
-    taps = state.model.tap_zeros(task.length, size)
-    objective = functools.partial(training_loss, spec, batch, key=noise, over_devices=mean_over_devices)
+    batch, more = next_update(spec, state)
+    length, size = batch.inputs.shape[:2]
+    taps = state.model.tap_zeros(length, size)
+    objective = functools.partial(training_loss, spec, batch, over_devices=mean_over_devices, **more)
     (_, means), (gradient, norms) = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)(state.model, taps)
+    carry = whole_batch(means[1].pop("carry", None))
     if getattr(batch, "lengths", None) is not None:
         norms = align_ends(norms, batch.lengths)  # lags are counted from each sequence's own last step
     norms = jax.tree.map(lambda norm: size * jnp.mean(norm, axis=1), norms)
+    norms = jax.tree.map(lambda norm: jnp.pad(norm, (task.length - length, 0)), norms)  # no adjoint leaves a window
     (loss, also), gradient, norms = mean_over_devices((means, gradient, norms))
     norm = global_norm(gradient)
     numbers = state.numbers
@@ -99,7 +127,9 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     well = jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(global_norm(updates))
     if train.bound is not None:
         well &= (jnp.abs(loss) <= train.bound) & (norm <= train.bound)
-    moved = state._replace(model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1)
+    moved = state._replace(
+        model=optax.apply_updates(state.model, updates), optimiser=optimiser, step=state.step + 1, carry=carry
+    )
     if train.streak:
         moved = count_streak(train, moved, also.pop("right") > 1 - 0.5 / jax.device_count(), train.batch_size)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))

@@ -1,14 +1,18 @@
 """Training on sequences of unequal length, with noise, and with everything a model may have."""
 
+import chz
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 from tiny_training import TRAIN, run
 
 from rnnlab.cells import LSTM
 from rnnlab.model import Dropout
-from rnnlab.tasks import Adding
+from rnnlab.tasks import Adding, CopyMemory
+from rnnlab.tasks.base import Batch
 from rnnlab.tasks.contract import check_task
-from rnnlab.training.spec import TrialSpec
+from rnnlab.training.spec import BATCHES, TrialSpec, stream
 
 UNEQUAL = Adding(length=9, shortest=4)
 DROPOUT = Dropout(between=0.2, variational=0.1, recurrent=0.1, zoneout_c=0.1, zoneout_h=0.1)
@@ -49,3 +53,39 @@ def test_noise_is_drawn_anew_at_each_update_and_again_the_same():
 
 def vars_of(spec):
     return {name: getattr(spec, name) for name in ("cell", "task", "train", "layers")}
+
+
+def test_windows_of_truncated_bptt_are_updates_with_the_carry_handed_on():
+    """Three windows of 4 steps of one batch, by hand: each update's gradient is that of its window alone."""
+    task = CopyMemory(length=12, symbols=3)
+    train = chz.replace(TRAIN, truncation=4, steps=3, window=3, clip_norm=None, optimizer="sgd", learning_rate=0.1)
+    spec = TrialSpec(cell=LSTM(features=4), task=task, train=train)
+    final, records, _ = run(spec, [0])
+    model, batch = spec.build(0), task.sample(jax.random.fold_in(stream(0, BATCHES), 0), train.batch_size)
+    carry = model.initial_carry(train.batch_size)
+    for start in range(0, 12, 4):
+        inputs, targets = batch.inputs[start : start + 4], batch.targets[start : start + 4]
+
+        def loss(model, inputs=inputs, targets=targets, carry=carry):
+            outputs, last = model(inputs, carry=carry, return_carry=True)
+            return jnp.mean(task.losses(outputs, Batch(inputs, targets))), last
+
+        gradient, carry = jax.jit(jax.grad(loss, has_aux=True))(model)
+        model = jax.tree.map(lambda leaf, g: leaf - 0.1 * g, model, gradient)
+    for one, two in zip(jax.tree.leaves(final.model), jax.tree.leaves(model), strict=True):
+        np.testing.assert_allclose(one[0], two, rtol=1e-4, atol=1e-6)
+    taps = records[-1]["taps"][0][1][0]
+    assert taps.shape == (12,) and (taps[-4:] > 0).all() and not taps[:-4].any()
+
+
+@pytest.mark.parametrize(
+    ("task", "train", "told"),
+    [
+        (Adding(length=12), {"truncation": 4}, "Adding answers at 1 of its 12 steps"),
+        (CopyMemory(length=12, symbols=3), {"truncation": 5}, "windows divide the length T = 12; the nearest .* is 4"),
+        (CopyMemory(length=12, symbols=3), {"truncation": 4, "omega": 1.0}, r"not with train.omega=1\.0"),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(task, train, told):
+    with pytest.raises(ValueError, match=told):
+        TrialSpec(task=task, train=chz.replace(TRAIN, **train))
