@@ -38,8 +38,8 @@ class CellBase(nnx.RNNCellBase):
     """A step (carry, x) -> (carry, y): z = project(h, x), then `update(carry, z)`.
 
     For a cell whose z is not linear in h, such as a GRU that resets h before its product: a subclass writes `project`,
-    `update` and, where it has them, `gates`. It has no `projection`, so `unroll` runs it in the general form and its
-    gradient is not decomposed by path. All other cells are a `Cell`.
+    `update` and, where it has them, `gates`. It has no `projection`, so `unroll` runs it in the general form. A path
+    via a gate is all that goes through its block of z, what acts within it included. All other cells are a `Cell`.
     """
 
     carry_names: ClassVar[tuple[str, ...]] = ("h",)

@@ -34,7 +34,8 @@ class GRUResetBefore(GRU):
 class GRUResetBeforeCell(CellBase):
     """h_t = u h_{t-1} + (1 - u) n. Parameters w_x [D, 3H], w_h [H, 3H] and b [3H] by r, u, n.
 
-    z_n needs r before its product with w_h, so z is no linear function of h.
+    z_n needs r before its product with w_h, so z is no linear function of h; the path via n has what r lets through,
+    and that via r is the direct path alone.
     """
 
     def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:

@@ -38,8 +38,9 @@ class MGU(CellSpec):
 class MGUCell(CellBase):
     """h_t = (1 - f) h_{t-1} + f n. Parameters w_x [D, 2H], w_h [H, 2H] and b [2H] by f, n.
 
-    z_n needs f before its product with w_h, so z is no linear function of h. The gate is named `forget`: an f is the
-    part that a step keeps, of which `rnnlab.probes.dynamics.gates` makes time scales, and this one what it replaces.
+    z_n needs f before its product with w_h, so z is no linear function of h; the path via n has what f lets through.
+    The gate is named `forget`: an f is the part that a step keeps, of which `rnnlab.probes.dynamics.gates` makes time
+    scales, and this one what it replaces.
     """
 
     def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.cells import GRU, GRUResetBefore
+from rnnlab.cells import GRU, MGU, GRUResetBefore
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.paths import gradient_paths
 
@@ -56,7 +56,25 @@ def test_at_fixed_z_its_derivative_is_the_update_gate():
     np.testing.assert_allclose(jax.jacobian(lambda h: cell.update(h, z)[0])(h), np.diag(cell.gates(z)["u"]))
 
 
-def test_its_gradient_is_not_taken_apart_and_one_line_says_so():
-    model = SequenceModel(GRUResetBefore(features=H), D, 1, rngs=nnx.Rngs(0))
-    with pytest.raises(TypeError, match=r"^GRUResetBeforeCell has no projection [^\n]+flow has its full gradient$"):
-        gradient_paths(model, inputs().astype(jnp.float32), lambda outputs: outputs[-1, :, 0])
+@pytest.mark.parametrize("spec", [GRUResetBefore, MGU])
+def test_its_paths_are_products_of_the_jacobians_of_update_and_project(spec):
+    """Step by step, dense: direct by the update at fixed z, via g through the block g of z besides."""
+    model = SequenceModel(spec(features=H, **FLOAT64), D, 1, rngs=nnx.Rngs(0))
+    cell, xs = model.cells[0], inputs()[:, :1]
+    found = gradient_paths(model, xs, lambda outputs: outputs[-1, :, 0])["layer0/h"].norms
+
+    @jax.vmap
+    def jacobians(h, x):
+        z = cell.project(h, x)
+        direct, of_z = jax.jacobian(lambda h, z: cell.update(h, z)[0], (0, 1))(h, z)
+        return direct, of_z, jax.jacobian(cell.project)(h, x)
+
+    direct, of_z, z_of_h = jacobians(run(cell, xs)[:-1, 0], xs[1:, 0])
+    gates = list(cell.gates(cell.project(xs[0, 0, :1].repeat(H), xs[0, 0])))
+    paths = {"direct": [], "full": gates} | {f"via {gate}": [gate] for gate in gates}
+    for name, wanted in paths.items():
+        mask = np.repeat([gate in wanted for gate in gates], H)
+        d = [model.readout.kernel[:, 0]]
+        for t in reversed(range(len(xs) - 1)):
+            d.append(d[-1] @ (direct[t] + (of_z[t] * mask) @ z_of_h[t]))
+        np.testing.assert_allclose(10 ** found[name].log10()[:, 0], np.linalg.norm(d, axis=1), rtol=1e-12)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, log_norm
-from rnnlab.probes.gradients.reverse_scan import StepAdjoints, reverse_scan
+from rnnlab.probes.gradients.reverse_scan import StepAdjoints, has_paths, reverse_scan
 from rnnlab.probes.precision import at_full_precision
 from rnnlab.scan.presence import align_ends
 from rnnlab.specs.fields import field
@@ -67,7 +67,7 @@ def gradient_flow(
     """
     if model.bidirectional:
         return _from_taps(model, inputs, losses, answers, lengths, resets)
-    both = np.array([[True], [False]]) if hasattr(model.cells[-1], "projection") else np.array([[True]])
+    both = np.array([[True], [False]]) if has_paths(model.cells[-1]) else np.array([[True]])
     found = reverse_scan(model, inputs, losses, answers, both, _norms, lengths=lengths, resets=resets)
     norms = jax.tree.leaves(found, is_leaf=lambda leaf: isinstance(leaf, LogNorm))
     named = {}

@@ -22,8 +22,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, normalise
-from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, reverse_scan
+from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, has_paths, reverse_scan
 from rnnlab.probes.precision import at_full_precision
+from rnnlab.scan.projected import hidden
 from rnnlab.scan.segments import norm, sum_dtype
 from rnnlab.specs.errors import Undefined
 
@@ -105,8 +106,7 @@ def gradient_paths(
     for gate in [gate for gates in sets for gate in gates]:
         _check_gate(cell, gate, owners)
     named = {"via " + "+".join(gates): gates for gates in sets if gates}
-    width = jax.eval_shape(lambda: cell.projection()[1]).shape[1]
-    columns = np.repeat(np.array(owners), width // len(owners))
+    columns = np.repeat(np.array(owners), shape_of_z(cell).shape[1] // len(owners))
     masks = [np.ones(len(columns), bool), *(np.isin(columns, gates) for gates in named.values())]
     masks = np.stack([*masks, np.zeros(len(columns), bool)])
     (found,) = reverse_scan(
@@ -127,22 +127,30 @@ def block_owners(cell) -> tuple[str, ...]:
     That is `cell.blocks`; where the cell states none, its gates in order or all `z`, H columns each.
     """
     kind = type(cell).__name__
-    if not (hasattr(cell, "projection") and hasattr(cell, "update")):
+    if not has_paths(cell):
         raise Undefined(
             f"{kind} has no projection and update to take apart: rnnlab.probes.gradients.flow has its full gradient"
         )
-    w_h = jax.eval_shape(lambda: cell.projection()[1])
-    width = w_h.shape[1]
+    z = shape_of_z(cell)
+    width = z.shape[1]
     if stated := getattr(cell, "blocks", ()):
         if width % len(stated):
             raise TypeError(f"{kind}: z is {width} wide, which {len(stated)} equal `blocks` are not")
         return stated
-    z = jax.ShapeDtypeStruct((1, width), w_h.dtype)
     count, rest = divmod(width, cell.features)
     owners = (_names(cell.gates, z) if hasattr(cell, "gates") else ()) or ("z",) * count
     if rest or len(owners) != count:
         raise TypeError(f"{kind}: z is {width} wide for {len(owners)} blocks of H = {cell.features}: set `blocks`")
     return owners
+
+
+def shape_of_z(cell) -> jax.ShapeDtypeStruct:
+    """[1, Z], that of one sequence at one step."""
+    if hasattr(cell, "projection"):
+        b = jax.eval_shape(lambda: cell.projection()[2])
+        return jax.ShapeDtypeStruct((1, *b.shape), b.dtype)
+    h = jax.eval_shape(lambda: hidden(cell.initialize_carry((1, cell.in_features))))
+    return jax.eval_shape(cell.project, h, jax.ShapeDtypeStruct((1, cell.in_features), h.dtype))
 
 
 def _names(gates, z) -> tuple[str, ...]:

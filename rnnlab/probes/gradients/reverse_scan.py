@@ -180,14 +180,22 @@ def _aligned(model, inputs, answers, lengths, resets):
     return align_ends(when.only_present(model.embed(inputs)), lengths), begins, outputs
 
 
+def has_paths(cell: Any) -> bool:
+    """Whether a cell's step is a z and its update, so that a gradient's paths are defined."""
+    return hasattr(cell, "update") and (hasattr(cell, "projection") or hasattr(cell, "project"))
+
+
 class _Layer:
-    """A cell's step both ways: by projection and update, or whole where it has no projection."""
+    """A cell's step both ways: by z and its update, or whole where it names no z.
+
+    z is linear in x and h where a cell has a projection, and else whatever `project` makes of them.
+    """
 
     def __init__(self, cell: Any, number: int, model: SequenceModel):
-        self.cell, self.split = cell, hasattr(cell, "projection")
+        self.cell, self.linear, self.split = cell, hasattr(cell, "projection"), has_paths(cell)
         self.read = functools.partial(model.read, number) if number and len(model.norms) else None
         self.residual = model.residual and number > 0
-        if self.split:
+        if self.linear:
             w_x, w_h, self.b = cell.projection()
             self.w_both = jnp.concatenate([w_x, w_h])
             self.w_x_transposed, self.w_h_transposed = w_x.T, w_h.T
@@ -199,19 +207,22 @@ class _Layer:
         return carry, y + below if self.residual else y, (kept, below if self.read else None)
 
     def _step(self, before, x):
-        """(carry, y, the incoming carry and z, or x for a cell without projection)."""
+        """(carry, y, the incoming carry with z, and with x where z is not linear; with x alone of a whole cell)."""
         if not self.split:
-            return *self.cell(before, x), (before, x)
+            return *self.cell(before, x), (before, x, None)
+        if not self.linear:
+            z = self.cell.project(hidden(before), x)
+            return *self.cell.update(before, z), (before, z, x)
         x_and_h = jnp.concatenate([x.astype(self.b.dtype), hidden(before).astype(self.b.dtype)], axis=-1)
         z = x_and_h @ self.w_both + self.b
-        return *self.cell.update(before, z), (before, z)
+        return *self.cell.update(before, z), (before, z, None)
 
     def backward(self, paths, kept, state, d_out):
         """((adjoints of the incoming carry, exponent), (those of what it reads, exponent), StepAdjoints).
 
         The adjoint of what a layer reads is that along the full path.
         """
-        ((before, z), below), begin = kept
+        ((before, z, x), below), begin = kept
         d_carry, exponent = state
         step = with_carry_addition(self.cell.update if self.split else self.cell)
         (_, y), pull = jax.vjp(step, before, z, zeros_like(before))
@@ -223,8 +234,8 @@ class _Layer:
         d_before, d_x = direct, d_z[:1]
         if self.split:
             leaves, treedef = jax.tree.flatten(direct)
-            leaves[-1] = self._through_z(paths, d_z, leaves[-1])
-            d_before, d_x = jax.tree.unflatten(treedef, leaves), d_x @ self.w_x_transposed
+            leaves[-1], d_x = self._through_z(paths, d_z, leaves[-1], before, x)
+            d_before = jax.tree.unflatten(treedef, leaves)
         adjoints = StepAdjoints(total, d_carry, d_y, d_before, direct, d_z if self.split else None, d_x, exponent)
         if begin is not None:
             d_before = jax.tree.map(lambda d: jnp.where(begin[:, None], 0, d), d_before)
@@ -240,16 +251,25 @@ class _Layer:
         one, two, exponent = to_common_exponent(*d_below, *(part[:1] for part in d_out))
         return normalise(one + two, exponent)
 
-    def _through_z(self, paths, d_z, d_h):
-        """dL/dh of the step before with what comes through z, by path; paths with no column come last."""
+    def _through_z(self, paths, d_z, d_h, before, x):
+        """dL/dh of the step before with what comes through z, by path, paths with no column last; and dL/dx."""
+        pull = self._pull_z(before, x)
         moving = int(paths.any(axis=1).sum())
+        d_x = pull(d_z[:1])[1]
         if not moving:
-            return d_h
+            return d_h, d_x
         d_z = d_z[:moving]
         if not paths[:moving].all():
             d_z = jnp.where(paths[:moving, None], d_z, 0)
-        through = (d_z @ self.w_h_transposed).astype(d_h.dtype)
-        return jnp.concatenate([d_h[:moving] + through, d_h[moving:]])
+        through = pull(d_z)[0].astype(d_h.dtype)
+        return jnp.concatenate([d_h[:moving] + through, d_h[moving:]]), d_x
+
+    def _pull_z(self, before, x):
+        """d_z [P, B, Z] to (what reaches h, what reaches x)."""
+        if self.linear:
+            return lambda d_z: (d_z @ self.w_h_transposed, d_z @ self.w_x_transposed)
+        _, pull = jax.vjp(self.cell.project, hidden(before), x)
+        return jax.vmap(pull)
 
     def zeros(self, carry, paths: int):
         """Adjoints of zero along so many paths."""
