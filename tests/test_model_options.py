@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.cells import GRU, LSTM
+from rnnlab.cells import GRU, LSTM, LSTM1997, SLSTM
 from rnnlab.model import Dropout, SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.gradients.paths import gradient_paths
@@ -198,12 +198,12 @@ def test_zoneout_keeps_units_in_training_and_their_expectation_in_evaluation():
 
 
 def test_noise_of_a_cell_that_cannot_be_taken_apart_is_refused():
-    from rnnlab.cells import LSTM1997
-
-    with pytest.raises(ValueError, match=r"dropout.zoneout_h=0.1: LSTM1997 needs a cell that is a projection"):
+    with pytest.raises(ValueError, match=r"dropout.zoneout_h=0.1: LSTM1997 does not fit"):
         SequenceModel(
             LSTM1997(features=4, gradient="truncated"), D, K, dropout=Dropout(zoneout_h=0.1), rngs=nnx.Rngs(0)
         )
+    with pytest.raises(ValueError, match=r"dropout.zoneout_c=0.1: SLSTM does not fit"):
+        SequenceModel(SLSTM(features=4), D, K, dropout=Dropout(zoneout_c=0.1), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"between=1\.5: must be at least 0 and at most 0\.99"):
         Dropout(between=1.5)
 

@@ -62,6 +62,7 @@ class SLSTMCell(Cell):
     """
 
     carry_names = ("c", "n", "m", "h")
+    carry_may_mix = False  # c and n are in units of their own step's e^m
 
     def __init__(self, spec: SLSTM, in_features: int, w_x: Array, w_h: Array, b: Array):
         super().__init__(spec, in_features, w_x, w_h, b)

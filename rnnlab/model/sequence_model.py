@@ -13,6 +13,7 @@ from rnnlab.model.layer import at_the_end, both_ends, has_answers, last_steps, t
 from rnnlab.scan.presence import Presence, presence, reverse, select
 from rnnlab.scan.segments import sum_dtype, zeros_like
 from rnnlab.scan.unroll import unroll
+from rnnlab.specs.errors import UserError
 
 
 class SequenceModel(nnx.Module):
@@ -61,11 +62,14 @@ class SequenceModel(nnx.Module):
 
     def _cell(self, spec: CellSpec, in_features: int, rngs: nnx.Rngs):
         cell = spec.build(in_features, rngs=rngs)
-        split = hasattr(cell, "projection") and getattr(cell, "h_carries_gradient", False)
+        split = hasattr(cell, "project") and getattr(cell, "h_carries_gradient", False)
         for rate in ("recurrent", "zoneout_c", "zoneout_h"):
-            if getattr(self.dropout, rate) and not split:
-                told = "needs a cell that is a projection and an update, and whose y is h"
-                raise ValueError(f"dropout.{rate}={getattr(self.dropout, rate)}: {type(spec).__name__} {told}")
+            fits = split and (rate == "recurrent" or cell.carry_may_mix)
+            if (given := getattr(self.dropout, rate)) and not fits:
+                told = (
+                    "needs a cell that is a projection and an update, whose y is h and whose carry may be a mean of two"
+                )
+                raise UserError(f"dropout.{rate}={given}: {type(spec).__name__} does not fit; it {told}")
         zoneout = self.dropout.zoneout_c or self.dropout.zoneout_h
         return ZoneoutCell(cell, self.dropout) if zoneout else cell
 
