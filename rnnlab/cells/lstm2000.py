@@ -66,9 +66,10 @@ class LSTM2000Cell(MemoryBlockCell):
         return w_x, w_h, jnp.pad(b, (0, w_h.shape[1] - len(b)))
 
     def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
-        """i, f and o of every cell's block, and g."""
+        """i, f and o of every cell's block, and its own g."""
         units = jax.nn.sigmoid(z)
-        return self.spread(units) | {"g": self.spec.g_range * (2 * units[..., -self.features :] - 1)}
+        i, f, o = self.spread(units).values()
+        return {"i": i, "f": f, "g": self.spec.g_range * (2 * units[..., -self.features :] - 1), "o": o}
 
     def update(self, carry: tuple[Array, Array], z: Float[Array, "*B Z"]):
         c, h = carry

@@ -10,7 +10,6 @@ from rnnlab.cells import LSTM, LayerNormLSTM
 from rnnlab.model import SequenceModel
 from rnnlab.probes.dynamics.gates import gate_map
 from rnnlab.probes.gradients.paths import gradient_paths
-from rnnlab.scan.unroll import unroll
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 D, H, B = 3, 5, 2
@@ -81,16 +80,6 @@ def test_scaled_and_shifted_weights_change_nothing(cell):
         shift = 1e3 * jax.random.normal(jax.random.key(1), (len(w[...]), 1), jnp.float64)
         w[...] = 7 * w[...] + shift
     np.testing.assert_allclose(run(cell, xs)[1], before, rtol=1e-4)  # 1e-5 of variances of 1e4 and more
-
-
-def test_unroll_gives_the_gradient_of_plain_autodiff(cell):
-    """Of gains too."""
-    xs = inputs(5)
-
-    def by(way):
-        return jax.jit(jax.grad(lambda c: jnp.sum(jnp.sin(way(c, c.initialize_carry((B, D)), xs)[1]))))(cell)
-
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), by(unroll), by(jax.lax.scan))
 
 
 def test_the_carousel_is_not_normalised(cell):

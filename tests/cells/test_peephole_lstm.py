@@ -10,11 +10,12 @@ import pytest
 from flax import nnx
 
 from rnnlab.cells import LSTM, AblatedLSTM, PeepholeLSTM
-from rnnlab.cells.ablated_lstm import Variant
+from rnnlab.cells.ablated_lstm import AblatedLSTMCell, Variant
 from rnnlab.cells.contract import check_cell
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.paths import gradient_paths
 from rnnlab.scan.unroll import unroll
+from rnnlab.specs.contract import ContractError
 
 VARIANTS = get_args(Variant)
 BLOCKS = {"NIG": "fgo", "NFG": "igo", "NOG": "ifg", "CIFG": "fgo"}  # of z; the others have all four
@@ -153,10 +154,10 @@ def test_the_direct_path_of_a_peephole_lstm_is_the_product_of_these_slopes():
     for c, i, f, g in zip(*(states[name] for name in "cifg"), strict=True):
         slopes.append(f + last * f * (1 - f) * p_f + g * i * (1 - i) * p_i)
         last = c
+    o = states["o"][-1]
     d = np.asarray(model.readout.kernel[...])[:, 0] * (o * (1 - np.tanh(c) ** 2) + np.tanh(c) * o * (1 - o) * p_o)
-    for lag in range(6):
-        found = 10 ** np.asarray(paths["layer0/c"].norms["direct"].log10())[lag]
-        np.testing.assert_allclose(found, np.linalg.norm(d, axis=1), rtol=1e-10)
+    for lag, direct in enumerate(np.asarray(paths["layer0/c"].norms["direct"].log10())):
+        np.testing.assert_allclose(10**direct, np.linalg.norm(d, axis=1), rtol=1e-10)
         d = d * slopes[-1 - lag]
 
 
@@ -176,6 +177,12 @@ def test_the_contract_holds_with_one_gate_less_and_with_gates_in_the_carry(varia
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_cell(AblatedLSTM(features=4, variant=variant, dtype=dtype))
+
+
+def test_internals_of_another_width_break_the_contract(monkeypatch):
+    monkeypatch.setattr(AblatedLSTMCell, "internals", lambda self, carry, z: {"i": z[..., :1]})
+    with pytest.raises(ContractError, match=r"gave i \[3, 1\], where \[B, H\] = \[3, 4\] is needed"):
+        check_cell(PeepholeLSTM(features=4))
 
 
 def test_what_is_removed_is_said_once():

@@ -248,3 +248,6 @@ def test_bad_arguments_are_named_in_one_line():
     model.cells[0] = Unnamed(VanillaRNN(features=3), 2, jnp.ones((2, 6)), jnp.ones((3, 6)), jnp.ones(6))
     with pytest.raises(TypeError, match="Unnamed: z is 6 wide for 1 blocks of H = 3"):
         probe.gradient_paths(model, xs, loss_of)
+    model.cells[0].blocks = ("a", "b", "c", "d")
+    with pytest.raises(TypeError, match="Unnamed: z is 6 wide, which 4 equal `blocks` are not"):
+        probe.gradient_paths(model, xs, loss_of)
