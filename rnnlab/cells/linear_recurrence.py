@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Inexact, PyTree
+from jaxtyping import Array, Float, Inexact
 
 from rnnlab.cells.base import Cell, CellSpec
 
@@ -13,9 +13,10 @@ from rnnlab.cells.base import Cell, CellSpec
 class LinearRecurrenceCell(Cell):
     """s_t = a(z_t) s_{t-1} + b(z_t), elementwise, where z_t = x_t w_x + b does not read the state.
 
-    A subclass writes `coefficients` and, where y is not the state, `output`. Its carry is the state s [*B, N], or, of
-    a complex one, its real and its imaginary part. At fixed z, ds_t/ds_{t-1} is diag(a), and since w_h is zero that
-    is the whole of it: the direct path is the full gradient. Parameters: w_x [D, Z], and b [Z] where it has one.
+    A subclass writes `coefficients` and, where y is not the state, `output`. Its carry h [*B, H] is the state, or, of
+    a complex one [*B, H/2], the real parts beside the imaginary parts. At fixed z, ds_t/ds_{t-1} is diag(a), and since
+    there is no w_h that is the whole of it: the direct path is the full gradient. Parameters: w_x [D, Z] and, in a
+    cell that has one, b [Z].
     """
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, b: Array | None = None):
@@ -31,19 +32,19 @@ class LinearRecurrenceCell(Cell):
         """a, or what broadcasts to it, and b. What a subclass writes."""
         raise TypeError(f"{type(self).__name__} has no coefficients")
 
-    def output(self, carry: PyTree, z: Float[Array, "*B Z"]) -> Float[Array, "*B H"]:
+    def output(self, carry: Float[Array, "*B H"], z: Float[Array, "*B Z"]) -> Float[Array, "*B H"]:
         """y_t from carry_t and z_t: the state itself, unless a subclass says otherwise."""
         del z
         return carry.astype(self.dtype)
 
-    def update(self, carry: PyTree, z: Float[Array, "*B Z"]):
+    def update(self, carry: Float[Array, "*B H"], z: Float[Array, "*B Z"]):
         z = z.astype(jnp.promote_types(z.dtype, jnp.float32))  # a gate near 1 is 1 in bfloat16
         a, b = self.coefficients(z)
-        if len(self.carry_names) == 1:
-            carry = (a * carry + b).astype(carry.dtype)
+        if jnp.iscomplexobj(b):
+            state = a * jax.lax.complex(*jnp.split(carry, 2, axis=-1)) + b
+            carry = jnp.concatenate([state.real, state.imag], axis=-1)
         else:
-            state = a * jax.lax.complex(*carry) + b
-            carry = state.real, state.imag
+            carry = (a * carry + b).astype(carry.dtype)
         return carry, self.output(carry, z)
 
     def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
@@ -59,11 +60,10 @@ class LinearRecurrenceCell(Cell):
         w_x, _, b = self.projection()
         return x.astype(w_x.dtype) @ w_x + b
 
-    def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None) -> PyTree:
+    def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None) -> Float[Array, "*B H"]:
         """Zeros for inputs of `input_shape` [*B, D]: a sum over time, so at least float32."""
         del rngs, carry_init
-        zeros = jnp.zeros((*input_shape[:-1], self.features), self._state_dtype)
-        return zeros if len(self.carry_names) == 1 else (zeros, zeros)
+        return jnp.zeros((*input_shape[:-1], self.features), self._state_dtype)
 
     @property
     def _state_dtype(self):

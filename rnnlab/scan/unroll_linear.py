@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
 from rnnlab.scan.linear import linear_scan
 from rnnlab.scan.segments import even_segment, scan_segments, sum_dtype, varying_alike
@@ -20,30 +20,31 @@ from rnnlab.scan.taps import tap
 
 def unroll_linear(
     cell: Any,
-    carry: PyTree,
+    carry: Float[Array, "*B H"],
     xs: Float[Array, "T *B D"],
     *,
-    taps: PyTree | None = None,
+    taps: Float[Array, "T *B"] | None = None,
     keep: Bool[Array, "T *B"] | None = None,
     resets: Bool[Array, "T *B"] | None = None,
-    start: PyTree | None = None,
+    start: Float[Array, "*B H"] | None = None,
     segment: int | None = None,
     method: str | None = None,
-) -> tuple[PyTree, Float[Array, "T *B H"]]:
+) -> tuple[Float[Array, "*B H"], Float[Array, "T *B H"]]:
     """Equal to `jax.lax.scan(cell, carry, xs)` but for rounding.
 
     Args:
       cell: has `projection() -> (w_x, w_h, b)` with a w_h of zeros; `coefficients(z) -> (a, b)`, [*B, N] each, the
         recurrence of its state given z = x w_x + b; and `output(carry, z) -> y`. All of them elementwise in *B.
-      carry: the initial one: an array [*B, N], the state; or two, the real and the imaginary part of a complex state.
+      carry: the initial one [*B, H]: the state, N = H; or, where b is complex, its real parts beside its imaginary
+        parts, N = H/2.
       xs: inputs [T, *B, D].
-      taps: a tree like `carry` of zeros [T, *B], whose gradients are the norms of the adjoints of each component as it
-        leaves step t, its uses by later steps and by y_t counted. 0 at a step that does not exist.
+      taps: zeros [T, *B], whose gradient is the norm of the carry's adjoint as it leaves step t, its uses by later
+        steps and by y_t counted. 0 at a step that does not exist.
       keep: where False the step does not exist: the carry passes, y is 0, and nothing of x, NaN included, reaches an
         output or a gradient.
       resets: where True the carry becomes `start` before the step; nothing before it, NaN included, reaches a later
         output, and no gradient comes back. A step that does not exist resets nothing.
-      start: a tree like `carry`; left out, zeros.
+      start: like `carry`; left out, zeros.
       segment: keep the carry every `segment` steps and recompute in between; T or more stores everything. T need not
         divide by it. Left out, it is chosen by shape.
       method: see `rnnlab.scan.linear.linear_scan`.
@@ -58,8 +59,7 @@ def unroll_linear(
     if segment is not None and segment < 1:
         raise ValueError(f"segment={segment}: a segment is at least 1 step")
     cell, carry, start, *steps = varying_alike((cell, carry, start, xs, taps, keep, resets))
-    numbers = sum(part.size for part in jax.tree.leaves(carry))
-    segment = min(segment or choose_linear_segment(length, numbers), length)
+    segment = min(segment or choose_linear_segment(length, carry.size), length)
     run = functools.partial(_at_once, method, cell, start)
     if segment == length:
         return run(carry, *steps)
@@ -89,29 +89,25 @@ def _at_once(method, cell, start, carry, xs, taps, keep, resets):
     w_x, _, bias = cell.projection()
     z = jnp.matmul(xs.astype(w_x.dtype), w_x, preferred_element_type=sum_dtype(w_x)) + bias.astype(sum_dtype(bias))
     a, b = cell.coefficients(z)
+    joined = _as_complex if jnp.iscomplexobj(b) else jnp.asarray
     if taps is not None:  # what b_t adds to s_t has the adjoint of s_t itself
-        b = b + _joined(jax.tree.map(tap, taps, _parted(b, carry)))
+        b = b + joined(tap(taps, _as_real(b)))
     if resets is not None:
         resets = resets[..., None] if keep is None else (resets & keep)[..., None]
-        begun = b if start is None else a * _joined(start) + b
+        begun = b if start is None else a * joined(start) + b
         a, b = jnp.where(resets, 0, a), jnp.where(resets, begun, b)
     if keep is not None:
         a, b = jnp.where(keep[..., None], a, 1), jnp.where(keep[..., None], b, 0)
-    carries = _parted(linear_scan(a, b, _joined(carry), method=method), carry)
+    carries = _as_real(linear_scan(a, b, joined(carry), method=method)).astype(carry.dtype)
     ys = cell.output(carries, z)
     if keep is not None:
         ys = jnp.where(keep[..., None], ys, 0)
-    return jax.tree.map(lambda states: states[-1], carries) if len(xs) else carry, ys
+    return carries[-1] if len(xs) else carry, ys
 
 
-def _joined(carry: PyTree) -> Array:
-    """The state that a carry holds: its one component, or of two the complex number."""
-    parts = jax.tree.leaves(carry)
-    return parts[0] if len(parts) == 1 else jax.lax.complex(*parts)
+def _as_complex(carry: Array) -> Array:
+    return jax.lax.complex(*jnp.split(carry, 2, axis=-1))
 
 
-def _parted(state: Array, carry: PyTree) -> PyTree:
-    """The inverse: a tree and dtypes like `carry`."""
-    leaves, treedef = jax.tree.flatten(carry)
-    parts = [state] if len(leaves) == 1 else [state.real, state.imag]
-    return treedef.unflatten([part.astype(leaf.dtype) for part, leaf in zip(parts, leaves, strict=True)])
+def _as_real(states: Array) -> Array:
+    return jnp.concatenate([states.real, states.imag], axis=-1) if jnp.iscomplexobj(states) else states

@@ -48,14 +48,14 @@ def numpy_min_lstm(cell, xs):
 
 
 def numpy_lru(cell, xs):
-    """With the matrices B, C and D of the paper, complex."""
+    """With the matrices B, C and D of the paper, complex, of N = H/2 units."""
     nu, theta, gamma = (np.exp(np.array(p[...])) for p in (cell.log_nu, cell.log_theta, cell.log_gamma))
-    b_re, b_im, d = np.split(np.array(cell.w_x[...]), 3, axis=1)
+    b_re, b_im, d_one, d_two = np.split(np.array(cell.w_x[...]), 4, axis=1)
     c_re, c_im = np.split(np.array(cell.c[...]), 2)
-    s, ys = np.zeros((B, H), complex), []
+    s, ys = np.zeros((B, H // 2), complex), []
     for x in xs:
         s = np.exp(-nu + 1j * theta) * s + gamma * (x @ (b_re + 1j * b_im))
-        ys.append((s @ (c_re - 1j * c_im)).real + x @ d)
+        ys.append((s @ (c_re - 1j * c_im)).real + x @ np.hstack([d_one, d_two]))
     return np.stack(ys)
 
 
@@ -145,22 +145,22 @@ def test_an_lrus_lyapunov_exponents_are_the_logs_of_its_eigenvalues():
 
 
 def test_an_lrus_gradient_decays_by_its_eigenvalues():
-    """||dL/ds_{T-k}||^2 = sum over units of |lambda|^2k |dL/ds_T|^2, the real and the imaginary part together."""
+    """||dL/ds_{T-k}||^2 = sum over units of |lambda|^2k |dL/ds_T|^2, real and imaginary parts together."""
     net, xs = model(LRU(features=H, r_min=0.5, **FLOAT64))
     cell, flow = net.cells[0], gradient_flow(net, xs, losses)
-    found = sum(10 ** (2 * flow[f"layer0/{part}"].log10()) for part in ("re", "im"))
+    found = 10 ** (2 * flow["layer0/h"].log10())
     _, ys = jax.lax.scan(cell, cell.initialize_carry((B, D)), xs)
     d_y = jax.grad(lambda y: jnp.sum(losses(net.readout(y[None]))))(ys[-1])
     d_re, d_im = jnp.split(d_y @ cell.c[...].T, 2, axis=-1)
     sizes = np.abs(cell.eigenvalues()) ** (2 * np.arange(T)[:, None, None])
     np.testing.assert_allclose(found, np.sum(sizes * (d_re**2 + d_im**2), axis=-1), rtol=1e-10)
-    paths = gradient_paths(net, xs, losses)["layer0/re"]
+    paths = gradient_paths(net, xs, losses)["layer0/h"]
     np.testing.assert_allclose(paths.shares()["direct"], 1, rtol=1e-10)
 
 
 def test_an_lru_begins_on_the_ring_with_a_state_of_the_inputs_size():
     """|lambda|^2 is uniform in [r_min^2, r_max^2]; gamma^2 sum |lambda|^2k = 1, so white inputs keep their variance."""
-    cell = lru(features=1000, r_min=0.6, r_max=0.9, max_phase=1.0)
+    cell = lru(features=2000, r_min=0.6, r_max=0.9, max_phase=1.0)
     eigenvalues = np.asarray(cell.eigenvalues())
     square, phase = np.sort(np.abs(eigenvalues) ** 2), np.sort(np.angle(eigenvalues))
     np.testing.assert_allclose(square, np.linspace(0.36, 0.81, len(square)), atol=0.05)
@@ -175,8 +175,10 @@ def test_an_lru_at_the_edge_of_its_ring_is_finite(radius):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(lru(**radius)))
 
 
-def test_an_lrus_parameters_are_counted_and_its_ring_is_checked():
-    assert sum(leaf.size for leaf in jax.tree.leaves(lru())) == 3 * D * H + 2 * H**2 + 3 * H
+def test_an_lrus_parameters_are_counted_and_its_settings_checked():
+    assert sum(leaf.size for leaf in jax.tree.leaves(lru())) == 2 * D * H + H**2 + 3 * H // 2
+    with pytest.raises(ValueError, match=r"features=5: half real parts, half imaginary parts; the nearest is 6"):
+        LRU(features=5)
     with pytest.raises(ValueError, match=r"r_min=0\.9: must be at most r_max=0\.5"):
         LRU(r_min=0.9, r_max=0.5)
 

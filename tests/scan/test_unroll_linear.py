@@ -17,21 +17,18 @@ from rnnlab.scan.segments import zeros_like
 from rnnlab.scan.unroll import unroll
 from rnnlab.scan.unroll_linear import choose_linear_segment, unroll_linear
 
-T, B, D, H = 7, 4, 3, 5
+T, B, D, H = 7, 4, 3, 6
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 SPECS = {"MinGRU": MinGRU, "MinLSTM": MinLSTM, "LRU": LRU}
 PAIRS = [("MinGRU", "sequential"), ("LRU", "associative")]  # each cell and each method once: they do not meet
 
 
-def problem(name, length=T, batch=B):
+def problem(name):
     """A cell, a carry and another that resets begin with, and inputs."""
     cell = SPECS[name](features=H, **FLOAT64).build(D, rngs=nnx.Rngs(0))
-    keys = iter(jax.random.split(jax.random.key(1), 9))
-    carry, start = (
-        jax.tree.map(lambda c: jax.random.normal(next(keys), c.shape, c.dtype), cell.initialize_carry((batch, D)))
-        for _ in range(2)
-    )
-    return cell, carry, start, jax.random.normal(next(keys), (length, batch, D), jnp.float64)
+    keys, shapes = jax.random.split(jax.random.key(1), 3), [(B, H), (B, H), (T, B, D)]
+    carry, start, xs = (jax.random.normal(key, shape, jnp.float64) for key, shape in zip(keys, shapes, strict=True))
+    return cell, carry, start, xs
 
 
 def loss(run, *args):
@@ -68,10 +65,9 @@ def masked_step(cell, start):
 
     def step(carry, inputs):
         x, keep, reset = inputs
-        before = jax.tree.map(lambda s, c: jnp.where((reset & keep)[:, None], s, c), start, carry)
-        carry = jax.tree.map(lambda new, c: jnp.where(keep[:, None], new, c), cell(before, x)[0], carry)
-        z = cell.project(jax.tree.leaves(carry)[-1], x)
-        return carry, jnp.where(keep[:, None], cell.output(carry, z), 0)
+        before = jnp.where((reset & keep)[:, None], start, carry)
+        carry = jnp.where(keep[:, None], cell(before, x)[0], carry)
+        return carry, jnp.where(keep[:, None], cell.output(carry, cell.project(before, x)), 0)
 
     return step
 
@@ -115,15 +111,15 @@ def test_padded_and_packed_sequences_are_the_separate_ones(name, method):
     run = jax.jit(functools.partial(unroll_linear, method=method))
     keep = jnp.arange(T)[:, None] < jnp.array(lengths)
     last, ys = run(cell, zeros, jnp.where(keep[..., None], xs, jnp.nan), keep=keep)
-    one = jax.tree.map(lambda c: c[:1], zeros)
+    one = zeros[:1]
     alone = [run(cell, one, xs[:n, b : b + 1]) for b, n in enumerate(lengths)]
     for b, (carry, outputs) in enumerate(alone):
         np.testing.assert_allclose(ys[: lengths[b], b], outputs[:, 0], rtol=1e-12)
         assert not np.any(ys[lengths[b] :, b])
-        assert_close(jax.tree.map(lambda c, b=b: c[b], last), jax.tree.map(lambda c: c[0], carry), 1e-13)
+        assert_close(last[b], carry[0], 1e-13)
     packed = jnp.concatenate([xs[:n, b : b + 1] for b, n in enumerate(lengths)])
     resets = jnp.zeros((len(packed), 1), bool).at[jnp.array([0, 1, 5]), 0].set(True)
-    _, ys = run(cell, jax.tree.map(lambda c: c + jnp.nan, one), packed, resets=resets)
+    _, ys = run(cell, one + jnp.nan, packed, resets=resets)
     np.testing.assert_allclose(ys, jnp.concatenate([outputs for _, outputs in alone]), rtol=1e-12, atol=1e-14)
 
 
@@ -131,7 +127,7 @@ def test_padded_and_packed_sequences_are_the_separate_ones(name, method):
 def test_taps_are_the_norms_of_the_adjoints(name):
     """Those of the engine that adds to the carry where a step defines it; of none where there is no step."""
     cell, carry, start, xs = problem(name)
-    taps = jax.tree.map(lambda c: jnp.zeros((T, B)), carry)
+    taps = jnp.zeros((T, B))
     keep = jnp.ones((T, B), bool).at[5:, 1].set(False).at[2, 0].set(False)
     resets = jnp.zeros((T, B), bool).at[3, 2].set(True)
 
@@ -143,8 +139,8 @@ def test_taps_are_the_norms_of_the_adjoints(name):
         return loss(functools.partial(unroll_linear, taps=taps, segment=4, **masks), cell, carry, xs)
 
     got, want = (jax.jit(jax.grad(f))(taps) for f in (of_all, of_steps))
-    assert_close(got, jax.tree.map(lambda norms: jnp.where(keep, norms, 0), want), 1e-12)
-    assert all(np.all((norms > 0) == keep) for norms in jax.tree.leaves(got))
+    assert_close(got, jnp.where(keep, want, 0), 1e-12)
+    assert np.all((got > 0) == keep)
 
 
 def in_shard_map(function):
@@ -156,7 +152,7 @@ def in_shard_map(function):
 def by_vmap(function):
     def run(cell, xs, keep):
         weights, norms = jax.vmap(lambda x, k: function(cell, x[:, None], k[:, None]), in_axes=1)(xs, keep)
-        return jax.tree.map(lambda g: g.sum(0), weights), jax.tree.map(lambda n: n[:, :, 0].T, norms)
+        return jax.tree.map(lambda g: g.sum(0), weights), norms[:, :, 0].T
 
     return run
 
@@ -174,8 +170,7 @@ def test_gradients_under_transformations(name, method):
             _, ys = unroll_linear(cell, carry, xs, taps=taps, **masks, method=method, segment=3)
             return jnp.sum(jnp.sin(ys))
 
-        taps = jax.tree.map(lambda c: zeros_like(xs[..., 0]), cell.initialize_carry(xs.shape[1:]))
-        return jax.grad(total, argnums=(0, 1))(cell, taps)
+        return jax.grad(total, argnums=(0, 1))(cell, zeros_like(xs[..., 0]))
 
     want = jax.jit(function)(cell, xs, keep)
     for transformed in (in_shard_map, by_vmap, jax.checkpoint):
