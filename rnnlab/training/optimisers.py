@@ -93,7 +93,7 @@ def build(
         state = inner.init(params)
         return (state, jnp.zeros((), jnp.int32)) if beside else state
 
-    def update(gradient, state, params):
+    def update(gradient, state, params=None):
         own, step = state if beside else (state, None)
         updates, new = inner.update(gradient, own, params)
         new = jax.tree.map(_in_the_type_of, new, own)
