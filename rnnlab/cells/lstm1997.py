@@ -115,6 +115,11 @@ class MemoryBlockCell(Cell):
         size = self.spec.cells_per_block
         return {name: jnp.repeat(part, size, axis=-1) for name, part in zip(self.gate_names, split, strict=True)}
 
+    def named(self, units: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
+        """Gates and g of every cell, in the order i, f, g, o."""
+        found = self.spread(units) | {"g": self.spec.g_range * (2 * units[..., -self.features :] - 1)}
+        return {name: found[name] for name in "ifgo" if name in found}
+
     def step(self, kept: Array, units: Float[Array, "*B Z"], dtype) -> tuple[Array, Array]:
         """(s_t, y_t) from what is kept of s_{t-1} and the activations of all units; y_t in `dtype`."""
         gates, spec = self.spread(units), self.spec
@@ -146,11 +151,18 @@ class LSTM1997Cell(MemoryBlockCell):
             b = jnp.where(jnp.arange(len(b)) < self.spec.num_blocks, b, 0)
         return w_x, w_h, b
 
+    def internals(self, carry: tuple[Array, Array, Array], z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
+        """i and o of every cell's block, and its own g."""
+        return self.named(self._units(carry, z))
+
     def update(self, carry: tuple[Array, Array, Array], z: Float[Array, "*B Z"]):
         s, gates, h = carry
-        units = jax.nn.sigmoid(z + gates.astype(z.dtype) @ self.w_g[...].astype(z.dtype))
+        units = self._units(carry, z)
         s, y = self.step(s, units, h.dtype)
         return (s, *self.back(units[..., : -self.features].astype(gates.dtype), y)), y
+
+    def _units(self, carry: tuple[Array, Array, Array], z: Float[Array, "*B Z"]) -> Float[Array, "*B Z"]:
+        return jax.nn.sigmoid(z + carry[1].astype(z.dtype) @ self.w_g[...].astype(z.dtype))
 
     def initialize_carry(self, input_shape: tuple[int, ...], rngs=None, carry_init=None):
         s, _, h = super().initialize_carry(input_shape, rngs, carry_init)

@@ -67,9 +67,7 @@ class LSTM2000Cell(MemoryBlockCell):
 
     def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
         """i, f and o of every cell's block, and its own g."""
-        units = jax.nn.sigmoid(z)
-        i, f, o = self.spread(units).values()
-        return {"i": i, "f": f, "g": self.spec.g_range * (2 * units[..., -self.features :] - 1), "o": o}
+        return self.named(jax.nn.sigmoid(z))
 
     def update(self, carry: tuple[Array, Array], z: Float[Array, "*B Z"]):
         c, h = carry

@@ -71,6 +71,9 @@ class ZoneoutCell(nnx.Module):
     def gates(self, z):
         return self.cell.gates(z)
 
+    def internals(self, carry, z):
+        return self.cell.internals(carry, z)
+
     def initialize_carry(self, input_shape, rngs=None, carry_init=None):
         return self.cell.initialize_carry(input_shape, rngs, carry_init)
 

@@ -68,7 +68,7 @@ def traced(
     def step(carry, inputs):
         x, now = inputs
         carry = now.begin(carry, start)
-        gates = cell.gates(cell.project(hidden(carry), x)) if hasattr(cell, "gates") else {}
+        gates = internals(cell, carry, cell.project(hidden(carry), x)) if hasattr(cell, "gates") else {}
         new, y = cell(carry, x)
         new = now.keep(new, carry)
         return new, (now.only_present(y), new, now.only_present(gates))
@@ -76,3 +76,8 @@ def traced(
     _, (ys, carries, gates) = jax.lax.scan(step, carry, (xs, when))
     found = dict(zip(jax.tree.leaves(named), jax.tree.leaves(carries), strict=True))
     return ys, found | {f"{prefix}/{name}": gate for name, gate in gates.items()}
+
+
+def internals(cell: Any, carry: PyTree, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B _"]]:
+    """Gates and other internals of a step, by name, of a cell that has `gates`: with those that read the carry too."""
+    return cell.internals(carry, z) if hasattr(cell, "internals") else cell.gates(z)

@@ -13,6 +13,7 @@ from flax import nnx
 
 from rnnlab.cells import CellSpec
 from rnnlab.cells.flax_cell import FlaxCell, foreign_cells
+from rnnlab.model.layer import internals
 from rnnlab.reports.tables import Table, format_number
 from rnnlab.runs.gather_results import stop_rule
 from rnnlab.scan.projected import hidden
@@ -97,7 +98,7 @@ def _gates(cell: Any) -> str:
     def names(cell):
         x = jnp.zeros((1, INPUTS), cell.dtype)
         carry = cell.initialize_carry(x.shape, nnx.Rngs(0))
-        found.extend(cell.gates(cell.project(hidden(carry), x)) if hasattr(cell, "gates") else ())
+        found.extend(internals(cell, carry, cell.project(hidden(carry), x)) if hasattr(cell, "gates") else ())
 
     jax.eval_shape(names, cell)
     return ", ".join(found) or "none"

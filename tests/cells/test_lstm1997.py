@@ -147,6 +147,17 @@ def test_the_cell_state_is_a_constant_error_carousel():
     np.testing.assert_array_equal(jacobian, np.eye(4))
 
 
+def test_gates_are_named_and_make_the_state_and_the_output():
+    """s_t - s_{t-1} = i g and y_t = o r(s_t); each gate is one of its block."""
+    net = model("full")
+    found = jax.jit(lambda net, xs: net.intermediates(xs))(net, jax.random.normal(jax.random.key(0), (5, 2, 2)))
+    i, g, o, s, h = (np.asarray(found[f"layer0/{name}"]) for name in "igosh")
+    np.testing.assert_allclose(np.diff(s, axis=0, prepend=0), i * g, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(h, o * (2 * sigma(s) - 1), rtol=1e-12, atol=1e-14)
+    for gate in (i, o):
+        np.testing.assert_array_equal(gate[..., 0::2], gate[..., 1::2])
+
+
 def test_biases_are_set_block_by_block_and_the_rest_is_drawn_from_the_stated_range():
     spec = LSTM1997(features=4, input_biases=(-3.0, -6.0), output_biases=(-1.0, -2.0))
     cell = spec.build(2, rngs=nnx.Rngs(0))

@@ -13,6 +13,7 @@ from rnnlab.cells import LSTM, AblatedLSTM, PeepholeLSTM
 from rnnlab.cells.ablated_lstm import AblatedLSTMCell, Variant
 from rnnlab.cells.contract import check_cell
 from rnnlab.model import SequenceModel
+from rnnlab.probes.dynamics.gates import gate_values
 from rnnlab.probes.gradients.paths import gradient_paths
 from rnnlab.scan.unroll import unroll
 from rnnlab.specs.contract import ContractError
@@ -177,6 +178,17 @@ def test_the_contract_holds_with_one_gate_less_and_with_gates_in_the_carry(varia
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_cell(AblatedLSTM(features=4, variant=variant, dtype=dtype))
+
+
+@pytest.mark.parametrize("variant", ["V", "NIG", "CIFG", "FGR"])
+def test_gate_probes_read_gates_that_see_the_cell_state(variant):
+    model = SequenceModel(AblatedLSTM(features=H, variant=variant, **FLOAT64), D, 1, rngs=nnx.Rngs(0))
+    model.cells[0], xs = build(variant), inputs(6)
+    want = odyssey(variant, model.cells[0], np.asarray(xs))
+    gates = jax.jit(gate_values)(model, xs)
+    assert set(gates) == {"i", "f", "o"} - ({"i"} if variant == "NIG" else set())
+    for name, values in gates.items():
+        np.testing.assert_allclose(values, want[name], rtol=1e-12)
 
 
 def test_internals_of_another_width_break_the_contract(monkeypatch):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
+from rnnlab.model.layer import internals
 from rnnlab.probes.gradients.extended_range import LOG10_2
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.precision import at_full_precision
@@ -65,12 +66,13 @@ def gate_values(model: SequenceModel, inputs: Float[Array, "T B D"], layer: int 
     name = type(cell).__name__
     if not hasattr(cell, "gates"):
         raise Undefined(f"{name} names no gates: only a cell with gates(z), as rnnlab's are, can be read")
-    h = hidden(cell.initialize_carry((1, cell.in_features)))
-    width = jax.eval_shape(cell.project, h, jnp.zeros((1, cell.in_features), h.dtype)).shape[1]
     with jax.ensure_compile_time_eval():  # which internals are gates is settled before anything is compiled
-        z = FAR * (-1.0) ** jnp.arange(width)
         known = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), cell)  # gates may read parameters, as gains
-        ends = known.gates(jnp.stack([z, -z]))
+        carry = known.initialize_carry((2, cell.in_features))
+        h = hidden(carry)
+        width = jax.eval_shape(known.project, h, jnp.zeros((2, cell.in_features), h.dtype)).shape[1]
+        z = FAR * (-1.0) ** jnp.arange(width)
+        ends = internals(known, carry, jnp.stack([z, -z]))
         bounded = [gate for gate, values in ends.items() if bool(jnp.all((values >= 0) & (values <= 1)))]
     if not bounded:
         raise Undefined(f"{name} has no gates: its named internals are {', '.join(ends) or 'none'}")
