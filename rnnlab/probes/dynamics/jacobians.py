@@ -25,10 +25,10 @@ from rnnlab.probes.dynamics.tangent_frames import (
     part_of,
     pull,
     random_frame,
-    vector_step,
 )
 from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT
 from rnnlab.probes.precision import at_full_precision
+from rnnlab.scan.state_vectors import vector_step
 
 SWEEPS = 30  # Jacobi's sweeps converge quadratically; 5 to 10 are enough
 

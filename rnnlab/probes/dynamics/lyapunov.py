@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from rnnlab.probes.dynamics.tangent_frames import initial_carry, orthonormalise, push, random_frame, vector_step
+from rnnlab.probes.dynamics.tangent_frames import initial_carry, orthonormalise, push, random_frame
 from rnnlab.probes.precision import at_full_precision
+from rnnlab.scan.state_vectors import vector_step
 
 DIGITS = 1e-4  # relative error that a diagonal entry of R may have: it averages out over a run
 

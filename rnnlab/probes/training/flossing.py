@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from rnnlab.probes.dynamics.tangent_frames import initial_carry, push, random_frame, vector_step
+from rnnlab.probes.dynamics.tangent_frames import initial_carry, push, random_frame
+from rnnlab.scan.state_vectors import vector_step
 
 
 def leading_exponents(cell, xs: Float[Array, "T B D"], k: int) -> Float[Array, "B k"]:
