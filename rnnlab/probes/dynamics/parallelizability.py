@@ -18,7 +18,7 @@ number of iterations to be proportional to log G. Here it is G itself, with grow
 
 This is a scaling argument, not a theorem: given what comes before, an iteration makes right one more of the stretches
 over which errors do not yet grow out of the basin; so there are as many of them as earlier steps that still count,
-about 1 / |lambda| where the past is forgotten, all of them where it is not. `experiments/parallel_in_time.py` holds it
+about 1 / |lambda| where the past is forgotten, all of them where it is not. It is to be held
 against what is needed. What it cannot see: iterates pass through states that the trajectory does not visit, and where
 these are chaotic (beside several attractors, say) more iterations are needed; near lambda = 0 a network that is almost
 linear needs fewer. No more than T are ever needed (Gonzalez, Warrington, Smith & Linderman 2024, proposition 1).
