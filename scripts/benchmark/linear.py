@@ -11,7 +11,9 @@ from worker import Job
 
 from rnnlab.cells import LRU, MinGRU
 from rnnlab.scan.linear import linear_scan
-from rnnlab.scan.unroll import unroll
+from rnnlab.scan.presence import Presence
+from rnnlab.scan.projected import unroll_projected
+from rnnlab.scan.unroll import choose_segment
 from rnnlab.scan.unroll_linear import unroll_linear
 
 CELLS = {"MinGRU": MinGRU, "LRU": LRU}
@@ -33,14 +35,19 @@ def recurrence(length: int, width: int, numbers: str, method: str, gradient: boo
 
 
 def cell(shape: list[int], cell: str, how: str) -> Job:
-    """The gradient of a cell's weights, on one device: by `jax.lax.scan`, `unroll`, or all steps at once."""
+    """The gradient of a cell's weights, on one device: by `jax.lax.scan`, step by step in the engine, or at once."""
     batch, length, inputs, features = shape
     module = CELLS[cell](features=features).build(inputs, rngs=nnx.Rngs(0))
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
     at_once = {name: functools.partial(unroll_linear, method=name) for name in ("sequential", "associative")}
-    run = ({"lax.scan": jax.lax.scan, "by step": unroll} | at_once)[how]
+    run = ({"lax.scan": jax.lax.scan, "by step": _by_step} | at_once)[how]
     gradient = jax.jit(jax.grad(lambda cell: jnp.mean(run(cell, cell.initialize_carry(xs.shape[1:]), xs)[1] ** 2)))
     return Job(lambda: jax.block_until_ready(gradient(module)))
+
+
+def _by_step(cell, carry, xs):
+    """As a cell of which no linear recurrence is known."""
+    return unroll_projected(cell, carry, xs, None, choose_segment(len(xs), carry.shape), Presence(), None)
 
 
 JOBS = {"recurrence": recurrence, "linear cell": cell}

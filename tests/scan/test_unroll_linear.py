@@ -178,8 +178,8 @@ def test_gradients_under_transformations(name, method):
 
 
 @pytest.mark.parametrize("name", ["MinGRU", "LRU"])
-def test_the_projected_engine_runs_these_cells_too(name):
-    """`unroll` step by step, within shard_map as well: w_h is zeros, and has no gradient."""
+def test_unroll_is_the_plain_scan_within_shard_map_too(name):
+    """The front door: weights replicated over devices, sequences not."""
     cell, _, _, xs = problem(name)
 
     def gradient(run):
