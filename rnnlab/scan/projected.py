@@ -139,7 +139,8 @@ def unroll_projected(
         return d_projection, d_own, d_start, d_carry, d_xs, norms, None
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
-    return run(cell.projection(), own, start, carry, xs, taps, when)
+    projection, _ = varying_alike((cell.projection(), xs))  # zeros of a cell without w_h vary over nothing
+    return run(projection, own, start, carry, xs, taps, when)
 
 
 def _own_parameters(cell, carry, xs):
