@@ -79,11 +79,10 @@ def fit(
                 raise SettingError(f"{name}={value!r:.40}: goes with data=(xs, ys)")
     else:
         task = as_task(data, lengths, validation, seed, model, np.float64 if wide else np.float32)
-        spec = chz.replace(spec, task=task)
         train = _for_arrays(task, train, epochs, settings)
     if not train.steps:
         raise SettingError(f"steps={train.steps}: nothing is trained")
-    spec = chz.replace(spec, train=train)
+    spec = _replaced(spec, train=train) if data is None else _replaced(spec, task=task, train=train)
     with jax.enable_x64(wide):
         first = initial_state(spec, seed) if model is None else first_state(train, model, seed)
         trained = _run(spec, first, Screen(quiet=quiet))
@@ -109,8 +108,12 @@ def _with_settings(train: TrainSpec, settings: dict[str, Any]) -> TrainSpec:
         if f"train.{name}" not in known:
             hint = nearest_path(f"train.{name}", known).replace("train.", "")
             raise SettingError(f"{name}={value!r:.40}: no such setting{hint}")
+    return _replaced(train, **settings)
+
+
+def _replaced(spec: Any, **values: Any) -> Any:
     try:
-        return chz.replace(train, **settings)
+        return chz.replace(spec, **values)
     except (TypeError, ValueError) as error:
         raise SettingError(" ".join(str(error).split())) from error
 
@@ -129,13 +132,14 @@ def _for_arrays(task: Arrays, train: TrainSpec, epochs: int | float | None, give
     asked["batch_size"] = batch_size
     if "eval_size" not in given:
         asked["eval_size"] = min(held, EVALUATED)
+    updates = task.length // train.truncation if train.truncation else 1  # of a batch
     if "window" not in given:
-        asked["window"] = min(math.ceil(size / batch_size), WINDOW)
+        asked["window"] = min(math.ceil(size / batch_size) * updates, WINDOW)
     if epochs is not None:
         if "steps" in given or not epochs > 0:
             raise SettingError(f"epochs={epochs}: a number above 0, and then no steps")
-        asked["steps"] = math.ceil(epochs * size / batch_size)
-    return chz.replace(train, **asked)
+        asked["steps"] = math.ceil(epochs * size / batch_size) * updates
+    return _replaced(train, **asked)
 
 
 def _outcome(spec: TrialSpec, state: TrainState) -> str:

@@ -83,8 +83,10 @@ class Trained:
 
 def describe(model: SequenceModel, task: Task) -> str:
     """Its cell and task, as in `LSTM on Adding 30`."""
-    name = type(task).__name__
-    return f"{type(model.cells[0]).__name__.removesuffix('Cell')} on {name} {task.length}"
+    cell = model.cells[0]
+    for around in ("cell", "module"):  # zoneout, or what makes a cell of Flax one of rnnlab
+        cell = getattr(cell, around, cell)
+    return f"{type(cell).__name__.removesuffix('Cell')} on {type(task).__name__} {task.length}"
 
 
 def snapshots(state: TrainState, history: Mapping[str, np.ndarray]) -> tuple[Snapshot, Snapshot | None]:

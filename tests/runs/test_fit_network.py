@@ -93,6 +93,15 @@ def test_tokens_and_other_data_to_validate_on():
     assert {"loss", "accuracy"} == set(trained.metrics)
 
 
+def test_epochs_count_sequences_also_where_each_is_several_updates():
+    """Truncated: two windows of two steps are two updates of a batch, and a carry goes from one to the next."""
+    how = {"epochs": 2, "truncation": 2, "batch_size": 32, "quiet": True}
+    trained = rnnlab.fit(CELL, data=(EASY, EASY[..., :1]), **how)
+    assert trained.end.steps == 2 * 2 * 2 and trained.history["step"].tolist() == [4, 8]  # 64 sequences
+    with pytest.raises(SettingError, match=r"truncation=3: windows divide the length T = 4; the nearest"):
+        rnnlab.fit(CELL, data=(EASY, EASY[..., :1]), **how | {"truncation": 3})
+
+
 def test_an_interrupt_returns_what_was_trained_so_far(monkeypatch):
     shown = []
 
