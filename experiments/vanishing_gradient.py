@@ -48,7 +48,7 @@ def arms(tier):
 
 
 def probes(spec):
-    return {"carousel": cell_path_difference} if isinstance(spec.cell, LSTM) else {"lyapunov": top_exponent}
+    return {"carousel": cell_path_difference} if type(spec.cell) is LSTM else {"lyapunov": top_exponent}
 
 
 def top_exponent(model, inputs, losses, answers):

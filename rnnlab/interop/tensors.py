@@ -88,7 +88,7 @@ class Tensors:
 
     def finish(self, whole: str) -> None:
         """Raises for a tensor that nothing took; `whole` says what was."""
-        for name in self:
+        for name in sorted(self):
             raise self.error(f"{name} {list(self.shape(name, ''))} is extra; expected {whole} and at most one readout")
 
     def error(self, text: str) -> UserError:

@@ -21,6 +21,7 @@ from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import experiment_files, experiment_folders, load_experiment
 from rnnlab.specs.discover import subclasses
 from rnnlab.tasks import Task
+from rnnlab.training.arrays import Arrays
 
 WIDTH = 64  # H
 INPUTS = 1  # D
@@ -49,8 +50,8 @@ def cells() -> dict[str, type]:
 
 
 def tasks() -> dict[str, type]:
-    """Every task that has been imported: rnnlab's, then a user's own."""
-    return _ordered(subclasses(Task))
+    """Every task that has been imported and can be written in a command: rnnlab's, then a user's own."""
+    return _ordered({name: kind for name, kind in subclasses(Task).items() if kind is not Arrays})
 
 
 def is_shipped(kind: type) -> bool:

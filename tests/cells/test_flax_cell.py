@@ -53,7 +53,7 @@ class Constant(Misfit):
         self.mask = jnp.ones(width)
 
 
-class Noisy(Misfit):
+class Randomly(Misfit):
     def __init__(self, in_features, width, *, rngs):
         super().__init__(in_features, width, rngs=rngs)
         self.rngs = rngs
@@ -98,7 +98,7 @@ class Twice(nnx.RNNCellBase):
 MISFITS = [
     (Backwards, r"module=Backwards: a Flax cell is made by Backwards\(in_features, features, rngs=rngs\); .*__init__"),
     (Constant, r"Constant.__init__: holds mask besides its nnx.Param"),
-    (Noisy, r"Noisy.__init__: holds rngs.default.count, rngs.default.key besides its nnx.Param"),
+    (Randomly, r"Randomly.__init__: holds rngs.default.count, rngs.default.key besides its nnx.Param"),
     (Wide, r"Wide.__call__: gave y float32\[3, 8\], where \[B, H\] = \[3, 4\] is needed"),
     (Other, r"Other.__call__: gave a carry float32\[3, 4\], where one like that before"),
     (Apart, r"Apart.__call__: gave a y that is not made of its carry's h: compute it once and give the same array"),

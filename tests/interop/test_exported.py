@@ -58,7 +58,8 @@ def test_a_fresh_process_gives_the_models_outputs_for_any_length_and_batch(model
     code = [sys.executable, "-c", READ, str(tmp_path), *models]
     done = subprocess.run(code, env=environment(cache), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = np.load(tmp_path / "outputs.npz")
+    with np.load(tmp_path / "outputs.npz") as file:
+        found = dict(file)
     for case, xs in inputs.items():
         name = case.split("/")[0]
         want = jax.jit(lambda model, xs, answers=MODELS[name][2]: model(xs, answers=answers))(models[name], xs)
