@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rnnlab.interop.exported import load_exported as load_exported
     from rnnlab.model import SequenceModel as SequenceModel
     from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+    from rnnlab.probes.dynamics.parallelizability import parallelizability as parallelizability
     from rnnlab.probes.gradients.flow import gradient_flow as gradient_flow
     from rnnlab.probes.gradients.paths import gradient_paths as gradient_paths
     from rnnlab.reports.check import check as check
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from rnnlab.run import run as run
     from rnnlab.runs.fit_network import fit as fit
     from rnnlab.runs.load_network import load as load
+    from rnnlab.scan.parallel import solve_in_parallel as solve_in_parallel
     from rnnlab.scan.unroll import unroll as unroll
     from rnnlab.settings.experiments import load_experiment as load_experiment
     from rnnlab.training.spec import TrainSpec as TrainSpec
@@ -53,6 +55,8 @@ _HOMES = {
     "load_exported": "rnnlab.interop.exported",
     "lyapunov_spectrum": "rnnlab.probes.dynamics.lyapunov",
     "open_run": "rnnlab.reports.opened_run",
+    "parallelizability": "rnnlab.probes.dynamics.parallelizability",
+    "solve_in_parallel": "rnnlab.scan.parallel",
     "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
@@ -60,7 +64,8 @@ _MODULES = ("cells", "interop", "run", "tasks")  # `rnnlab.run` is a module that
 
 __all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "gradient_flow",
            "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
-           "lyapunov_spectrum", "open_run", "run", "tasks", "train_step", "unroll"]  # fmt: skip
+           "lyapunov_spectrum", "open_run", "parallelizability", "run", "solve_in_parallel", "tasks", "train_step",
+           "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

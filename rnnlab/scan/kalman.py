@@ -2,8 +2,8 @@
 
 The Levenberg-Marquardt step d minimises sum_t |d_t - J_t d_{t-1} + r_t|^2 + damping |d_t|^2, d_0 = 0: the negative
 log-posterior of a linear Gaussian model with transitions J_t d_{t-1} - r_t, noise of covariance 1, and observations
-of every d_t as 0 with covariance 1 / damping (Gonzalez et al. 2024, section 4.2). Filter and smoother are prefix
-sums (Sarkka & Garcia-Fernandez 2021, Temporal parallelization of Bayesian smoothers, lemmas 8 and 10).
+of every d_t as 0 with covariance 1 / damping (Gonzalez et al. 2024, section 4). Filter and smoother are prefix
+sums (Sarkka & Garcia-Fernandez 2021, Temporal parallelization of Bayesian smoothers).
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def _filter(kind: Matrices, jacobians: Array, inputs: Array, gain: Float[Array, 
 
     def then(early, late):
         (a, b, c, eta, j), (a_late, b_late, c_late, eta_late, j_late) = early, late
-        middle = kind.inverse(one[: len(a)] + kind.compose(c, j_late))
+        inverse = kind.inverse(c)
+        middle = kind.compose(kind.inverse(inverse + j_late), inverse)  # (1 + c j_late)^-1, of symmetric matrices
         forwards = kind.compose(a_late, middle)
         backwards = kind.compose(kind.transpose(a), kind.transpose(middle))
         return (

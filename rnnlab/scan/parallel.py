@@ -5,8 +5,8 @@ solves the affine recurrence d_t = J_t d_{t-1} - r_t, a prefix sum of depth log 
 sums as it needs iterations, and not T steps.
 
     deer        Newton with the full Jacobian [T, B, N, N]. Lim, Zhu, Selfridge & Kasim 2024, section 3.
-    quasi-deer  with its diagonal [T, B, N]. Gonzalez, Warrington, Smith & Linderman 2024, section 4.1.
-    elk         Newton's step damped as by Levenberg & Marquardt, by a Kalman smoother. The same, section 4.2.
+    quasi-deer  with its diagonal [T, B, N]. Gonzalez, Warrington, Smith & Linderman 2024, section 4.
+    elk         Newton's step damped as by Levenberg & Marquardt, by a Kalman smoother. The same.
     quasi-elk   the same with the diagonal.
 
 Undamped, s_1 is right after one iteration, s_2 after two: T are always enough (the same, proposition 1), and worth
@@ -65,19 +65,20 @@ def solve_in_parallel(
         of elk some times that. A diagonal costs N steps of the cell to find, and little to solve with.
       tolerance: how far a state may be from the cell's own; where a component of the carry has entries above 1,
         relative to its largest at that step.
-      most: iterations after which a sequence is given up.
+      most: iterations after which a sequence is given up. Python's numbers, these two and `damping`: static in jit.
       guess: where the iteration begins, a tree like `carry` of arrays [T, B, ...]; left out, zeros.
       damping: of elk's first step. A step that does not lower sum r^2 is not taken, yet counts as an iteration, and
-        the next is damped more; after one that does the next is damped less.
+        the next is damped more; after one that does the next is damped less. It pays where iterates overshoot, and
+        not where the exponent nears 0: there sum r^2 is flat, and going down it is slower than Newton's own way
+        (measured, `experiments/parallel_in_time.py`).
 
     Returns:
       A `Solution`; each sequence converges, or not, by itself. It has converged where Newton's next step, which is
       its error to first order, is within `tolerance` (of a diagonal all steps to come, at the rate at which they
-      shrink), and so is what rounding alone adds up to. A chaotic network amplifies the rounding of
-      float32 to 1e-5 within some tens of steps; no two programs agree on its trajectory, and it is never called
-      converged. An update that is not finite is not made, but for s_t = f(s_{t-1}) after states that are all right,
-      so that T iterations suffice. Inputs or weights that are NaN give the NaN that they give any cell, not
-      converged.
+      shrink), and so is what rounding alone adds up to. A chaotic network amplifies the rounding of float32 to 1e-5
+      within some tens of steps; no two programs agree on its trajectory, and it is never called converged. An update
+      that is not finite is not made, but for s_t = f(s_{t-1}) after states that are all right, so that T iterations
+      suffice all the same. Inputs or weights that are NaN give the NaN that they give any cell, not converged.
 
       Gradients are those of the cell's own trajectory by the implicit function theorem: the backward pass is one
       affine recurrence with the exact Jacobians [T, B, N, N] at the solution, whatever the method. They mean nothing

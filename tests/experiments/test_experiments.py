@@ -28,6 +28,7 @@ CHOSEN = {  # arms that share few programs, and what they are made smaller by
     "forget_bias": ("*bias [15]", {}),
     "long_memory": ("Adding*/LSTM*", {"train.steps": "4", "train.window": "2"}),
     "lyapunov": ("*VanillaRNN*", {"cell.features": "8", "train.steps": "4", "train.window": "2", "probe_every": "2"}),
+    "parallel_in_time": ("*g=*", {}),
     "vanishing_gradient": ("*5", {}),
 }
 THEORY = ("theory", "mean field")  # how the label of a line begins that no run measured
@@ -118,7 +119,7 @@ def test_what_never_trained_or_diverged_is_not_drawn_as_trained(ran):
 
 def test_an_experiments_own_numbers_obey_their_law(ran):
     """Shares of a gradient's paths sum to 1, exponents come in order, a cell path is the product of forget gates, a
-    larger radius slows the decay, chrono gates too.
+    larger radius slows the decay, chrono gates too, a network that forgets takes few iterations, with diagonals more.
     """
     module, content = ran
     probed = [found for trial in content["trials"] for found in trial["probes"]]
@@ -130,6 +131,12 @@ def test_an_experiments_own_numbers_obey_their_law(ran):
         case "lyapunov":
             tops = [found["lyapunov"]["exponents"] for found in probed]
             assert {len(top) for top in tops} == {module.K} and (np.diff(np.mean(tops, axis=0)) < 0).all()
+        case "parallel_in_time":
+            for found in (found["iterations"] for found in probed):
+                assert 2 <= found["deer"] <= found["quasi-deer"] <= 20 and 2 <= found["predicted"] <= 20
+                assert found["exponent"] < 0
+                if found["deer"] < 6:
+                    assert abs(found["deer"] - found["predicted"]) <= 1
         case "vanishing_gradient":
             [claim] = [c for c in module.report(results_from(content)).claims if c.says.startswith("LSTM bias 5")]
             assert claim.met

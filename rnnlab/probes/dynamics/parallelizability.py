@@ -12,16 +12,17 @@ converges quadratically once that is less than e (theorem 5); if the first itera
 error, i of them leave q^(2^i - 1), and log2(1 + log tolerance / log q) are enough.
 
 Outside that basin theorem 4 has a linear rate, with a factor that may be exponential in T; their appendix K.1 takes the
-number of iterations to be proportional to log G. Here it is G itself, with growth left out:
+number of iterations to be proportional to log G. Here it is G itself, with growth left out, and no constant to fit:
 
     memory_t = 1 + e^min(lambda, 0) memory_{t-1},     iterations = 1 + max_t memory_t,     at most T.
 
 This is a scaling argument, not a theorem: given what comes before, an iteration makes right one more of the stretches
 over which errors do not yet grow out of the basin; so there are as many of them as earlier steps that still count,
-about 1 / |lambda| where the past is forgotten, all of them where it is not. It is to be held
-against what is needed. What it cannot see: iterates pass through states that the trajectory does not visit, and where
-these are chaotic (beside several attractors, say) more iterations are needed; near lambda = 0 a network that is almost
-linear needs fewer. No more than T are ever needed (Gonzalez, Warrington, Smith & Linderman 2024, proposition 1).
+about 1 / |lambda| where the past is forgotten, all of them where it is not. `experiments/parallel_in_time.py` holds it
+and c log G against what is needed: it is right to about a factor of 2, near lambda = 0 rather too many. What it cannot
+see: iterates pass through states that the trajectory does not visit, and where these are chaotic (beside several
+attractors, say) more iterations are needed than predicted. No more than T are ever needed (Gonzalez, Warrington, Smith
+& Linderman 2024, proposition 1).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from rnnlab.probes.dynamics.lyapunov import lyapunov_spectrum
@@ -68,7 +70,11 @@ def parallelizability(
 
 
 def predicted_iterations(
-    exponents: Float[Array, "n *B"] | float, length: int, *, first_error: Number = 1.0, tolerance: float = 1e-5
+    exponents: Float[Array | np.ndarray, "n *B"] | float,
+    length: int,
+    *,
+    first_error: Number = 1.0,
+    tolerance: float = 1e-5,
 ) -> Float[Array, "*B"]:
     """Iterations of undamped Newton with full Jacobians over `length` steps: whole numbers from 1 to T.
 
