@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 
 from rnnlab.reports.claims import COLUMNS as CLAIMS
 from rnnlab.reports.claims import WORDS
@@ -25,7 +26,13 @@ WIDE = 8  # columns, above which a table is shown in several
 LONG = 30  # rows, above which the main table is folded
 
 
-def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: Mapping[str, tuple[bytes, str]]) -> str:
+def html_page(
+    results: Results,
+    answer: str,
+    tables: Sequence[Table],
+    pictures: Mapping[str, tuple[bytes, str]],
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """One page that needs no other file and no network.
 
     Args:
@@ -33,6 +40,7 @@ def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: 
       answer: to the question, in plain text.
       tables: the main one first; claims are told by their columns.
       pictures: (PNG, caption) by name, the main one first.
+      own: an experiment's own parts, HTML by title.
     """
     claims = [table for table in tables if tuple(table.columns) == CLAIMS]
     others = [table for table in tables if tuple(table.columns) != CLAIMS]
@@ -49,6 +57,7 @@ def html_page(results: Results, answer: str, tables: Sequence[Table], pictures: 
         *map(_claims, claims),
         "<h2>More</h2>",
         *map(_folded, titles[1:], figures[1:]),
+        *map(_folded, own, own.values()),
         *(_folded(f"Table: {_first_words(table.caption)}", _table(table)) for table in others[1:]),
         _folded(f"{_count(len(diverged), 'trial')} diverged", _list(diverged)) if diverged else "",
         _folded("What the words mean", _pairs(definitions(results.fraction))),

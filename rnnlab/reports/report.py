@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from rnnlab.reports.arm_columns import COLUMNS, MAIN, Column
 from rnnlab.reports.arm_tables import arms_csv, arms_table, trials_csv
 from rnnlab.reports.claims import claims_table
+from rnnlab.reports.data_table import data_table
 from rnnlab.reports.html import html_page
 from rnnlab.reports.style import rendered
 from rnnlab.reports.tables import Table, csv, latex, markdown
@@ -40,6 +41,7 @@ class Report:
     claims: Sequence[Claim] = ()
     columns: Sequence[str | Column] = MAIN  # of the main table: names in `arm_columns.COLUMNS`, or one's own
     tables: Sequence[Table] = ()  # further ones
+    parts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further ones of the page, HTML by title
     arms: Sequence[str] | None = None  # those that tables and figures show; None: all
 
     def wrong(self) -> str | None:
@@ -109,6 +111,7 @@ def all_tables(results: Results, report: Report, columns: Sequence[str] | None =
     shown = report.shown(results)
     main = arms_table(shown, columns or report.columns)
     every = [main, claims_table(report.claims), arms_table(shown, [*COLUMNS, *report.columns]), *report.tables]
+    every.append(data_table(shown))
     return [table for table in every if table.rows]
 
 
@@ -139,7 +142,7 @@ def write(
     write_whole(folder / "table.csv", arms_csv(results, report.columns).encode())
     write_whole(folder / "trials.csv", trials_csv(results).encode())
     pictures = {name: (png, captions[name]) for name, png in pngs.items()}
-    write_whole(folder / "report.html", html_page(results, report.answer, tables, pictures).encode())
+    write_whole(folder / "report.html", html_page(results, report.answer, tables, pictures, report.parts).encode())
     return pngs
 
 

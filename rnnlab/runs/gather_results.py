@@ -26,6 +26,7 @@ def gather(job: Job, ledger: Ledger) -> dict[str, Any]:
     also = {
         "changed_since": files_changed(job, codes, ledger.folder.sources()),
         "seconds": round(sum((r["seconds"] for r in timings), 0.0), 1),
+        "baselines": _baselines(job.arms),
     }
     fits = {arm: _fit(ledger, arm, spec) for arm, spec in job.arms.items()}
     return content(job, read_json(ledger.folder.path / "environment.json"), list(found.values()), fits) | also
@@ -60,8 +61,18 @@ def _described(arm: str, spec: ArmSpec) -> dict[str, Any]:
         "settings": settings,
         "chance": float(spec.task.chance),
         "needed_lag": spec.task.needed_lag,
+        "card": spec.task.card and spec.task.card._asdict(),
         "rule": f"{streak:,} training sequences in a row right" if streak else stop_rule(spec.task),
     }
+
+
+def _baselines(arms: Mapping[str, ArmSpec]) -> list[dict[str, Any]]:
+    """Of every task that has some, and the arms it is the task of."""
+    names: dict[Task, list[str]] = {}
+    for arm, spec in arms.items():
+        names.setdefault(spec.task, []).append(arm)
+    found = [{"arms": of, "found": dict(task.baselines())} for task, of in names.items()]
+    return [each for each in found if each["found"]]
 
 
 def stop_rule(task: Task) -> str:

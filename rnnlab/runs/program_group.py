@@ -240,9 +240,11 @@ class Group:
         if not ended:
             return
         state = jax.device_get(state)
-        trained = self._measure(state, ended) if self.spec.train.steps else [None] * len(ended)
+        kept = kept_network(self.spec.train, state)
+        trained = self._measure(kept, ended) if self.spec.train.steps else [None] * len(ended)
         known = {entry: {r["step"] for r in self._lines(entry, "probes")["probes"]} for entry in ended}
-        self._probe(state, [entry for entry in ended if int(state.step[entry]) not in known[entry]])
+        due = [entry for entry in ended if kept is not state or int(state.step[entry]) not in known[entry]]
+        self._probe(kept, due)
         for entry, last in zip(ended, trained, strict=True):
             trial, recorder, first, _ = self._entries[entry]
             step, status = int(state.step[entry]), int(state.status[entry])

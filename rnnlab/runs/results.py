@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
+from rnnlab.data.card import DataCard
 from rnnlab.probes.gradients.horizon import HorizonIntervals, MemoryHorizon
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.stats import estimates
@@ -152,6 +153,8 @@ class Arm:
     rule: str  # the stop rule in words
     fit: HorizonIntervals | None  # of dL/dh's mean profile over trials at initialisation; None without one
     trials: Sequence[Trial]
+    card: DataCard | None = None  # of its task's data
+    baselines: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # what its task's `baselines` found
 
     def __repr__(self) -> str:
         return f"<Arm {self.name}: {len(self.trials)} trials, {self.learned} learned>"

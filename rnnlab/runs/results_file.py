@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from rnnlab.data.card import DataCard
 from rnnlab.probes.gradients.horizon import ExponentialFit, HorizonIntervals, MemoryHorizon
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import check_run
@@ -50,7 +51,12 @@ def results_from(found: Mapping[str, Any]) -> Results:
     by_arm: dict[str, list[Mapping[str, Any]]] = {}
     for trial in found["trials"]:
         by_arm.setdefault(trial["arm"], []).append(trial)
-    arms = {name: _arm(name, parts, by_arm[name], longest) for name, parts in described.items() if name in by_arm}
+    baselines = {arm: each["found"] for each in found.get("baselines", ()) for arm in each["arms"]}
+    arms = {
+        name: _arm(name, parts, by_arm[name], longest, baselines.get(name, {}))
+        for name, parts in described.items()
+        if name in by_arm
+    }
     kept = ("experiment", "question", "tier", "command", "fraction", "environment", "seconds")
     claims = tuple(Claim(**claim) for claim in found.get("claims", ()))
     told = {"claims": claims, "verdict": found.get("verdict", ""), "swept": found.get("swept", False)}
@@ -83,11 +89,19 @@ def split_name(name: str, settings: Mapping[str, str]) -> tuple[str, str]:
     return task or f"{settings.get('task', '')} {settings.get('task.length', '')}".strip(), label
 
 
-def _arm(name: str, parts: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], longest: int) -> Arm:
+def _arm(
+    name: str,
+    parts: Mapping[str, Any],
+    trials: Sequence[Mapping[str, Any]],
+    longest: int,
+    baselines: Mapping[str, Any],
+) -> Arm:
     read = tuple(read_trial({"budget": longest} | dict(trial)) for trial in trials)
     kept = ("task", "label", "settings", "needed_lag", "rule")
     fit = _fit(parts.get("fit"))
-    return Arm(name, **{part: parts[part] for part in kept}, chance=float(parts["chance"]), fit=fit, trials=read)
+    told = {part: parts[part] for part in kept} | {"chance": float(parts["chance"]), "fit": fit}
+    card = DataCard(**parts["card"]) if parts.get("card") else None
+    return Arm(name, **told, trials=read, card=card, baselines=baselines)
 
 
 def _fit(found: Mapping[str, Any] | None) -> HorizonIntervals | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from rnnlab.data.card import DataCard
 from rnnlab.specs.fields import field
 
 
@@ -70,6 +71,15 @@ class Task:
     def files(self) -> tuple[str | Path, ...]:
         """The files that its batches are read from: where one changes, results are others."""
         return ()
+
+    @property
+    def card(self) -> DataCard | None:
+        """What the report says of its data; None of data that is drawn."""
+        return None
+
+    def baselines(self) -> Mapping[str, Any]:
+        """What is reached without a recurrent network, as JSON holds it; found once, when a run's trials have ended."""
+        return {}
 
     @property
     def chance(self) -> float:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from rnnlab.data.card import DataCard, digest
 from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task, cross_entropy
 
@@ -62,6 +63,19 @@ class PaddedDigits(Task):
     def chance(self) -> float:
         """ln 10: the classes are balanced to within 1 %."""
         return math.log(10)
+
+    @property
+    def card(self) -> DataCard:
+        pixels, classes = digits()
+        held = len(pixels) - TRAIN
+        return DataCard(
+            name="handwritten digits, 8x8",
+            source="Alpaydin & Kaynak 1998, UCI; scikit-learn's load_digits",
+            licence="CC BY 4.0",
+            rows=len(pixels),
+            parts={"training": f"{TRAIN:,} of a fixed random order", "held out": f"the other {held}"},
+            sha256=digest(pixels.tobytes() + classes.tobytes()),
+        )
 
     @property
     def solved_accuracy(self) -> float:

@@ -60,6 +60,9 @@ class TrainSpec:
     )
     stop_when_solved: bool = chz.field(default=True, doc="end a trial when it meets its task's stop rule")
     patience: int | None = field(None, "windows without a lower held-out loss that end a trial; None: no end", low=1)
+    keep: Literal["last", "best"] = chz.field(
+        default="last", doc="the network that is measured at the end: the last, or that of the lowest held-out loss"
+    )
     checkpoint_seconds: float = field(20.0, "seconds between checkpoints, at least", low=0)
 
     def numbers(self) -> dict[str, float]:

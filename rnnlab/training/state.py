@@ -93,6 +93,18 @@ def keep_best(train: TrainSpec, state: TrainState, loss: Array) -> TrainState:
     return state._replace(best=best, status=jnp.where(stale, STALE, state.status).astype(jnp.int32))
 
 
+def kept_network(train: TrainSpec, state: TrainState) -> TrainState:
+    """The state, or states [S, ...], with the network that is measured at the end: see `TrainSpec.keep`."""
+    if train.keep == "last" or state.best is None:
+        return state
+
+    def chosen(best, last):
+        finite = np.isfinite(state.best.loss)
+        return np.where(finite.reshape(finite.shape + (1,) * (np.ndim(last) - np.ndim(finite))), best, last)
+
+    return state._replace(model=jax.tree.map(chosen, state.best.model, state.model))
+
+
 def outcome(status: int, learned: int) -> str:
     """The outcome of a trial so far: `diverged`, `learned` or `not learned`."""
     if status == DIVERGED:

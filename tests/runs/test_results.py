@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from made_results import made, read, whole
 
+from rnnlab.data.card import DataCard
+from rnnlab.reports.data_table import data_table
 from rnnlab.runs.files import Damaged, read_json, write_json
 from rnnlab.runs.results import Claim
 from rnnlab.runs.results_file import SCHEMA, read_results, results_from
@@ -36,6 +38,22 @@ def test_both_layouts_are_read_into_the_same_objects(tmp_path):
         assert (a.task, a.label, a.chance, a.needed_lag) == (b.task, b.label, b.chance, b.needed_lag)
         assert a.horizon() == b.horizon() and a.times() == b.times()
     assert new.claims == (Claim("a", "b", "c", "d", None, "why"),) and new.verdict == "So."
+
+
+def test_an_arm_has_its_tasks_data_and_baselines():
+    card = DataCard("digits", "UCI", "CC BY", 3, {"training": "2", "held out": "1"}, "0" * 16, ["a gap: filled"])
+    found = second(whole(made()))
+    of = {
+        name: parts | {"card": card._asdict() if name.startswith("Padded") else None}
+        for name, parts in found["arms"].items()
+    }
+    padded = [name for name in of if name.startswith("Padded")]
+    found |= {"arms": of, "baselines": [{"arms": padded, "found": {"naive": 0.5}}]}
+    results = results_from(json.loads(json.dumps(found)))
+    assert all(results.arms[name].card == card and results.arms[name].baselines == {"naive": 0.5} for name in padded)
+    assert all(not arm.baselines and arm.card is None for arm in results.arms.values() if arm.name not in padded)
+    [row] = data_table(results).rows
+    assert row == ["digits", "UCI", "CC BY", "3", "training: 2; held out: 1", "0" * 16, "a gap: filled"]
 
 
 def test_what_is_no_result_is_said_to_be_damaged(tmp_path):

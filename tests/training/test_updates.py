@@ -14,7 +14,7 @@ from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.tasks import Adding
 from rnnlab.training.layout import layout, map_trials, stack
 from rnnlab.training.spec import HELD_OUT, TrialSpec, stream
-from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, STALE, initial_state
+from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, STALE, initial_state, kept_network
 from rnnlab.training.updates import compile_windows, evaluate, program_key, train_step
 
 
@@ -185,6 +185,14 @@ def test_the_best_model_is_that_of_the_lowest_held_out_loss_and_patience_counts_
             states, _ = program(states)
         for got, want in zip(jax.tree.leaves(final.best.model), jax.tree.leaves(states.model), strict=True):
             np.testing.assert_array_equal(got[trial], want[trial])
+
+    kept = kept_network(chz.replace(train, keep="best"), final)
+    assert_same(kept.model, final.best.model)
+    never = final._replace(best=final.best._replace(loss=np.array([np.inf, final.best.loss[1]])))
+    for part, best, last in zip(*map(jax.tree.leaves, (kept_network(chz.replace(train, keep="best"), never).model,
+                                                       final.best.model, final.model)), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(part, np.stack([last[0], best[1]]))
+    assert kept_network(train, final) is final
 
     patient = chz.replace(spec, train=chz.replace(train, patience=2))
     final, _, _ = run(patient, [0, 1])
