@@ -19,7 +19,7 @@ from rnnlab.training.background import Interrupted, start, wait
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.layout import Layout, replace, stack, unstack
 from rnnlab.training.loop import fit
-from rnnlab.training.state import SOLVED, TrainState, blank_state, initial_state, unfinished
+from rnnlab.training.state import SOLVED, TrainState, blank_state, initial_state, kept_network, unfinished
 from rnnlab.training.updates import compile_windows, program_key
 
 
