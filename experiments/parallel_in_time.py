@@ -65,7 +65,7 @@ def without_elk(model, inputs, losses, answers):
 
 def needed(model, inputs, method):
     carry, inputs = model.initial_carry(1), inputs[:, :1]
-    return {method: solve_in_parallel(model.step, carry, inputs, method=method, most=len(inputs)).iterations[0]}
+    return {method: solve_in_parallel(model.step, carry, inputs, method=method, most=len(inputs) + 1).iterations[0]}
 
 
 def report(results):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rnnlab.cells import GRU, LSTM, LSTM1997, SLSTM
+from rnnlab.cells import GRU, LSTM, LSTM1997, MGU, SLSTM, GRUResetBefore, IndRNN, MinGRU
 from rnnlab.model import Dropout, SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.gradients.paths import gradient_paths
@@ -93,6 +93,36 @@ def test_one_answer_of_two_directions_reads_what_each_has_read_last():
     (_, back), _ = jax.lax.scan(model.backward_cells[0], model.initial_carry(B)[0][1], XS[::-1])
     want = model.readout(jnp.concatenate([h, back], axis=-1))[None]
     np.testing.assert_allclose(model(XS, answers=1), want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_one_answer_of_two_directions_is_that_of_the_rows_last_sequence(layers):
+    """Also where a length ends it early: a reset behind the end begins nothing."""
+    model = model_of(bidirectional=True, layers=layers)
+    resets = jnp.zeros((T, B), bool).at[3].set(True).at[T - 1].set(True)
+    lengths = jnp.array([T - 1, T - 1, 2])
+    found = model(XS, answers=1, resets=resets, lengths=lengths)
+    np.testing.assert_allclose(found[:, :2], model(XS[3 : T - 1, :2], answers=1), rtol=1e-11)
+    np.testing.assert_allclose(found[:, 2:], model(XS[:2, 2:], answers=1), rtol=1e-11)
+
+
+def test_noise_begins_anew_at_a_reset_from_the_cells_own_carry():
+    """SLSTM's first carry is not zeros: from those its normaliser would be 0/0."""
+    model = model_of(SLSTM, dropout=Dropout(recurrent=1e-12))
+    model.cells[0].b[...] = model.cells[0].b[...].at[:4].set(-2000.0)
+    resets = jnp.zeros((T, B), bool).at[3].set(True)
+    noisy = model(XS, resets=resets, key=jax.random.key(0))
+    np.testing.assert_allclose(noisy, model(XS, resets=resets), rtol=1e-6)
+
+
+@pytest.mark.parametrize("cell", [GRUResetBefore, MGU])
+def test_zoneout_of_a_cell_without_a_projection(cell):
+    model = model_of(cell, dropout=Dropout(zoneout_h=0.5))
+    carry = [0.5 + c for c in model.initial_carry(B)]
+    _, [h] = model(XS[:1], carry=carry, return_carry=True)
+    _, [new] = model_of(cell)(XS[:1], carry=carry, return_carry=True)
+    np.testing.assert_allclose(h, 0.5 * carry[0] + 0.5 * new, rtol=1e-12)
+    assert gradient_flow(model, XS, lambda outputs: outputs[-1, :, 0])["layer0/h"].log10().shape == (T, B)
 
 
 def test_a_token_is_its_one_hot_vector():
@@ -198,12 +228,19 @@ def test_zoneout_keeps_units_in_training_and_their_expectation_in_evaluation():
 
 
 def test_noise_of_a_cell_that_cannot_be_taken_apart_is_refused():
-    with pytest.raises(ValueError, match=r"dropout.zoneout_h=0.1: LSTM1997 does not fit"):
+    with pytest.raises(ValueError, match=r"dropout.zoneout_h=0.1: LSTM1997 is not a projection and an update"):
         SequenceModel(
             LSTM1997(features=4, gradient="truncated"), D, K, dropout=Dropout(zoneout_h=0.1), rngs=nnx.Rngs(0)
         )
-    with pytest.raises(ValueError, match=r"dropout.zoneout_c=0.1: SLSTM does not fit"):
+    with pytest.raises(ValueError, match=r"dropout.zoneout_c=0.1: SLSTM has a carry of which no mean of two is one"):
         SequenceModel(SLSTM(features=4), D, K, dropout=Dropout(zoneout_c=0.1), rngs=nnx.Rngs(0))
+    for cell, noise, why in (
+        (MinGRU, {"recurrent": 0.1}, "MinGRU has no w_h"),
+        (IndRNN, {"recurrent": 0.1}, "IndRNN has no w_h"),
+        (GRU, {"zoneout_c": 0.1}, "GRU has h alone: write dropout.zoneout_h"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            SequenceModel(cell(features=4), D, K, dropout=Dropout(**noise), rngs=nnx.Rngs(0))
     with pytest.raises(ValueError, match=r"between=1\.5: must be at least 0 and at most 0\.99"):
         Dropout(between=1.5)
 

@@ -47,15 +47,15 @@ class CellBase(nnx.RNNCellBase):
     carry_may_mix: ClassVar[bool] = True  # whether a mean of two carries is a carry, as zoneout makes
     h_carries_gradient: bool = True  # whether the gradient of y reaches back through the carry's h, which equals it
 
-    def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array | None, b: Array):
-        """Without a w_h the cell has no recurrent matrix: h comes back through `update` alone."""
+    def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array | None, b: Array | None):
+        """Without a w_h the cell has no recurrent matrix: h comes back through `update` alone. b may be left out."""
         dtype = jnp.dtype(spec.param_dtype)
         self.features = spec.features
         self.in_features = in_features
         self.dtype = jnp.dtype(spec.dtype)
         self.w_x = nnx.Param(w_x.astype(dtype))
         self.w_h = None if w_h is None else nnx.Param(w_h.astype(dtype))
-        self.b = nnx.Param(b.astype(dtype))
+        self.b = None if b is None else nnx.Param(b.astype(dtype))
 
     def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
         """z_t from h_{t-1} and x_t."""
@@ -104,8 +104,9 @@ class Cell(CellBase):
     """
 
     def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
-        """(w_x, w_h, b) in the computation dtype. w_h is zeros in a cell without one."""
-        w_x, b = self.w_x[...].astype(self.dtype), self.b[...].astype(self.dtype)
+        """(w_x, w_h, b) in the computation dtype. w_h or b is zeros in a cell without one."""
+        w_x = self.w_x[...].astype(self.dtype)
+        b = jnp.zeros(w_x.shape[1], self.dtype) if self.b is None else self.b[...].astype(self.dtype)
         if self.w_h is None:
             return w_x, jnp.zeros((self.features, w_x.shape[1]), self.dtype), b
         return w_x, self.w_h[...].astype(self.dtype), b

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, Inexact
 
 from rnnlab.cells.base import Cell, CellSpec
@@ -20,13 +19,8 @@ class LinearRecurrenceCell(Cell):
     """
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, b: Array | None = None):
-        dtype = jnp.dtype(spec.param_dtype)
-        self.features = spec.features
-        self.in_features = in_features
-        self.dtype = jnp.dtype(spec.dtype)
+        super().__init__(spec, in_features, w_x, None, b)
         self.h_carries_gradient = self.dtype == self._state_dtype  # y is the state, rounded where the dtype is shorter
-        self.w_x, self.w_h = nnx.Param(w_x.astype(dtype)), None
-        self.b = None if b is None else nnx.Param(b.astype(dtype))
 
     def coefficients(self, z: Float[Array, "*B Z"]) -> tuple[Inexact[Array, "..."], Inexact[Array, "*B N"]]:
         """a, or what broadcasts to it, and b. What a subclass writes."""
@@ -46,13 +40,6 @@ class LinearRecurrenceCell(Cell):
         else:
             carry = (a * carry + b).astype(carry.dtype)
         return carry, self.output(carry, z)
-
-    def projection(self) -> tuple[Float[Array, "D Z"], Float[Array, "H Z"], Float[Array, " Z"]]:
-        """(w_x, zeros, b); zeros are made of weights, so that within `jax.shard_map` they vary as those do."""
-        w_x = self.w_x[...].astype(self.dtype)
-        none = jax.lax.stop_gradient(0 * w_x[0])
-        b = none if self.b is None else self.b[...].astype(self.dtype)
-        return w_x, jnp.broadcast_to(none, (self.features, len(none))), b
 
     def project(self, h: Float[Array, "*B H"], x: Float[Array, "*B D"]) -> Float[Array, "*B Z"]:
         """z_t = x_t w_x + b: the state is not read."""

@@ -27,8 +27,8 @@ class MinGRU(CellSpec):
     """Minimal gated recurrent unit: gate and candidate read the input alone, so that the recurrence is linear.
 
     f = sigmoid(z_f);  h_t = f h_{t-1} + (1 - f) g,  g = z_g (candidate=linear, section 3.1)
-    or g = z_g + 1/2 where z_g >= 0, sigmoid(z_g) elsewhere (candidate=positive, appendix B: the form that its
-    authors compute in logs, which a product of gates in (0, 1) needs no more than their sum)
+    or g = z_g + 1/2 where z_g >= 0, sigmoid(z_g) elsewhere (candidate=positive, appendix B; its authors
+    compute it in logs, which is not needed here: products of gates in (0, 1) do not overflow)
 
     Feng et al. 2024, whose update gate is 1 - f: the gate is named here for what it keeps, as an LSTM's.
     """

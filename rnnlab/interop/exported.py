@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Num
 
 from rnnlab.interop.tensors import needs
 from rnnlab.model import SequenceModel
+from rnnlab.model.layer import both_ends
 from rnnlab.runs.files import write_whole
 from rnnlab.specs.errors import UserError
 
@@ -22,16 +23,17 @@ def export(
     file: str | Path,
     *,
     answers: int | None = None,
+    tokens: bool | None = None,
     platforms: Sequence[str] | None = None,
 ) -> None:
     """Writes a model with its weights as one program of `jax.export`, for every T and B, without training's noise.
-
-    Its inputs are numbers [T, B, D] of the readout's dtype, or tokens [T, B] of int32 where the model has an embedding.
 
     Args:
       model: of any cells.
       file: its path, replaced whole: the bytes of `jax.export.Exported.serialize`.
       answers: N, where only outputs at the last N steps are wanted; T is then at least N. Left out: all.
+      tokens: whether its inputs are tokens [T, B] of int32, or numbers [T, B, D] of the readout's dtype. Left out,
+        tokens where the model has an embedding.
       platforms: that it is to run on, as in ("cpu", "cuda"); left out, the one of this process.
 
     Raises:
@@ -39,8 +41,9 @@ def export(
     """
     needs("flatbuffers", file)
     length, batch = symbolic_shape("T, B", constraints=[f"T >= {answers or 1}", "B >= 1"])
+    counted = model.embedding is not None if tokens is None else tokens
     numbers = jax.ShapeDtypeStruct((length, batch, model.in_features), model.readout.dtype)
-    inputs = numbers if model.embedding is None else jax.ShapeDtypeStruct((length, batch), jnp.int32)
+    inputs = jax.ShapeDtypeStruct((length, batch), jnp.int32) if counted else numbers
     program = export_program(jax.jit(lambda inputs: outputs(model, inputs, answers)), platforms=platforms)(inputs)
     write_whole(Path(file), bytes(program.serialize()))
 
@@ -61,9 +64,12 @@ def load_exported(file: str | Path) -> Callable[[Num[Array, "T B *D"]], Float[Ar
     except Exception as error:  # flatbuffers tells damage by whatever its reading stumbles on
         told = " ".join(str(error).split())
         raise UserError(f"{file}: no exported program ({type(error).__name__}: {told})") from error
-    least = program.out_avals[0].shape[0]
+    least, asked = program.out_avals[0].shape[0], program.in_avals[0]
 
     def run(inputs):
+        if (inputs.ndim, inputs.dtype) != (asked.ndim, asked.dtype):
+            got, wanted = (f"{of.dtype}{list(map(str, of.shape))}".replace("'", "") for of in (inputs, asked))
+            raise UserError(f"{file}: inputs are {got}, where {wanted} is needed; see tokens= of rnnlab.export")
         if isinstance(least, int) and len(inputs) < least:
             raise UserError(f"{file}: {len(inputs)} steps, where it gives outputs at the last {least}")
         return program.call(inputs)
@@ -92,9 +98,6 @@ def _in_both_directions(model, carries, inputs, answers):
         xs = model.read(layer, below)
         _, forward = jax.lax.scan(cell, one, xs)
         _, backward = jax.lax.scan(second, two, xs, reverse=True)
-        if answers is not None and layer == len(model.cells) - 1:
-            backward = backward[:1] if answers == 1 else backward[-answers:]
-            forward, below = forward[-answers:], below[-answers:]
         ys = jnp.concatenate([forward, backward], axis=-1)
         ys = ys + below if model.residual and layer else ys
-    return model.outputs(ys)
+    return model.outputs(ys if answers is None else both_ends(ys, None, None, answers))

@@ -49,6 +49,17 @@ def drop(x: Float[Array, "..."], rate: float, key: Array, steps: int | None = No
     return jnp.where(kept, x / (1 - rate), 0)
 
 
+def unfit(cell: Any, rate: str) -> str | None:
+    """Why noise of this kind does nothing to a cell, or cannot be; None where it fits."""
+    if not (hasattr(cell, "project") and getattr(cell, "h_carries_gradient", False)):
+        return "is not a projection and an update whose y is h"
+    if rate == "recurrent":
+        return None if getattr(cell, "w_h", cell) is not None else "has no w_h: its z does not read h"
+    if not cell.carry_may_mix:
+        return "has a carry of which no mean of two is one"
+    return None if rate == "zoneout_h" or len(cell.carry_names) > 1 else "has h alone: write dropout.zoneout_h"
+
+
 class ZoneoutCell(nnx.Module):
     """A cell of whose carry some units keep their value at each step; in evaluation all keep a part of it.
 
@@ -62,8 +73,10 @@ class ZoneoutCell(nnx.Module):
         self.carry_names, self.blocks, self.h_carries_gradient = cell.carry_names, cell.blocks, True
         self.rates = (*[dropout.zoneout_c] * (len(cell.carry_names) - 1), dropout.zoneout_h)
 
+    @property
     def projection(self):
-        return self.cell.projection()
+        """The cell's own; absent where it has none."""
+        return self.cell.projection
 
     def project(self, h, x):
         return self.cell.project(h, x)
@@ -112,4 +125,5 @@ def unroll_with_noise(cell: Any, carry: PyTree, xs: Float[Array, "T B D"], dropo
         z = cell.project(hidden(carry) * mask, x)
         return cell.update(carry, z, kept) if zoned else cell.update(carry, z)
 
+    step.initialize_carry = cell.initialize_carry  # where a carry begins anew at a reset
     return unroll(step, carry, (xs, kept), **options)

@@ -39,18 +39,29 @@ def at_the_end(
 
 def last_steps(ys: Float[Array, "T B H"], lengths: Int[Array, " B"] | None, answers: int) -> Float[Array, "N B H"]:
     """Of each sequence its own last `answers` steps; T of them are all, and stay where they are."""
-    if answers == len(ys) or lengths is None:
-        return ys[len(ys) - answers :]
+    if lengths is None or answers == len(ys):
+        return ys[-answers:]
     steps = jnp.maximum(lengths - answers + jnp.arange(answers)[:, None], 0)
     return jnp.take_along_axis(ys, steps[..., None], axis=0)
 
 
-def both_ends(ys: Float[Array, "T B H"], lengths: Int[Array, " B"] | None, answers: int) -> Float[Array, "N B H"]:
-    """Of two directions side by side the last `answers` steps; of one answer what each direction has read last."""
+def both_ends(
+    ys: Float[Array, "T B H"], lengths: Int[Array, " B"] | None, resets: Bool[Array, "T B"] | None, answers: int
+) -> Float[Array, "N B H"]:
+    """Of two directions side by side the last `answers` steps; of one answer what each direction has read last: the
+    second at the first step of the row's last sequence.
+    """
     if answers > 1:
         return last_steps(ys, lengths, answers)
     forward, backward = jnp.split(ys, 2, axis=-1)
-    return jnp.concatenate([last_steps(forward, lengths, 1), backward[:1]], axis=-1)
+    if resets is None:
+        first = backward[:1]
+    else:
+        steps = jnp.arange(len(ys))[:, None]
+        there = True if lengths is None else steps < lengths
+        begins = jnp.max(jnp.where(resets & there, steps, 0), axis=0)
+        first = jnp.take_along_axis(backward, begins[None, :, None], axis=0)
+    return jnp.concatenate([last_steps(forward, lengths, 1), first], axis=-1)
 
 
 def has_answers(lengths: Int[Array, " B"], answers: int, length: int) -> Bool[Array, "N B"]:

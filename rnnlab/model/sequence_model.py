@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Num, PyTree
 
 from rnnlab.cells import CellSpec
-from rnnlab.model.dropout import Dropout, ZoneoutCell, drop, unroll_with_noise
+from rnnlab.model.dropout import Dropout, ZoneoutCell, drop, unfit, unroll_with_noise
 from rnnlab.model.layer import at_the_end, both_ends, has_answers, last_steps, traced
 from rnnlab.scan.presence import Presence, presence, reverse, select
 from rnnlab.scan.segments import sum_dtype, zeros_like
@@ -62,14 +62,9 @@ class SequenceModel(nnx.Module):
 
     def _cell(self, spec: CellSpec, in_features: int, rngs: nnx.Rngs):
         cell = spec.build(in_features, rngs=rngs)
-        split = hasattr(cell, "project") and getattr(cell, "h_carries_gradient", False)
         for rate in ("recurrent", "zoneout_c", "zoneout_h"):
-            fits = split and (rate == "recurrent" or cell.carry_may_mix)
-            if (given := getattr(self.dropout, rate)) and not fits:
-                told = (
-                    "needs a cell that is a projection and an update, whose y is h and whose carry may be a mean of two"
-                )
-                raise UserError(f"dropout.{rate}={given}: {type(spec).__name__} does not fit; it {told}")
+            if (given := getattr(self.dropout, rate)) and (why := unfit(cell, rate)):
+                raise UserError(f"dropout.{rate}={given}: {type(spec).__name__} {why}")
         zoneout = self.dropout.zoneout_c or self.dropout.zoneout_h
         return ZoneoutCell(cell, self.dropout) if zoneout else cell
 
@@ -159,7 +154,7 @@ class SequenceModel(nnx.Module):
             below = ys + last_steps(below, lengths, len(ys)) if self.residual and layer else ys
             last.append(carry)
         if self.bidirectional and answers < length:
-            below = both_ends(below, lengths, answers)
+            below = both_ends(below, lengths, resets, answers)
         found = self.outputs(self._dropped(below, keys[-1][0]))
         if lengths is not None:
             found = select(has_answers(lengths, answers, length), found, zeros_like(found))

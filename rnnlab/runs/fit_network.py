@@ -69,6 +69,9 @@ def fit(
       SettingError: something cannot be trained as given; one line names it and the nearest right answer.
     """
     use_every_core()
+    for name, value, kind in (("seed", seed, int), ("epochs", epochs, int | float | None)):
+        if isinstance(value, bool) or not isinstance(value, kind) or (value is not None and value < 0):
+            raise SettingError(f"{name}={value!r:.40}: a {'whole ' * (kind is int)}number from 0 is needed")
     spec = _as_spec(what, data)
     train = _with_settings(spec.train, settings)
     model = what if isinstance(what, SequenceModel) else None
@@ -79,10 +82,13 @@ def fit(
                 raise SettingError(f"{name}={value!r:.40}: goes with data=(xs, ys)")
     else:
         task = as_task(data, lengths, validation, seed, model, np.float64 if wide else np.float32)
-        train = _for_arrays(task, train, epochs, settings)
+        usual = TrainSpec()
+        given = {name for name in chz.chz_fields(TrainSpec) if getattr(train, name) != getattr(usual, name)}
+        train = _for_arrays(task, train, epochs, given | set(settings))
     if not train.steps:
         raise SettingError(f"steps={train.steps}: nothing is trained")
-    spec = _replaced(spec, train=train) if data is None else _replaced(spec, task=task, train=train)
+    shape = {} if model is None else {"bidirectional": model.bidirectional}  # what a training asks of a model
+    spec = _replaced(spec, train=train, **shape) if data is None else _replaced(spec, task=task, train=train, **shape)
     with jax.enable_x64(wide):
         first = initial_state(spec, seed) if model is None else first_state(train, model, seed)
         trained = _run(spec, first, Screen(quiet=quiet))
@@ -114,11 +120,14 @@ def _with_settings(train: TrainSpec, settings: dict[str, Any]) -> TrainSpec:
 def _replaced(spec: Any, **values: Any) -> Any:
     try:
         return chz.replace(spec, **values)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:  # a comparison's, of a value that is no number
+        wrong = next((f"{name}={value!r:.40}" for name, value in values.items() if isinstance(value, str)), values)
+        raise SettingError(f"{wrong}: {' '.join(str(error).split())}") from error
+    except ValueError as error:
         raise SettingError(" ".join(str(error).split())) from error
 
 
-def _for_arrays(task: Arrays, train: TrainSpec, epochs: int | float | None, given: dict[str, Any]) -> TrainSpec:
+def _for_arrays(task: Arrays, train: TrainSpec, epochs: int | float | None, given: set[str]) -> TrainSpec:
     """The training with its defaults made for these arrays."""
     (size, held), asked = (part.inputs.shape[1] for part in (task.training, task.validation)), {}
     for name in ("streak", "floss"):

@@ -78,9 +78,9 @@ def _as_batch(data: tuple[Any, ...], lengths: Any, whose: str, dtype: Any) -> Ba
     xs, ys = (_array(f"{whose}{name}", part) for name, part in zip(("xs", "ys"), data, strict=True))
     lengths = None if lengths is None else _array(f"{whose}lengths", lengths)
     _check_time_major(xs, ys, lengths, whose)
-    if xs.ndim == 2 and np.issubdtype(xs.dtype, np.integer):
+    tokens = xs.ndim == 2 and np.issubdtype(xs.dtype, np.integer)
+    if tokens:
         inputs = xs.astype(np.int32)
-        _check_counted(f"{whose}xs", inputs, "tokens")
     elif xs.ndim == 3:
         inputs = xs.astype(dtype)
     else:
@@ -99,6 +99,9 @@ def _as_batch(data: tuple[Any, ...], lengths: Any, whose: str, dtype: Any) -> Ba
     if targets.ndim == 2:
         _check_counted(f"{whose}ys", targets, "classes")
     there = np.ones(inputs.shape[:2], bool) if lengths is None else np.arange(length)[:, None] < lengths
+    if tokens:
+        inputs = np.where(there, inputs, 0)  # whatever a sequence was padded with
+        _check_counted(f"{whose}xs", inputs, "tokens")
     for name, values, mask in (("xs", inputs, there), ("ys", targets, counted)):
         _check_finite(f"{whose}{name}", values, mask)
     return Batch(inputs, targets, lengths)

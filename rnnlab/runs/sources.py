@@ -30,10 +30,10 @@ COMMON = (
     "model/*.py", "scan/*.py", "probes/gradients/*.py", "probes/training/omega.py", "probes/training/flossing.py",
     "cells/base.py", "cells/weights.py", "tasks/base.py", "training/guessing.py", "training/layout.py",
     "training/loop.py", "training/norms.py", "training/online.py", "training/optimisers.py", "training/spec.py",
-    "training/state.py", "training/updates.py", "runs/measure.py", "runs/program_group.py", "runs/recorder.py",
-    "runs/trial_result.py",
+    "training/state.py", "training/truncated.py", "training/updates.py", "runs/measure.py", "runs/program_group.py",
+    "runs/recorder.py", "runs/trial_result.py",
 )  # fmt: skip
-PROBES = "rnnlab.probes."
+FOLLOWED = ("rnnlab.cells.", "rnnlab.data.", "rnnlab.probes.", "rnnlab.tasks.")  # what is imported of these is read too
 PYTHON = "python"  # its digests are compared within one version, whose syntax trees are alike
 
 
@@ -99,7 +99,7 @@ def _hash(text: str) -> str:
 
 @functools.cache  # as first read: a module that has been imported is not imported again where its file changes
 def _of_file(file: Path) -> tuple[str, tuple[Path, ...]]:
-    """A file's digest, and the user's own files and rnnlab's probes that it imports."""
+    """A file's digest, and the user's own files and rnnlab's cells, data, probes and tasks that it imports."""
     tree = _bare(file.read_text(encoding="utf-8"))
     home = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(file)), None)
     return _hash(ast.dump(tree)), tuple(_imports(tree, getattr(home, "__package__", None)))
@@ -127,7 +127,7 @@ def _imports(tree: ast.AST, package: str | None) -> list[Path]:
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         for name in names:
             file = getattr(sys.modules.get(name), "__file__", None)
-            if file and (name.startswith(PROBES) or is_own(Path(file))):
+            if file and (name.startswith(FOLLOWED) or is_own(Path(file))):
                 found.append(Path(file))
     return found
 

@@ -20,8 +20,8 @@ METHODS = ("sequential", "associative")
 FEW = 8  # steps
 
 
-def choose_method(length: int, shape: tuple[int, ...]) -> str:
-    """How `linear_scan` goes over T = `length` steps of states of `shape` [*B, N], on JAX's default backend.
+def choose_method(length: int) -> str:
+    """How `linear_scan` goes over T = `length` steps, on JAX's default backend.
 
     A rule and not a timing at first use: the methods add up in different orders, so their last bits differ, and a run
     must give the same bits each time. On CPU it is measured (scripts/bench --only=linear; docs/measured.md): sequential
@@ -29,7 +29,6 @@ def choose_method(length: int, shape: tuple[int, ...]) -> str:
     one compiled loop and the associative form goes through memory at each of its rounds. On accelerators it is not
     measured: a step there costs a launch, whatever its width, so the associative form is taken from T = 9 on.
     """
-    del shape  # measured to make no difference
     return "sequential" if jax.default_backend() == "cpu" or length <= FEW else "associative"
 
 
@@ -51,13 +50,13 @@ def linear_scan(
       b: [T, *B, N].
       start: [*B, N].
       method: "sequential" (`jax.lax.scan`) or "associative" (`jax.lax.associative_scan`), equal but for rounding. Left
-        out, it follows from backend and shape: see `choose_method`.
+        out, it follows from backend and length: see `choose_method`.
 
     Raises:
       ValueError: a method of another name.
     """
     if method is None:
-        method = choose_method(len(b), start.shape)
+        method = choose_method(len(b))
     elif method not in METHODS:
         raise ValueError(f"method={method!r}: must be {' or '.join(map(repr, METHODS))}")
     dtype = jnp.result_type(a, b, start)
@@ -99,7 +98,7 @@ def _backward(method, reverse, kept, d):
     zero = zeros_like(start)
     d_b = _states(method, not reverse, _moved(a, zero, not reverse), d, zero)
     first = -1 if reverse else 0
-    return d_b * _moved(states, start, reverse), d_b, a[first] * d_b[first]
+    return d_b * _moved(states, start, reverse), d_b, _kept(a[first], d_b[first])
 
 
 _states.defvjp(_forward, _backward)

@@ -99,9 +99,9 @@ def iterate(
 
         unit = jnp.maximum(1, size)
         error, amplified = _largest(move / unit), _largest(noise / unit)
-        near = error <= settings.tolerance
-        if isinstance(kind, Diagonal):  # error / (1 - error / last): all steps to come, at the rate of the last two
-            near = error * now.last <= settings.tolerance * (now.last - error)
+        # error / (1 - error / last): all steps to come, at the rate of the last two. That of a diagonal is linear, and
+        # that of a cell with stop_gradient, whose derivative is not its Jacobian.
+        near = error * now.last <= settings.tolerance * (now.last - error)
         converged = near & (amplified <= settings.tolerance)
         ended = now.ended | converged | jnp.all(residuals == 0, axis=(0, 2))  # an exact trajectory moves no more
         going_on = ~ended & (now.count < settings.most)

@@ -73,12 +73,13 @@ def solve_in_parallel(
         (measured, `experiments/parallel_in_time.py`).
 
     Returns:
-      A `Solution`; each sequence converges, or not, by itself. It has converged where Newton's next step, which is
-      its error to first order, is within `tolerance` (of a diagonal all steps to come, at the rate at which they
-      shrink), and so is what rounding alone adds up to. A chaotic network amplifies the rounding of float32 to 1e-5
-      within some tens of steps; no two programs agree on its trajectory, and it is never called converged. An update
-      that is not finite is not made, but for s_t = f(s_{t-1}) after states that are all right, so that T iterations
-      suffice all the same. Inputs or weights that are NaN give the NaN that they give any cell, not converged.
+      A `Solution`; each sequence converges, or not, by itself. It has converged where Newton's next step, which is its
+      error to first order, is within `tolerance` (all steps to come, at the rate at which they shrink), and so is what
+      rounding alone adds up to. A chaotic network amplifies the rounding of float32 to 1e-5 within some tens of steps;
+      no two programs agree on its trajectory, and it is never called converged. An update that is not finite is not
+      made, but for s_t = f(s_{t-1}) after states that are all right, so that T iterations suffice all the same. A cell
+      with stop_gradient (SLSTM, gradient="truncated") has other derivatives than its Jacobian: it may need up to T
+      iterations. Inputs or weights that are NaN give the NaN that they give any cell, not converged.
 
       Gradients are those of the cell's own trajectory by the implicit function theorem: the backward pass is one
       affine recurrence with the exact Jacobians [T, B, N, N] at the solution, whatever the method. They mean nothing

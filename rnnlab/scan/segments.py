@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+STORED = 2**30  # bytes of residuals above which recomputing is the better choice everywhere
+
 
 def scan_segments(
     body: Callable[[PyTree, PyTree, Any], tuple[PyTree, PyTree, Any]],

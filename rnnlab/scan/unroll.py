@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.presence import presence
 from rnnlab.scan.projected import hidden, unroll_projected
-from rnnlab.scan.segments import even_segment, scan_segments, varying, varying_alike, zeros_like
+from rnnlab.scan.segments import STORED, even_segment, scan_segments, varying, varying_alike, zeros_like
 from rnnlab.scan.stateful import has_state, keep_state, with_state
 from rnnlab.scan.taps import tap
 from rnnlab.scan.unroll_linear import unroll_linear
@@ -102,9 +102,6 @@ def initial_carry(cell: Step, carry: PyTree, xs: PyTree) -> PyTree:
         return zeros_like(carry)
     fresh = cell.initialize_carry(jax.tree.leaves(xs)[0].shape[1:], nnx.Rngs(0))  # Flax's own ask for rngs to make 0
     return jax.tree.map(lambda new, old: new.astype(old.dtype), fresh, carry)
-
-
-STORED = 2**30  # bytes of residuals above which recomputing is the better choice everywhere
 
 
 def choose_segment(length: int, shape: tuple[int, ...], *, projected: bool = True) -> int:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from rnnlab.scan.linear import linear_scan
-from rnnlab.scan.segments import even_segment, scan_segments, sum_dtype, varying_alike
+from rnnlab.scan.segments import STORED, even_segment, scan_segments, sum_dtype, varying_alike
 from rnnlab.scan.taps import tap
 
 
@@ -66,9 +66,6 @@ def unroll_linear(
     run = jax.checkpoint(run, prevent_cse=False)  # a scan's body is not merged with its recomputation
     carry, ys, _ = scan_segments(lambda carry, steps, _: (*run(carry, *steps), None), carry, tuple(steps), segment)
     return carry, ys
-
-
-STORED = 2**30  # bytes of residuals above which recomputing is the better choice everywhere
 
 
 def choose_linear_segment(length: int, numbers: int) -> int:

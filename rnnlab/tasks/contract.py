@@ -170,9 +170,10 @@ def _check_values(task: Task, warn: Callable[[str], None]) -> None:
 def _check_presence(task: Task, batch: Batch, gradient: np.ndarray) -> None:
     kind, lengths, mask = type(task), getattr(batch, "lengths", None), getattr(batch, "mask", None)
     if lengths is not None:
-        most = f"where 0 to T = {task.length} are needed"
-        expect(np.all((lengths >= 0) & (lengths <= task.length)), kind, "sample", f"gave lengths {lengths}, {most}")
+        most = f"where 1 to T = {task.length} are needed"
+        expect(np.all((lengths >= 1) & (lengths <= task.length)), kind, "sample", f"gave lengths {lengths}, {most}")
     if mask is not None:
+        expect(mask.any(axis=0).all(), kind, "sample", "gave a sequence of which batch.mask leaves out every answer")
         moved = np.any(np.moveaxis(gradient, 2, -1) != 0, axis=-1) & ~mask
         expect(not moved.any(), kind, "losses", "has a gradient at answers that batch.mask leaves out: see "
                "rnnlab.tasks.base.mean_over_answers")  # fmt: skip

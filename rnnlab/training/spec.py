@@ -87,7 +87,13 @@ class TrainSpec:
 
     @chz.validate
     def _optimiser_exists(self):
-        optimisers.check(self.optimizer, self.options, ELSEWHERE.get(self.optimizer, ()))
+        own = ELSEWHERE.get(self.optimizer, ())
+        optimisers.check(self.optimizer, self.options, own)
+        for name, usual in (("decay", 0.9), ("momentum", 0.0)):
+            if name not in own and (given := getattr(self, name)) != usual:
+                only = next(other for other, names in ELSEWHERE.items() if name in names)
+                raise ValueError(f"{name}={given}: is of train.optimizer={only}, and {self.optimizer} is chosen; "
+                                 f"options of an optimiser are written train.options={name}={given}")  # fmt: skip
 
 
 @chz.chz

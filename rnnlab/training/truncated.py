@@ -6,12 +6,12 @@ section 3: no adjoint crosses from a window to the one before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from rnnlab.tasks.base import Batch, Task
 
@@ -47,3 +47,19 @@ def window_of(task: Task, batch: Batch, truncation: int, number: Array) -> Batch
 def begin(carry: PyTree, fresh: PyTree, number: Array) -> PyTree:
     """The carry that comes into a window: that of the window before it, or a fresh one into the first."""
     return jax.tree.map(lambda old, new: jnp.where(number == 0, new, old), carry, fresh)
+
+
+def window_loss(
+    losses: Float[Array, " B"], batch: Batch, over_devices: Callable[[Array], Array]
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The mean over the sequences that have an answer in this window, and which part of the batch they are, `there`.
+
+    `over_devices` gives the mean over the parts of a batch that is spread over devices.
+    """
+    lengths, mask = (getattr(batch, name, None) for name in ("lengths", "mask"))
+    if lengths is None and mask is None:
+        return jnp.mean(losses), {}
+    there = jnp.ones(losses.shape, bool) if lengths is None else lengths > 0
+    there = there if mask is None else there & mask.any(axis=0)
+    part = over_devices(jnp.mean(there.astype(losses.dtype)))
+    return jnp.mean(jnp.where(there, losses, 0)) / jnp.where(part > 0, part, 1), {"there": part}

@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 from rnnlab.model import SequenceModel
 from rnnlab.probes.training.omega import regulariser_sums
 from rnnlab.scan.presence import align_ends
+from rnnlab.specs.errors import UserError
 from rnnlab.tasks.base import Batch, steps_of
 from rnnlab.training import online, truncated
 from rnnlab.training.layout import (
@@ -66,15 +67,17 @@ def training_loss(
     answers = min(task.answers, len(batch.inputs))
     options = {"taps": taps, "key": key, "carry": carry} | steps_of(batch)
     outputs, last = model(batch.inputs, answers=answers, return_carry=True, **options)
-    loss = jnp.mean(task.losses(outputs, batch))
+    losses = task.losses(outputs, batch)
     if carry is not None:
-        return loss, (loss, {"carry": last})
+        loss, also = truncated.window_loss(losses, batch, over_devices)
+        return loss, (loss, also | {"carry": last})
+    loss = jnp.mean(losses)
     also = {"right": jnp.all(task.right(outputs, batch) == 1).astype(loss.dtype)} if train.streak else {}
     if not train.omega:
         return loss, (loss, also)
     if steps_of(batch):
-        raise ValueError(f"train.omega={train.omega}: {type(task).__name__} has sequences of unequal length or resets, "
-                         "for which the regulariser is not defined")  # fmt: skip
+        raise UserError(f"train.omega={train.omega}: {type(task).__name__} has sequences of unequal length or resets, "
+                        "for which the regulariser is not defined")  # fmt: skip
     sums = regulariser_sums(model, batch.inputs, lambda outputs: task.losses(outputs, batch), task.answers)
     omega = sums._replace(count=over_devices(sums.count)).mean()
     return loss + train.omega * omega.astype(loss.dtype), (loss, also | {"omega": omega})
@@ -132,6 +135,9 @@ def train_step(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str
     )
     if train.streak:
         moved = count_streak(train, moved, also.pop("right") > 1 - 0.5 / jax.device_count(), train.batch_size)
+    if "there" in also:  # a window behind the ends of all sequences moves nothing
+        resting = state._replace(step=state.step + 1, carry=carry)
+        moved = jax.tree.map(functools.partial(jnp.where, also["there"] > 0), moved, resting)
     stopped = state._replace(status=jnp.asarray(DIVERGED, jnp.int32))
     state = jax.tree.map(functools.partial(jnp.where, well), moved, stopped)
     return state, {"loss": loss, "norm": norm, "taps": norms} | also
@@ -191,9 +197,10 @@ def _updates(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, 
     taps = jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(go, state)[1]["taps"])
     (state, taps), metrics = jax.lax.scan(body, (state, taps), length=min(train.window, max(train.steps, 1)))
     ran = metrics.pop("ran")
+    counted = (ran > 0) & (metrics.pop("there", ran) > 0)
 
     def mean(x):
-        return jnp.sum(jnp.where(ran > 0, x, 0)) / jnp.maximum(jnp.sum(ran), 1)
+        return jnp.sum(jnp.where(counted, x, 0)) / jnp.maximum(jnp.sum(counted), 1)
 
     means = {MEASURED[name]: mean(values) for name, values in metrics.items()}
     return state, means | {"ran": jnp.sum(ran), "grad/norm_max": jnp.max(metrics["norm"]), "taps": taps}

@@ -20,7 +20,7 @@ MODELS = {  # spec, options of the model, answers
     "stacked": (LSTM, {"layers": 2, "residual": True, "layer_norm": True}, None),
     "last steps": (GRU, {}, 3),
     "both ways": (GRU, {"layers": 2, "bidirectional": True, "residual": True}, 2),
-    "both ends": (GRU, {"bidirectional": True}, 1),
+    "both ends": (GRU, {"layers": 2, "bidirectional": True, "residual": True}, 1),
     "tokens": (GRU, {"embedding": 3}, 1),
 }
 READ = """
@@ -65,6 +65,15 @@ def test_a_fresh_process_gives_the_models_outputs_for_any_length_and_batch(model
         want = jax.jit(lambda model, xs, answers=MODELS[name][2]: model(xs, answers=answers))(models[name], xs)
         assert found[case].dtype == want.dtype == np.float32
         np.testing.assert_allclose(found[case], want, atol=1e-6, err_msg=case)
+
+
+def test_tokens_without_an_embedding_and_the_wrong_kind_of_inputs(models, tmp_path):
+    model, tokens = models["last steps"], jnp.array([[0, 1], [4, 2], [3, 0]], jnp.int32)
+    export(model, tmp_path / "it", tokens=True)
+    run = load_exported(tmp_path / "it")
+    np.testing.assert_allclose(run(tokens), model(tokens), atol=1e-6)
+    with pytest.raises(UserError, match=r"inputs are float32\[3, 2, 5\], where int32\[T, B\] is needed; see tokens="):
+        run(jnp.zeros((3, 2, 5), jnp.float32))
 
 
 def test_a_program_for_other_platforms_is_one_file(models, tmp_path):

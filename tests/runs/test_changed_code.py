@@ -7,12 +7,13 @@ import pytest
 from program import TINY, WITH_MY_CELL
 
 import rnnlab
+from rnnlab.cells import GRU, MinLSTM
 from rnnlab.runs.files import read_json, write_json
 from rnnlab.runs.job import make_job
 from rnnlab.runs.sources import changed, sources
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
-from rnnlab.settings.resolve import resolve
+from rnnlab.settings.resolve import ArmSpec, resolve
 
 EXPERIMENT = WITH_MY_CELL.replace('"cell": LSTM', '"cell": MyCell').replace('"seeds": 2', '"seeds": 1')
 
@@ -134,3 +135,12 @@ def config""",
     data.write_text("1\n3\n")
     os.utime(data, (1, 1))
     assert changed(before, sources(spec, job.module)) == [str(data)]
+
+
+def test_what_a_cell_or_task_imports_of_another_is_read_too():
+    """MinLSTM's candidate is minGRU's, and its recurrence that of all linear cells."""
+    spec = ArmSpec(cell=MinLSTM())
+    found = sources(spec, load_experiment("long_memory"))
+    assert {f"rnnlab/cells/{name}.py" for name in ("min_lstm", "min_gru", "linear_recurrence")} <= set(found)
+    assert {f"rnnlab/training/{name}.py" for name in ("truncated", "updates")} <= set(found)
+    assert "rnnlab/cells/lstm.py" not in sources(ArmSpec(cell=GRU()), load_experiment("lyapunov"))

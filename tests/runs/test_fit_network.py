@@ -93,6 +93,14 @@ def test_tokens_and_other_data_to_validate_on():
     assert {"loss", "accuracy"} == set(trained.metrics)
 
 
+def test_tokens_behind_an_end_may_be_anything_and_a_specs_own_settings_stay():
+    tokens = np.where(np.arange(5)[:, None] < 3, RNG.integers(0, 4, (5, 24)), -1)
+    train = rnnlab.TrainSpec(window=2, steps=4, eval_size=2, batch_size=16)
+    spec = rnnlab.TrialSpec(cell=CELL, train=train)
+    trained = rnnlab.fit(spec, data=(tokens, tokens[0] % 2), lengths=np.full(24, 3), quiet=True)
+    assert trained.task.in_features == 4 and trained.train == train and trained.history["step"].tolist() == [2, 4]
+
+
 def test_epochs_count_sequences_also_where_each_is_several_updates():
     """Truncated: two windows of two steps are two updates of a batch, and a carry goes from one to the next."""
     how = {"epochs": 2, "truncation": 2, "batch_size": 32, "quiet": True}
@@ -137,6 +145,10 @@ BROKEN = np.where(np.arange(24)[:, None] == 7, np.nan, XS)
         (SPEC, {"lr": 1.0}, "lr=1.0: no such setting; the nearest is learning_rate"),
         (SPEC, {"optimizer": "adamx"}, "optimizer=adamx: no such choice; the nearest is adam"),
         (SPEC, {"steps": 0}, "steps=0: nothing is trained"),
+        (SPEC, {"seed": -1}, "seed=-1: a whole number from 0 is needed"),
+        (CELL, {"data": (XS, SUM), "epochs": -3}, "epochs=-3: a number from 0 is needed"),
+        (SPEC, {"learning_rate": "3"}, "learning_rate='3': "),
+        (CELL, {"data": (np.zeros((0, 5), int), np.zeros(5, int))}, "T = 0 steps of B = 5 sequences"),
         (CELL, {"data": XS}, r"data: write data=\(xs, ys\)"),
         (CELL, {"data": (XS, SUM), "epochs": 2, "steps": 5}, "epochs=2: .* no steps"),
         (CELL, {"data": (XS, SUM), "streak": 5}, "streak=5: goes with a task that draws"),

@@ -79,7 +79,8 @@ def test_the_first_three_have_the_bits_and_the_state_that_they_had(model, name):
         "momentum": optax.trace(0.9),
     }[name]  # fmt: skip
     chosen = {"optimizer": "sgd", "momentum": 0.9} if name == "momentum" else {"optimizer": name}
-    train = TrainSpec(**chosen, decay=0.95, warmup=2, schedule="cosine", steps=5)
+    decay = {"decay": 0.95} if name == "rmsprop" else {}
+    train = TrainSpec(**chosen, **decay, warmup=2, schedule="cosine", steps=5)
     shape = optax.join_schedules([optax.linear_schedule(0.0, 1.0, 2), optax.cosine_decay_schedule(1.0, 3)], [2])
     before = optax.chain(rule, optax.scale_by_schedule(lambda step: -jnp.float32(0.03) * shape(step)))
     now = train.optimiser(jnp.float32(0.03))
@@ -116,6 +117,8 @@ def test_no_number_of_a_program_changes_the_type_of_a_state(name):
         ({"options": "learning_rate=1"}, "write train.learning_rate=1"),
         ({"optimizer": "sgd", "options": "momentum=.9"}, "write train.momentum=.9"),
         ({"optimizer": "adamw", "options": "mask=None"}, "adamw has no option mask"),
+        ({"optimizer": "rmsprop", "momentum": 0.9}, "^momentum=0.9: is of train.optimizer=sgd, and rmsprop is chosen"),
+        ({"decay": 0.5}, "^decay=0.5: is of train.optimizer=rmsprop, and adam is chosen"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0: must be at least 0"),
     ],
 )

@@ -5,10 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_training import TRAIN, run
+from flax import nnx
+from tiny_training import TRAIN, assert_same, run
 
+import rnnlab
 from rnnlab.cells import LSTM
-from rnnlab.model import Dropout
+from rnnlab.model import Dropout, SequenceModel
+from rnnlab.settings.errors import SettingError
 from rnnlab.tasks import Adding, CopyMemory
 from rnnlab.tasks.base import Batch
 from rnnlab.tasks.contract import check_task
@@ -89,3 +92,26 @@ def test_windows_of_truncated_bptt_are_updates_with_the_carry_handed_on():
 def test_windows_that_do_not_fit_are_refused(task, train, told):
     with pytest.raises(ValueError, match=told):
         TrialSpec(task=task, train=chz.replace(TRAIN, **train))
+
+
+def test_a_window_counts_only_the_sequences_that_reach_it():
+    """Sequences that have ended are not right for nothing, and a window behind all of them moves no weight."""
+    lengths = jnp.array([2, 6, 2, 2])
+    model = SequenceModel(LSTM(features=4), 3, 2, rngs=nnx.Rngs(0))
+    xs, ys = (jax.random.normal(jax.random.key(k), (8, 4, n), jnp.float32) for k, n in ((0, 3), (1, 2)))
+    how = {"truncation": 2, "steps": 4, "batch_size": 4, "window": 1, "clip_norm": None, "quiet": True}
+    own = (xs[:, :2], ys[:, :2], lengths[:2])
+    trained = rnnlab.fit(model, data=(xs, ys), lengths=lengths, validation=own, learning_rate=1e-9, **how)
+    outputs = model(xs)
+    error = jnp.mean((outputs - ys) ** 2, axis=2)
+    want = [jnp.mean(error[:2]), jnp.mean(error[2:4, 1]), jnp.mean(error[4:6, 1]), 0.0]
+    np.testing.assert_allclose(trained.history["train/loss"], want, rtol=1e-5)
+    third = rnnlab.fit(model, data=(xs, ys), lengths=lengths, validation=own, **how | {"steps": 3})
+    fourth = rnnlab.fit(model, data=(xs, ys), lengths=lengths, validation=own, **how)
+    assert_same(third.end.model, fourth.end.model)
+
+
+def test_truncation_of_a_model_of_two_directions_is_refused():
+    model = SequenceModel(LSTM(features=4), 3, 2, bidirectional=True, rngs=nnx.Rngs(0))
+    with pytest.raises(SettingError, match="not with bidirectional=True"):
+        rnnlab.fit(model, data=(np.zeros((8, 4, 3)), np.zeros((8, 4, 2))), truncation=2, quiet=True)

@@ -45,11 +45,14 @@ def recurrent_spectra(cell: nnx.RNNCellBase) -> dict[str, Spectrum]:
     """The spectrum of every block [H, H] of a cell's w_h, by the gates it feeds (i, f, g, o for an LSTM), or `h`.
 
     Raises:
-      Undefined: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h, or one
-        whose blocks are not square (gates shared by several cells, a projected output): use `spectrum` on a matrix.
+      Undefined: a cell without a projection, as Flax's own, since it is not known which of its weights is w_h, one
+        without w_h, or one whose blocks are not square (gates shared by several cells, a projected output): use
+        `spectrum` on a matrix.
     """
     if not hasattr(cell, "projection"):
         raise Undefined(f"{type(cell).__name__} has no projection(), so its w_h is not known: give spectrum() a matrix")
+    if getattr(cell, "w_h", cell) is None:
+        raise Undefined(f"{type(cell).__name__} has no w_h")
     w_h = np.asarray(cell.projection()[1], np.float64)
     features, width = w_h.shape
     owners = block_owners(cell) if width != features else ("h",)

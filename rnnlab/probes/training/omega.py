@@ -62,7 +62,8 @@ def regulariser(
     every other parameter is zero. A sequence of one step has none: 0.
 
     Raises:
-      Undefined: a cell without projection and update (Flax's own), as it is not known which of its weights is w_h.
+      Undefined: a cell without projection and update (Flax's own), as it is not known which of its weights is w_h, or
+        one without w_h.
     """
     return regulariser_sums(model, inputs, losses, answers).mean()
 
@@ -76,7 +77,9 @@ def regulariser_sums(model: SequenceModel, inputs: Float[Array, "T B D"], losses
     """
     for cell in model.cells:
         if not hasattr(cell, "projection"):
-            raise Undefined(f"{type(cell).__name__} has no projection(), so its w_h is not known: use a rnnlab cell")
+            raise Undefined(f"{type(cell).__name__} has no projection(), so its w_h is not known")
+        if getattr(cell, "w_h", cell) is None:
+            raise Undefined(f"{type(cell).__name__} has no w_h, which is all that the regulariser moves")
     sums, counts = [], []
     for cell, of in zip(model.cells, _transitions(model, inputs, losses, answers), strict=True):
         alive = of.norm > 0
