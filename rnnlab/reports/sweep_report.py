@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnlab.reports import figures, scatter, sentences, sweep_axes, sweep_figures
+from rnnlab.reports import figures, many_arms, scatter, sentences, sweep_axes, sweep_figures
 from rnnlab.reports.arm_columns import SWEEP
 from rnnlab.reports.pairs import paired_table, stopped_early
 from rnnlab.reports.report import Draw, Report
@@ -42,7 +42,10 @@ def report(results: Results) -> Report:
     drawn: dict[str, Draw] = {"flow": figures.flow, "horizons": figures.horizons} if few else {}
     if not any(arm.trained for arm in results.arms.values()):
         return Report(sentences.half_lives(results.longest), drawn)
-    numbers = [path for path in varied(results.settings) if path not in TRIALS and _numeric(results, path)]
+    paths = [path for path in varied(results.settings) if path not in TRIALS]
+    numbers = [path for path in paths if _numeric(results, path)]
+    if not few and len(numbers) < len(paths):  # a choice of cells, say
+        drawn["arms"] = many_arms.losses_and_horizons
     if not few and numbers:
         drawn["losses"] = functools.partial(scatter.losses_over, settings=numbers)
     if few:

@@ -145,3 +145,18 @@ def test_importances_are_of_one_task_and_two_settings_at_least():
         "cell=LSTM,GRU task=Adding,TemporalOrder cell.features=4,8 seed=0:9", loss=lambda spec: 1 / spec.cell.features
     )
     assert sweep_report.importances(read(two)) is None  # losses of two tasks
+
+
+def test_more_arms_than_lines_can_tell_apart_are_a_row_each():
+    cells = "AblatedLSTM,GRU,IRNN,IndRNN,LSTM,LSTM1997,LeakyRNN,MGU,VanillaRNN"
+    found = read(results(f"cell={cells} task.length=50,100 seed=0:2", diverged={("Adding 100/LSTM", 1)}))
+    report = sweep_report.report(found)
+    figure = report.figures["arms"](found)
+    losses = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title() for axes in losses] == ["Adding 50", "Adding 100"]
+    for axes in losses:
+        assert [label.get_text() for label in axes.get_yticklabels()] == cells.split(",")
+        drawn = [len(line.get_xdata()) for line in axes.lines[:9]]
+        lost = axes.get_title() == "Adding 100"
+        assert drawn == [2 - (lost and cell == "LSTM") for cell in cells.split(",")]
+        assert [text.get_text() for text in axes.texts] == ["1 \N{RIGHTWARDS ARROW}"] * lost
