@@ -20,6 +20,7 @@ from rnnlab.scan.projected import hidden
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import experiment_files, experiment_folders, load_experiment
 from rnnlab.specs.discover import subclasses
+from rnnlab.specs.errors import UserError
 from rnnlab.tasks import Task
 from rnnlab.training.arrays import Arrays
 
@@ -113,11 +114,14 @@ def _task(kind: type) -> list[str]:
 
 
 def _told(describe: Callable[[type], list[str]], kind: type, columns: int) -> list[str]:
-    """What is told of a class; of a user's own that fails, how, as `rnnlab.check` tells in full."""
+    """What is told of a class; of a user's own that fails, how, as `rnnlab.check` tells in full.
+
+    Likewise of a shipped one whose data is not installed.
+    """
     try:
         return describe(kind)
     except Exception as error:
-        if is_shipped(kind):
+        if is_shipped(kind) and not isinstance(error, UserError):
             raise
         told = f"cannot be made: {type(error).__name__}: {' '.join(str(error).split())[:100]}"
         return [told, *[""] * (columns - 1)]

@@ -1,0 +1,1 @@
+"""Forecasts of a series: scaling, origins, models without a network, and scores."""
