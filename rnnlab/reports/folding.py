@@ -12,6 +12,7 @@ HEAD = 14  # characters that a header may have above narrower cells
 PROSE = 18  # characters that a line of words has at least, where it can
 WORD = 12  # characters, above which a word may be broken where nothing else helps
 NUMBER = r"(>= )?[-+]?(\d[\d.,e+-]*|inf)(/\d+|%)?( [\[(].*[\])])?"
+NAMED = ("arm", "model")  # how a column is headed whose cells are `TASK/LABEL`
 LEVELS = range(5)  # as they are; arms below tasks; intervals below estimates; words below words; long words broken
 
 
@@ -42,7 +43,7 @@ def by_task(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[tuple
     for row in rows:
         task, _, label = row[0].rpartition("/")
         tasks.setdefault(task, []).append([label, *row[1:]])
-    if columns[0] != "arm" or "" in tasks or len(tasks) == len(rows) > 1:
+    if columns[0] not in NAMED or "" in tasks or len(tasks) == len(rows) > 1:
         return [("", [list(row) for row in rows])]
     return list(tasks.items())
 
@@ -55,7 +56,7 @@ def fit(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, gap: 
     numbers = [numeric([row[place] for row in rows]) for place in range(len(columns))]
     groups = by_task(columns, rows) if level else [("", [list(row) for row in rows])]
     groups = [
-        (task, [[_breakable(cell, n, p == 0 and columns[0] == "arm", level)
+        (task, [[_breakable(cell, n, p == 0 and columns[0] in NAMED, level)
                  for p, (cell, n) in enumerate(zip(row, numbers, strict=True))] for row in of])
         for task, of in groups
     ]  # fmt: skip

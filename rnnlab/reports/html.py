@@ -23,7 +23,7 @@ from rnnlab.settings.resolve import varied
 
 VERDICTS = {WORDS[True]: "met", WORDS[False]: "unmet", WORDS[None]: "open"}  # by word, the class that colours it
 WIDE = 8  # columns, above which a table is shown in several
-LONG = 30  # rows, above which the main table is folded
+LONG = 40  # rows, above which the main table is folded
 
 
 def html_page(

@@ -40,6 +40,7 @@ class Report:
     figures: Mapping[str, Draw]  # by file name without an ending, the main one first
     claims: Sequence[Claim] = ()
     columns: Sequence[str | Column] = MAIN  # of the main table: names in `arm_columns.COLUMNS`, or one's own
+    main: Table | None = None  # in place of the table of arms, where --columns does not ask for it
     tables: Sequence[Table] = ()  # further ones
     parts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further ones of the page, HTML by title
     arms: Sequence[str] | None = None  # those that tables and figures show; None: all
@@ -109,7 +110,7 @@ SMOKE = "A smoke run: it shows that everything works, and its numbers mean nothi
 def all_tables(results: Results, report: Report, columns: Sequence[str] | None = None) -> list[Table]:
     """The main table, the claims, all columns of all arms, and the experiment's further tables; without empty ones."""
     shown = report.shown(results)
-    main = arms_table(shown, columns or report.columns)
+    main = arms_table(shown, columns or report.columns) if columns or report.main is None else report.main
     every = [main, claims_table(report.claims), arms_table(shown, [*COLUMNS, *report.columns]), *report.tables]
     every.append(data_table(shown))
     return [table for table in every if table.rows]

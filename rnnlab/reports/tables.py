@@ -28,7 +28,7 @@ EM = 0.5  # a character's width
 
 
 class Table(NamedTuple):
-    """Cells are text. The first column names the rows: it is headed "arm" where they are arms, `TASK/LABEL`."""
+    """Cells are text. The first column names the rows: it is headed "arm" or "model" where they are `TASK/LABEL`."""
 
     caption: str
     columns: Sequence[str]

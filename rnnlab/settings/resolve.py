@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import inspect
 import re
 from collections.abc import Iterable, Mapping
 from types import ModuleType
@@ -75,7 +76,7 @@ def resolve(
     """
     if sweep is not None:
         return _swept(module, tier, overrides, pattern, sweep)
-    arms = _chosen(module, tier, pattern)
+    arms = _chosen(module, tier, pattern, overrides)
     for path in overrides:
         check_class(path, overrides[path])
         varying = sorted({str(shown(arm[path])) for arm in arms.values() if path in arm})
@@ -132,10 +133,14 @@ def _full_name(name: str, arm: Mapping[str, Any], spec: ArmSpec) -> str:
     return named(parts | dict(arm))
 
 
-def _chosen(module, tier, pattern):
-    """The arms {name: {path: value}} of a tier whose name matches."""
+def _chosen(module, tier, pattern, overrides):
+    """The arms {name: {path: value}} of a tier whose name matches.
+
+    An experiment whose `arms` takes `settings` is given those of the command line, and can leave them to it.
+    """
     _check_tier(tier)
-    return _matching(module.arms(tier), pattern)
+    given = {"settings": overrides} if "settings" in inspect.signature(module.arms).parameters else {}
+    return _matching(module.arms(tier, **given), pattern)
 
 
 def _check_tier(tier):
@@ -170,7 +175,7 @@ def help_text(module: ModuleType, tier: str, overrides: Mapping[str, str], patte
     """Every path of the chosen arms with type, value, where that comes from, and its doc."""
     found: dict[str, tuple[str, dict[str, None], str]] = {}
     owners: dict[str, dict[str, None]] = {}  # which cells, or tasks, have a setting
-    for name, arm in _chosen(module, tier, pattern).items():
+    for name, arm in _chosen(module, tier, pattern, overrides).items():
         rows = described(_blueprint(module, tier, overrides, name, arm))
         chosen = {path: value.split()[0] for path, _, value, _ in rows if path in ("cell", "task")}
         for path, kind, value, doc in rows:

@@ -26,6 +26,7 @@ TINY = {"cell.features": "4", "flow.examples": "2", "seeds": "2", "train.batch_s
 CHOSEN = {  # arms that share few programs, and what they are made smaller by
     "exploding_gradient": ("*1.*", {}),
     "forget_bias": ("*bias [15]", {}),
+    "forecasting": ("*", {"train.steps": "4", "train.window": "2", "task.length": "12"}),
     "long_memory": ("Adding*/LSTM*", {"train.steps": "4", "train.window": "2"}),
     "lyapunov": ("*VanillaRNN*", {"cell.features": "8", "train.steps": "4", "train.window": "2", "probe_every": "2"}),
     "parallel_in_time": ("*g=*", {}),

@@ -1,0 +1,246 @@
+"""The figures of forecasts: over the test part, by step, calibration, and how far back a network looks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from rnnlab.forecasting.scaling import MEDIAN, QUANTILES
+from rnnlab.forecasting.scores import BANDS, below, mean_score
+from rnnlab.reports.forecast_verdicts import network_of
+from rnnlab.reports.forecasts import Forecasts, forecasts_of
+from rnnlab.reports.style import COLOURS, GREY, Width, legend, losses_up, marks, panels, styled
+from rnnlab.runs.results import Arm, Results
+
+WINDOWS = 8  # forecasts over the test part that are drawn, none over another
+ACTUAL = {"color": "k", "lw": 0.8}
+SHADES = {"80 %": 0.35, "95 %": 0.15}
+MORE = ["#999933", "0.55"]  # colours beside those of `style`
+ZERO = {"color": GREY, "lw": 0.7}
+
+
+@styled
+def forecasts(results: Results, *, width: Width = "page") -> Figure | None:
+    """The last forecasts of the test part that do not overlap: median and bands of the LSTM, and the best other median.
+
+    None where no network forecast anything.
+    """
+    found = [each for each in forecasts_of(results) if network_of(each)]
+    if not found:
+        return None
+    figure, grid = panels(len(found), 1, 1.5, width)
+    looks = looks_of(results, found)
+    for panel, each in zip(grid[:, 0], found, strict=True):
+        network = network_of(each)
+        chosen = _apart(each)
+        start = each.found["origins"][chosen[0]] - each.actual.shape[1]
+        values = np.array(each.found["tail"]["values"], np.float64)
+        rows = each.found["tail"]["first"] + np.arange(len(values))
+        across = _across(each.found)
+        kept = (rows >= start) & (rows <= each.found["origins"][chosen[-1]] + each.actual.shape[1])
+        panel.plot(across(rows[kept]), values[kept], **ACTUAL)
+        for at in chosen:
+            x = across(each.found["origins"][at] + 1 + np.arange(each.actual.shape[1]))
+            bands(panel, x, each.networks[network][0][at], looks[network]["color"])
+            look = looks[each.best_other()] | {"marker": "", "ls": (0, (2, 1))}
+            panel.plot(x, each.others[each.best_other()][0][at][:, MEDIAN], **look)
+        panel.set_title(f"{each.series}: {network}, and {each.best_other()}")
+        panel.set_ylabel(each.found["unit"])
+        panel.yaxis.set_major_locator(MaxNLocator(4))
+        dates(panel, each.found["time"] is not None)
+    network = network_of(found[0])
+    shown = [Line2D([], [], label="measured", **ACTUAL), *band_entries(looks[network]["color"], network)]
+    others = dict.fromkeys(each.best_other() for each in found)
+    shown += [Line2D([], [], label=name, **(looks[name] | {"marker": "", "ls": (0, (2, 1))})) for name in others]
+    legend(figure, shown, [])
+    figure.set_label(
+        f"Forecasts of the test part from the T values before each: median of the {network} (its first trial) and the "
+        "bands that should hold 80 and 95 % of the values, dashed the best model without a network."
+    )
+    return figure
+
+
+@styled
+def by_step(results: Results, *, width: Width = "page") -> Figure | None:
+    """Mean absolute scaled error by step after the origin, the mean over origins and trials; None without forecasts."""
+    found = forecasts_of(results)
+    if not found:
+        return None
+    looks = looks_of(results, found)
+    figure, shown = _grid(len(found), width)
+    for panel, each in zip(shown, found, strict=True):
+        steps = np.arange(1, each.actual.shape[1] + 1)
+        for index, name in enumerate(each.models):
+            score = "MASE" if each.found["mase_scale"] else "MAE"
+            error = mean_score(score, np.mean(each.values(score, name), axis=0), axis=0)
+            marked = np.unique((len(steps) * (np.arange(4) + index / 9) / 4).astype(int).clip(max=len(steps) - 1))
+            panel.plot(steps, error, markevery=marked.tolist(), **looks[name])
+        panel.set(title=each.series, xlabel=f"steps ({plural(each.found['step'])})", yscale="log")
+        losses_up(panel)
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    shown[0].set_ylabel("absolute error, scaled")
+    legend(figure, [Line2D([], [], label=name, **look) for name, look in looks.items()], [])
+    figure.set_label(
+        "Error by step: mean absolute error of the medians over origins (and trials), over the mean absolute error of "
+        "the seasonal naive forecast in training."
+    )
+    return figure
+
+
+@styled
+def calibration(results: Results, *, width: Width = "page") -> Figure | None:
+    """Share of values below each quantile against its level, for networks and the best model without one."""
+    found = forecasts_of(results)
+    if not found:
+        return None
+    looks = looks_of(results, found)
+    figure, shown = _grid(len(found), width)
+    drawn: dict[str, None] = {}
+    for panel, each in zip(shown, found, strict=True):
+        panel.plot([0, 1], [0, 1], **ZERO)
+        for name in [*each.networks, each.best_other()]:
+            share = np.mean([mean_score("MAE", below(each.actual, q).reshape(-1, len(QUANTILES)), axis=0)
+                             for q in each.models[name]], axis=0)  # fmt: skip
+            panel.plot(QUANTILES, share, **looks[name])
+            drawn[name] = None
+        panel.set(title=each.series, xlabel="level of the quantile", xlim=(0, 1), ylim=(0, 1), xticks=[0, 0.5, 1])
+        panel.set_yticks([0, 0.5, 1])
+    shown[0].set_ylabel("share of values below")
+    legend(figure, [Line2D([], [], label=name, **looks[name]) for name in drawn], [])
+    figure.set_label(
+        "Calibration: the share of the test part's values at or below each forecast quantile, over origins, steps and "
+        "trials; on the grey line forecasts are calibrated, a flatter curve has bands that are too narrow."
+    )
+    return figure
+
+
+@styled
+def by_lag(results: Results, *, width: Width = "page") -> Figure | None:
+    """log10 of ||dL/dx_t|| by lag after training, over its largest, above the autocorrelation of what is read."""
+    tasks = {task: list(arms.values()) for task, arms in results.tasks.items() if any(map(_gradients, arms.values()))}
+    if not tasks:
+        return None
+    looks = looks_of(results)
+    correlated = {each.series: each.found for each in forecasts_of(results)}
+    rows = 2 if any(task in correlated for task in tasks) else 1
+    figure, grid = panels(rows, len(tasks), 1.6, width, sharex="col")
+    for column, (task, arms) in zip(grid.T, tasks.items(), strict=True):
+        for arm in arms:
+            if curves := _gradients(arm):
+                lags, log10 = curves[0][0], np.array([curve for _, curve in curves])
+                middle = log10.mean(axis=0)
+                column[0].fill_between(lags, log10.min(axis=0), log10.max(axis=0), color=looks[arm.label]["color"],
+                                       alpha=0.15, lw=0)  # fmt: skip
+                marked = np.unique(np.linspace(0, len(lags) - 1, 5).astype(int)).tolist()
+                column[0].plot(lags, middle, markevery=marked, **looks[arm.label])
+        column[0].set_title(task)
+        column[0].set_ylim(bottom=max(column[0].get_ylim()[0], -6))
+        if rows == 2 and task in correlated:
+            found = correlated[task]
+            values = np.array(found["autocorrelation"], np.float64)
+            bound = 1.96 / math.sqrt(found["parts"][0])
+            column[1].vlines(np.arange(len(values)), 0, values, color=GREY, lw=max(0.4, 1.5 - len(values) / 200))
+            column[1].axhspan(-bound, bound, color=GREY, alpha=0.2, lw=0)
+            column[1].set_ylim(min(-0.3, values.min() * 1.05), 1.05)
+            column[1].set_title(f"of {found['scaling']['transform']}", fontsize=8)
+        column[-1].set_xlabel("lag (steps back)")
+        column[-1].xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    grid[0, 0].set_ylabel("$\\log_{10}$ of $dL/dx_t$,\nover its largest")
+    if rows == 2:
+        grid[1, 0].set_ylabel("autocorrelation")
+    legend(figure, [Line2D([], [], label=label, **look) for label, look in looks.items()], [])
+    figure.set_label(
+        "How far back a network looks: norm of the held-out loss's gradient with respect to each input, after "
+        "training, averaged over examples as a logarithm, over its largest; means over trials, bands the range. Below: "
+        "the autocorrelation of what is read, in the training part; inside the grey band it does not differ from that "
+        "of white noise at 95 %."
+    )
+    return figure
+
+
+def looks_of(results: Results, found: Sequence[Forecasts] = ()) -> dict[str, dict[str, Any]]:
+    """Colour, dashes and marker of networks, then, in colours of their own, of models without one: in all figures."""
+    labels = dict.fromkeys(arm.label for arm in results.arms.values())
+    others = dict.fromkeys(name for each in found for name in each.others)
+    looks = marks([*results.labels, *others])
+    left = itertools.cycle([*COLOURS[len(results.labels) % len(COLOURS) :], *MORE])
+    looks |= {name: looks[name] | {"color": colour, "lw": 0.9} for name, colour in zip(others, left, strict=False)}
+    return {name: looks[name] for name in (*labels, *others)}
+
+
+def plural(step: str) -> str:
+    """`weeks`, `30 minutes`."""
+    return step if step.endswith("s") else f"{step}s"
+
+
+def bands(panel: Axes, x: np.ndarray, quantiles: np.ndarray, colour: str) -> None:
+    """A median and its bands, quantiles [h, Q]."""
+    for band, (low, high) in BANDS.items():
+        panel.fill_between(x, quantiles[:, low], quantiles[:, high], color=colour, alpha=SHADES[band], lw=0)
+    panel.plot(x, quantiles[:, MEDIAN], color=colour, lw=1.2)
+
+
+def band_entries(colour: str, name: str) -> list[Any]:
+    """A legend's entries for `bands`; that of 80 % lies over that of 95 %."""
+    both = 1 - (1 - SHADES["80 %"]) * (1 - SHADES["95 %"])
+    told = [Line2D([], [], color=colour, lw=1.2, label=f"{name}, median")]
+    told += [Patch(color=colour, alpha=both, lw=0, label="80 % band")]
+    return [*told, Patch(color=colour, alpha=SHADES["95 %"], lw=0, label="95 % band")]
+
+
+def dates(panel: Axes, dated: bool) -> None:
+    """Dates across, where there are some."""
+    if dated:
+        locator = AutoDateLocator(minticks=3, maxticks=7)
+        panel.xaxis.set_major_locator(locator)
+        panel.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:
+        panel.set_xlabel("row")
+
+
+def _grid(count: int, width: Width) -> tuple[Figure, list[Axes]]:
+    """As many panels as there are series."""
+    columns = min(count, 4 if width == "page" else 2)
+    figure, grid = panels(math.ceil(count / columns), columns, 1.8, width)
+    for panel in grid.flat[count:]:
+        panel.remove()
+    return figure, list(grid.flat[:count])
+
+
+def _apart(each: Forecasts) -> list[int]:
+    """The last origins whose forecasts do not overlap, the earliest first."""
+    origins, chosen = each.found["origins"], []
+    for at in reversed(range(len(origins))):
+        if not chosen or origins[at] + each.actual.shape[1] <= origins[chosen[-1]]:
+            chosen.append(at)
+    return chosen[:WINDOWS][::-1]
+
+
+def _across(found: Mapping[str, Any]):
+    """Rows of a series as times, where it has them."""
+    if found["time"] is None:
+        return lambda rows: rows
+    time = np.array(found["time"], "datetime64[s]")
+    return lambda rows: time[np.asarray(rows) - found["tail"]["first"]]
+
+
+def _gradients(arm: Arm) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(_each_gradient(arm))
+
+
+def _each_gradient(arm: Arm) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for trial in arm.trials:
+        if found := trial.probe("gradient", "trained"):
+            log10 = np.asarray(found["dx"]["log10"], np.float64)
+            if np.isfinite(log10).any():
+                yield np.asarray(found["dx"]["lag"]), log10 - log10[np.isfinite(log10)].max()

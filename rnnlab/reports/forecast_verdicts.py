@@ -1,0 +1,92 @@
+"""Whether networks forecast better than models without one: the answer and the claims."""
+
+from __future__ import annotations
+
+import math
+
+from rnnlab.forecasting.scores import BANDS
+from rnnlab.reports.forecasts import Forecasts, forecasts_of
+from rnnlab.reports.tables import listed
+from rnnlab.runs.results import Claim, Results
+from rnnlab.stats.estimates import Interval
+
+M4 = "open: Makridakis, Spiliotis & Assimakopoulos 2018"
+EFFICIENT = "Fama 1970: prices close to a martingale"
+PREFERRED = "LSTM"
+
+
+def network_of(each: Forecasts) -> str | None:
+    """The LSTM, where there is one; else the last network."""
+    names = list(each.networks)
+    return PREFERRED if PREFERRED in names else names[-1] if names else None
+
+
+def answer(results: Results) -> str:
+    """In which series the LSTM forecasts better than the best model without a network, in which worse."""
+    better, worse, open_ = [], [], []
+    name = PREFERRED
+    for each in forecasts_of(results):
+        if (network := network_of(each)) is None:
+            continue
+        name, best = network, each.best_other()
+        found = each.difference("CRPS", network, best)
+        told = f"{each.series} ({percent(found)} against {best})"
+        (better if found.high < 0 else worse if found.low > 0 else open_).append(told)
+    if not (better or worse or open_):
+        return "No network forecast anything."
+    said = [f"forecasts {listed(better)} better than any model without a network"] if better else []
+    said += [f"it is worse on {listed(worse)}"] if worse else []
+    said += [f"on {listed(open_)} no difference is shown"] if open_ else []
+    lead = f"By CRPS the {name} " if better else f"By CRPS the {name} beats the best model without a network nowhere: "
+    prices = [each.series for each in forecasts_of(results) if each.found["scaling"]["transform"] == "returns"]
+    expected = [name for name in prices if not any(told.startswith(f"{name} (") for told in better)]
+    why = "that is expected: prices are close to a martingale, whose best forecast is its last value."
+    return f"{lead}{'; '.join(said)}.{f' On {listed(expected)} {why}' if expected else ''}"
+
+
+def claims(results: Results) -> list[Claim]:
+    """Of each series: against the best model without a network, price-like ones against the last value, and whether
+    the bands hold what they say.
+    """
+    return [claim for each in forecasts_of(results) if network_of(each) for claim in _of_series(each)]
+
+
+def percent(found: Interval) -> str:
+    """A relative difference, as in `-4.1 % [-8.0, -0.2]`."""
+    if math.isnan(found.estimate):
+        return "n/a"
+    ends = "" if math.isnan(found.low) else f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    return f"{100 * found.estimate:+.1f} %{ends}"
+
+
+def _of_series(each: Forecasts) -> list[Claim]:
+    network, best = network_of(each), each.best_other()
+    told = [_beats(each, network, best)]
+    if each.found["scaling"]["transform"] == "returns" and "naive" in each.others:
+        found = each.difference("MAE", network, "naive")
+        says = f"{each.series}: the {network}'s median is no better than the last value, by absolute error"
+        told.append(Claim(says, EFFICIENT, "not below 0 %", percent(found), *_judged(found, found.high >= 0)))
+    for band in BANDS:
+        found = each.coverage(band, network)
+        measured = f"{100 * found.estimate:.0f} %"
+        measured += "" if math.isnan(found.low) else f" [{100 * max(found.low, 0):.0f}, {100 * min(found.high, 1):.0f}]"
+        says = f"{each.series}: the {network}'s {band} band holds {band} of the values"
+        level = float(band.split()[0]) / 100
+        met = found.low <= level <= found.high
+        told.append(
+            Claim(says, "calibration: Gneiting, Balabdaoui & Raftery 2007", band, measured, *_judged(found, met))
+        )
+    return told
+
+
+def _beats(each: Forecasts, network: str, best: str) -> Claim:
+    found = each.difference("CRPS", network, best)
+    says = f"{each.series}: the {network} forecasts better than {best}, the best without a network, by CRPS"
+    return Claim(says, M4, "below 0 %", percent(found), *_judged(found, found.high < 0))
+
+
+def _judged(found: Interval, met: bool) -> tuple[bool | None, str]:
+    """The verdict, and why there is none."""
+    if math.isnan(found.estimate):
+        return None, "the other model makes no error"
+    return (None, "fewer than two blocks of origins") if math.isnan(found.low) else (bool(met), "")

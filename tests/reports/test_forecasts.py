@@ -1,0 +1,90 @@
+"""What a report says of forecasts whose errors are known."""
+
+import math
+from unittest import mock
+
+import made_results
+import numpy as np
+import pytest
+import scipy.stats
+
+from rnnlab.forecasting.scaling import QUANTILES
+from rnnlab.reports import forecast_verdicts, forecasts
+from rnnlab.reports.forecasts import Forecasts
+
+RUN = made_results.read(made_results.made())  # which forecasts nothing
+Z = scipy.stats.norm.ppf(QUANTILES)
+
+
+def made(lstm=1.0, ridge=1.0, series="a", transform="levels", origins=40, seed=0):
+    """Standard normal values; models whose median is off by a constant, and whose bands are right about it."""
+    rng = np.random.default_rng(seed)
+    actual = rng.normal(size=(origins, 4))
+    flat = np.broadcast_to(Z, (origins, 4, 7))
+    found = {"mase_scale": 0.5, "origins": list(range(0, 2 * origins, 2)), "scaling": {"transform": transform}}
+    networks = {"GRU": flat[None] + 9.0, "LSTM": np.stack([flat + lstm, flat - lstm])}
+    return Forecasts(series, found, actual, networks, {"naive": flat[None] + 5.0, "ridge": flat[None] + ridge})
+
+
+def said(*series):
+    with mock.patch.object(forecast_verdicts, "forecasts_of", lambda results: list(series)):
+        return forecast_verdicts.answer(RUN), forecast_verdicts.claims(RUN)
+
+
+def test_scores_are_medians_over_trials_and_differences_means_over_origins():
+    each = made(lstm=2.0, ridge=0.0)
+    mae = [np.mean(np.abs(each.actual - shift)) for shift in (2, -2)]
+    np.testing.assert_allclose(each.score("MAE", "LSTM").estimate, np.mean(mae))
+    np.testing.assert_allclose(each.score("MASE", "LSTM").estimate, 2 * np.mean(mae))
+    found = each.difference("MAE", "LSTM", "ridge")
+    np.testing.assert_allclose(found.estimate, np.mean(mae) / np.mean(np.abs(each.actual)) - 1)
+    assert found.low > 0 and each.best_other() == "ridge"
+
+
+def test_blocks_hold_the_origins_whose_forecasts_overlap():
+    assert made().stride == 2 and made().block == 3  # h = 4 steps every 2 rows; the cube root of 40
+    assert made(origins=200).block == 6
+
+
+def test_a_better_network_is_said_to_be_better_and_a_worse_one_worse():
+    """And where they are alike, that no difference is shown."""
+    answer, claims = said(made(0.0, 2.0, "one"), made(2.0, 0.0, "two", seed=1), made(0.5, 0.5, "three", seed=2))
+    assert answer.startswith("By CRPS the LSTM forecasts one (-") and "against ridge) better than any" in answer
+    assert "it is worse on two (+" in answer and "on three (" in answer and answer.endswith("no difference is shown.")
+    beats = [claim.met for claim in claims if "better than" in claim.says]
+    assert beats == [True, False, False]
+
+
+def test_prices_on_which_nothing_beats_the_last_value_are_said_to_be_expected():
+    answer, claims = said(made(2.0, 0.0, "prices", transform="returns"))
+    assert "nowhere" in answer and answer.endswith("martingale, whose best forecast is its last value.")
+    [claim] = [claim for claim in claims if "no better than the last value" in claim.says]
+    assert claim.met is False, "off by 2, where the last value is off by 5: it is better"
+
+
+def test_bands_that_are_right_hold_what_they_say_and_shifted_ones_do_not():
+    _, right = said(made(0.0))
+    _, wrong = said(made(2.0))
+    assert [claim.met for claim in right if " band " in claim.says] == [True, True]
+    assert [claim.met for claim in wrong if " band " in claim.says] == [False, False]
+
+
+def test_a_model_without_error_and_too_few_origins_are_not_judged():
+    each = made()
+    exact = each._replace(others={"ridge": np.repeat(each.actual[..., None], 7, axis=-1)[None]})
+    _, [claim, *_] = said(exact)
+    assert claim.met is None and claim.why == "the other model makes no error" and claim.measured == "n/a"
+    _, [claim, *_] = said(made(origins=3))
+    assert claim.met is None and claim.why == "fewer than two blocks of origins"
+
+
+def test_without_forecasts_there_is_an_answer_and_no_table():
+    assert forecast_verdicts.answer(RUN) == "No network forecast anything."
+    assert forecasts.models_table(RUN) is None
+
+
+@pytest.mark.parametrize(("low", "shown"), [(-0.08, "-4.1 % [-8.0, -0.2]"), (math.nan, "-4.1 %")])
+def test_a_relative_difference_is_in_percent(low, shown):
+    from rnnlab.stats.estimates import Interval
+
+    assert forecast_verdicts.percent(Interval(-0.041, low, -0.002, 9)) == shown
