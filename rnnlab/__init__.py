@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rnnlab import cells as cells
     from rnnlab import interop as interop
     from rnnlab import tasks as tasks
+    from rnnlab.forecast import forecast as forecast
     from rnnlab.interop.exported import export as export
     from rnnlab.interop.exported import load_exported as load_exported
     from rnnlab.model import SequenceModel as SequenceModel
@@ -60,10 +61,10 @@ _HOMES = {
     "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
-_MODULES = ("cells", "interop", "run", "tasks")  # `rnnlab.run` is a module that can be called
+_MODULES = ("cells", "forecast", "interop", "run", "tasks")  # `rnnlab.run`, `.forecast`: modules that can be called
 
-__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "gradient_flow",
-           "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
+__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "forecast",
+           "gradient_flow", "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
            "lyapunov_spectrum", "open_run", "parallelizability", "run", "solve_in_parallel", "tasks", "train_step",
            "unroll"]  # fmt: skip
 

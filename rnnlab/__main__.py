@@ -13,6 +13,7 @@ COMMANDS = {
     "cells": "lists the cells: equation's source, parameters, gates",
     "tasks": "lists the tasks: needed lag, chance, stop rule",
     "compare": "tells what differs between two runs: rnnlab compare RUN_A RUN_B",
+    "forecast": "goes on from a series' end with a run's network: rnnlab forecast RUN --steps=48",
     "postmortem": "replays the update at which a trial diverged: rnnlab postmortem RUN",
     "publish": "keeps a run's result small enough for a repository: rnnlab publish RUN NAME",
 }
