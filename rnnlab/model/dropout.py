@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rnnlab.scan.projected import hidden
 from rnnlab.scan.unroll import unroll
+from rnnlab.specs.errors import UserError
 from rnnlab.specs.fields import field
 
 MOST = 0.99
@@ -49,8 +50,14 @@ def drop(x: Float[Array, "..."], rate: float, key: Array, steps: int | None = No
     return jnp.where(kept, x / (1 - rate), 0)
 
 
-def unfit(cell: Any, rate: str) -> str | None:
-    """Why noise of this kind does nothing to a cell, or cannot be; None where it fits."""
+def check_noise(dropout: Dropout, cell: Any, name: str) -> None:
+    """Raises UserError where noise of some kind does nothing to a cell of this name, or cannot be."""
+    for rate in ("recurrent", "zoneout_c", "zoneout_h"):
+        if (given := getattr(dropout, rate)) and (why := _unfit(cell, rate)):
+            raise UserError(f"dropout.{rate}={given}: {name} {why}")
+
+
+def _unfit(cell: Any, rate: str) -> str | None:
     if not (hasattr(cell, "project") and getattr(cell, "h_carries_gradient", False)):
         return "is not a projection and an update whose y is h"
     if rate == "recurrent":

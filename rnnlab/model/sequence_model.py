@@ -8,7 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Int, Num, PyTree
 
 from rnnlab.cells import CellSpec
-from rnnlab.model.dropout import Dropout, ZoneoutCell, drop, unfit, unroll_with_noise
+from rnnlab.model.dropout import Dropout, ZoneoutCell, check_noise, drop, unroll_with_noise
 from rnnlab.model.layer import at_the_end, both_ends, has_answers, last_steps, traced
 from rnnlab.scan.presence import Presence, presence, reverse, select
 from rnnlab.scan.segments import sum_dtype, zeros_like
@@ -62,9 +62,7 @@ class SequenceModel(nnx.Module):
 
     def _cell(self, spec: CellSpec, in_features: int, rngs: nnx.Rngs):
         cell = spec.build(in_features, rngs=rngs)
-        for rate in ("recurrent", "zoneout_c", "zoneout_h"):
-            if (given := getattr(self.dropout, rate)) and (why := unfit(cell, rate)):
-                raise UserError(f"dropout.{rate}={given}: {type(spec).__name__} {why}")
+        check_noise(self.dropout, cell, type(spec).__name__)
         zoneout = self.dropout.zoneout_c or self.dropout.zoneout_h
         return ZoneoutCell(cell, self.dropout) if zoneout else cell
 
@@ -137,6 +135,8 @@ class SequenceModel(nnx.Module):
           The outputs, and with `return_carry` the last carry of each layer.
         """
         length, batch_size = inputs.shape[:2]
+        if inputs.ndim == 3 and inputs.shape[2] != self.in_features:
+            raise UserError(f"inputs are {list(inputs.shape)}, where [T, B, D] with D = {self.in_features} is needed")
         answers = length if answers is None else answers
         taps = [None] * len(self.cells) if taps is None else taps
         before = self.initial_carry(batch_size) if carry is None else carry

@@ -112,7 +112,8 @@ def _with_settings(train: TrainSpec, settings: dict[str, Any]) -> TrainSpec:
     known = [f"train.{name}" for name in chz.chz_fields(TrainSpec)]
     for name, value in settings.items():
         if f"train.{name}" not in known:
-            hint = nearest_path(f"train.{name}", known).replace("train.", "")
+            own = [f"train.{name}" for name in ("data", "lengths", "validation", "epochs", "seed", "quiet")]
+            hint = nearest_path(f"train.{name}", [*own, *known]).replace("train.", "")
             raise SettingError(f"{name}={value!r:.40}: no such setting{hint}")
     return _replaced(train, **settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import chz
@@ -37,7 +38,7 @@ SHORT = {  # what other programs and papers call a setting
     "H": "cell.features", "num_layers": "layers", "depth": "layers", "T": "task.length", "seq_len": "task.length",
     "sequence_length": "task.length", "timesteps": "task.length", "num_seeds": "seeds", "seed": "first_seed",
 }  # fmt: skip
-GROUPS = ("train", "flow")
+GROUPS = ("dropout", "train", "flow")
 KINDS = {"int": "a whole number", "float": "a number", "float | None": "a number or None", "bool": "True or False"}
 
 
@@ -63,7 +64,15 @@ def check_class(path: str, name: Any) -> None:
         told = f"is no {options.__name__}{nearest(name.__name__, subclasses(options))}"
         raise SettingError(f"{path}={name.__name__}: {told}")
     if options is not None and isinstance(name, str) and ":" not in name and name not in (known := subclasses(options)):
-        raise SettingError(f"{path}={name}: no such {path}{nearest(name, known)}")
+        raise SettingError(f"{path}={name}: no such {path}{_elsewhere(name) or nearest(name, known)}")
+
+
+def _elsewhere(name: str) -> str:
+    """Which file of ./experiments defines a class of this name, where one does."""
+    for file in sorted(Path("experiments").glob("*.py")):
+        if re.search(rf"^class {re.escape(name)}\b", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE):
+            return f" in this experiment; {file} has one: write --exp={file.stem}, or import it where it is needed"
+    return ""
 
 
 def explain(error: Exception, values: Mapping[str, Any], spec: type) -> str:
@@ -82,7 +91,7 @@ def explain(error: Exception, values: Mapping[str, Any], spec: type) -> str:
         value, path = match[2], match[3]
         if path in ("cell", "task"):
             options = subclasses(CellSpec if path == "cell" else Task)
-            return f"{path}={value}: no such {path}{nearest(value, options)}"
+            return f"{path}={value}: no such {path}{_elsewhere(value) or nearest(value, options)}"
         if literal := re.search(r"to Literal\[(.*)\]", text):
             choices = re.findall(r"'([^']*)'", literal[1])
             return f"{path}={value}: no such choice{nearest(value, choices)}"

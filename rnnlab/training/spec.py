@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from rnnlab.cells import LSTM, CellSpec
 from rnnlab.model import Dropout, SequenceModel
+from rnnlab.model.dropout import check_noise
 from rnnlab.probes.training.flossing import flosser
 from rnnlab.specs.fields import field
 from rnnlab.tasks import Adding, Task
@@ -102,7 +103,9 @@ class TrialSpec:
 
     cell: CellSpec = chz.field(default_factory=LSTM, blueprint_unspecified=LSTM, doc="the recurrent cell")
     layers: int = field(1, "cells stacked over one another", low=1)
-    embedding: int | None = field(None, "width of a table through which inputs are read; None: none", low=1)
+    embedding: int | None = field(
+        None, "width of a table of tokens' rows (numbers: their product with it); None: none", low=1
+    )
     bidirectional: bool = chz.field(default=False, doc="a second cell a layer reads time backwards")
     residual: bool = chz.field(default=False, doc="each layer but the first adds what it reads to its output")
     layer_norm: bool = chz.field(default=False, doc="layer norm of what a layer, and the readout, reads from below")
@@ -115,6 +118,12 @@ class TrialSpec:
         others = {"bidirectional": self.bidirectional}
         others |= {f"train.{name}": getattr(self.train, name) for name in ("omega", "streak")}
         check_truncation(self.task, self.train.truncation, others)
+
+    @chz.validate
+    def _noise_fits(self):
+        if self.dropout.any():
+            cell = jax.eval_shape(lambda: self.cell.build(self.task.in_features, rngs=nnx.Rngs(0)))
+            check_noise(self.dropout, cell, type(self.cell).__name__)
 
     @chz.validate
     def _flossing_fits(self):

@@ -150,7 +150,8 @@ class TestEveryCell:
 
     def test_its_equations_have_a_source(self, name):
         spec = dict(SPECS)[name]
-        assert spec.source and spec.__doc__ and not spec.__doc__.startswith(f"{name}(")
+        assert spec.source, "write source = 'Author year, section'"
+        assert spec.__doc__ and not spec.__doc__.startswith(f"{name}(")
 
     def test_finite_differences_agree_with_its_gradient(self, name):
         found, numeric = results(name)["difference"]

@@ -54,7 +54,7 @@ def test_readme_shows_what_the_commands_print(cells):
     """Made anew by `python -m rnnlab.run --cells --tasks --markdown`."""
     text = (ROOT / "README.md").read_text()
     for table in (cells, listing.tasks_table(shipped(listing.tasks()))):
-        assert markdown(table) in text, f"README's table of {table.columns[0]}s is another"
+        assert markdown(table) in text, f"README's table of {table.columns[0]}s: --{table.columns[0]}s --markdown"
 
 
 def test_every_cell_and_task_is_there_with_its_source(cells):
