@@ -95,7 +95,7 @@ def commands():
     found = []
     for page in PAGES:
         for line in "\n".join(blocks(page, "")).splitlines():
-            match = re.search(r"(?:scripts/run|rnnlab run|python -m rnnlab\.run) (--.*)", line)
+            match = re.search(r"(?:scripts/run|rnnlab run|python -m rnnlab\.run) (--[^`]*)", line)
             if match and "NAME" not in match[1] and "..." not in match[1]:
                 found.append(shlex.split(match[1], comments=True))
     return found
