@@ -38,6 +38,7 @@ from rnnlab.reports.opened_run import Run, open_run
 from rnnlab.runs import hosts
 from rnnlab.runs.arms import run_arms
 from rnnlab.runs.changed_code import settle_code
+from rnnlab.runs.changed_data import forget_programs_of_changed_data
 from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.environment import command
 from rnnlab.runs.folder import RunFolder, locked, waiting
@@ -87,6 +88,7 @@ def run(
     job = make_job(exp, tier, overrides, arms, sweep, workdir)
     if wrong := check_jax():
         raise SettingError(wrong)
+    forget_programs_of_changed_data(spec.task for spec in job.arms.values())
     console = Screen(quiet=quiet)
     check_job(job, lambda text: console.say(f"warning: {text}"))
     given = {"exp": exp, "tier": tier, "workdir": workdir, "arms": arms, "sweep": sweep}

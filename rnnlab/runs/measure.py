@@ -175,4 +175,7 @@ def as_json(found: Mapping[str, Mapping[str, Any]], entry: int) -> dict[str, Any
 def _listed(value, entry):
     if isinstance(value, LogNorm):
         return thin({"log10": mean_over_examples(LogNorm(*(part[entry] for part in value)).log10())})
-    return np.asarray(value[entry], np.float64).tolist()
+    own = np.asarray(value[entry])
+    if own.dtype == np.float32:  # with as many digits as tell it from its neighbours, not those of a float64
+        own = own.astype(str)
+    return own.astype(np.float64).tolist()

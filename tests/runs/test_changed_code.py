@@ -3,6 +3,7 @@
 import importlib
 import os
 
+import numpy as np
 import pytest
 from program import TINY, WITH_MY_CELL
 
@@ -144,3 +145,20 @@ def test_what_a_cell_or_task_imports_of_another_is_read_too():
     assert {f"rnnlab/cells/{name}.py" for name in ("min_lstm", "min_gru", "linear_recurrence")} <= set(found)
     assert {f"rnnlab/training/{name}.py" for name in ("truncated", "updates")} <= set(found)
     assert "rnnlab/cells/lstm.py" not in sources(ArmSpec(cell=GRU()), load_experiment("lyapunov"))
+
+
+def test_a_file_that_changes_within_a_process_is_read_again(tmp_path, monkeypatch):
+    """Programs that are kept between runs hold a series as constants."""
+    monkeypatch.chdir(tmp_path)
+    how = {"tier": "smoke", "settings": {"task.csv": "own.csv", "task.length": 4, "task.horizon": 2, "train.steps": 2},
+           "arms": "*/VanillaRNN", "quiet": True}  # fmt: skip
+    losses = []
+    for number in (0, 1):
+        values = np.random.default_rng(number).normal(size=200).cumsum()
+        (tmp_path / "own.csv").write_text("value\n" + "\n".join(f"{value:.6f}" for value in values))
+        run = rnnlab.run("forecasting", workdir=tmp_path / str(number), **how)
+        losses.append(run.results.trials[0].held_out["loss"])
+        actual = next(iter(run.results.arms.values())).baselines["actual"]
+        np.testing.assert_allclose(actual[-1][-1], values[-1], rtol=1e-5)
+    again = rnnlab.run("forecasting", workdir=tmp_path / "again", **how)
+    assert losses[0] != losses[1] == again.results.trials[0].held_out["loss"]
