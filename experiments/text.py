@@ -1,0 +1,74 @@
+"""How far back does a network look in a text, and does its memory buy anything over an n-gram model?
+
+Question. A character language model reads Python's manual, or a text of one's own (task.file=book.txt): how many bits
+a character does it need on held-out text, beside n-gram models of orders 1 to 6 and what gzip and xz reach? How much do
+1, 10, 100 and 1,000 characters of memory buy, and from how far back does a gradient come? Apart from what a text happens
+to ask for: can the network say which mark was opened d characters of real text ago?
+
+Expectation. LSTM and GRU need fewer bits than a vanilla RNN (Karpathy, Johnson & Fei-Fei 2015, table 1), and most of
+what memory buys is bought by the nearest characters (Khandelwal, He, Qi & Jurafsky 2018, of words). On so small a text
+a smoothed n-gram model is hard to beat: Karpathy et al. (section 4.2) still find an LSTM ahead of a 20-gram on texts ten
+times as long. A vanilla RNN should forget a mark after tens of characters (Hochreiter 1991; Bengio, Simard & Frasconi
+1994), and an LSTM at forget bias 1 too where its horizon ends before d.
+
+Command. python -m rnnlab.run --exp=text [--tier=smoke|quick|paper] [task.file=book.txt]
+"""
+
+from rnnlab.cells import GRU, LSTM, VanillaRNN
+from rnnlab.probes.characters.loss import LossByMemory, TestLoss, flow_at_the_end
+from rnnlab.probes.characters.units import Units
+from rnnlab.reports import figures, text_claims, text_figures, text_tables, text_units
+from rnnlab.reports.report import Report
+from rnnlab.specs.grid import product
+from rnnlab.tasks import OpenMark, Text
+
+CELLS = {"VanillaRNN": {"cell": VanillaRNN}, "GRU": {"cell": GRU}, "LSTM": {"cell": LSTM}}
+LENGTHS = {"smoke": (60, 20), "quick": (1000, 100), "paper": (1000, 100)}  # of a sequence, and of truncated BPTT
+DISTANCES = {"smoke": [10], "quick": [10, 30, 100, 300], "paper": [10, 30, 100, 300, 1000]}
+STEPS = {"smoke": (6, 6), "quick": (600, 400), "paper": (20_000, 10_000)}  # updates on text, and on marks
+
+
+def config(tier):
+    """Adam; the network of the lowest loss on the validation part is the one that is measured."""
+    common = {"train.learning_rate": 3e-3, "train.clip_norm": 1.0, "train.batch_size": 32, "train.keep": "best"}
+    tiers = {
+        "smoke": {"seeds": 2, "cell.features": 8, "train.window": 3, "flow.examples": 2},
+        "quick": {"seeds": 4, "flow.examples": 8},
+        "paper": {"seeds": 8, "flow.examples": 16, "train.window": 100},
+    }
+    return common | {"task": Text} | tiers[tier]
+
+
+def arms(tier):
+    length, truncation = LENGTHS[tier]
+    on_text, on_marks = STEPS[tier]
+    width = {"smoke": 8, "quick": 128, "paper": 512}[tier]
+    text = {"task": Text, "task.length": length, "train.truncation": truncation, "train.steps": on_text}
+    text |= {"train.schedule": "cosine", "cell.features": width, "train.eval_size": 16}
+    tasks = {"Text": text}
+    for d in DISTANCES[tier]:
+        tasks[f"OpenMark {d}"] = {"task": OpenMark, "task.length": d + 1, "train.steps": on_marks}
+        tasks[f"OpenMark {d}"] |= {"cell.features": 8 if tier == "smoke" else 64, "train.eval_size": 256}
+        tasks[f"OpenMark {d}"] |= {"train.window": {"smoke": 3, "quick": 20, "paper": 50}[tier]}
+    if tier == "smoke":  # every code path, once
+        return product(tasks, {"LSTM": CELLS["LSTM"]}) | product({"Text": text}, {"VanillaRNN": CELLS["VanillaRNN"]})
+    return product(tasks, CELLS)
+
+
+def probes(spec):
+    if not isinstance(spec.task, Text):
+        return {}
+    return {"test": TestLoss(spec.task), "memory": LossByMemory(spec.task), "flow": flow_at_the_end,
+            "units": Units(spec.task)}  # fmt: skip
+
+
+def report(results):
+    return Report(
+        answer=text_tables.answer(results),
+        figures={"memory": text_figures.memory, "marks": text_figures.marks_by_distance, "flow": text_figures.flow,
+                 "learning": figures.learning},
+        claims=text_claims.claims(results),
+        columns=text_tables.COLUMNS,
+        tables=text_tables.tables(results),
+        parts=text_units.parts(results),
+    )  # fmt: skip

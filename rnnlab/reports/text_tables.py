@@ -1,0 +1,180 @@
+"""Bits a character of test text: of networks, n-gram models and compressors; and which marks are told how far back.
+
+Reads the probes of `experiments/text.py` (`test`, `memory`, `units`) and the baselines of `rnnlab.tasks.text.Text`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from rnnlab.reports.arm_columns import Column
+from rnnlab.reports.tables import Table, format_interval, listed
+from rnnlab.runs.results import Arm, Results, Trial, When
+from rnnlab.stats import estimates
+from rnnlab.stats.estimates import Interval
+
+COMPRESSORS = ("gzip", "xz")
+
+
+def on_text(results: Results) -> dict[str, Arm]:
+    """The arms that read a text, by label."""
+    return {arm.label: arm for arm in results.arms.values() if arm.settings.get("task") == "Text"}
+
+
+def on_marks(results: Results) -> dict[str, dict[int, Arm]]:
+    """The arms that say which mark was opened, by label and by how many characters ago."""
+    found: dict[str, dict[int, Arm]] = {}
+    for arm in results.arms.values():
+        if arm.settings.get("task") == "OpenMark":
+            found.setdefault(arm.label, {})[arm.length - 1] = arm
+    return found
+
+
+def trial_bits(trial: Trial) -> float | None:
+    """Bits a character of the test part after training; None where that was not measured."""
+    found = trial.probe("test", "trained")
+    return None if found is None else float(found["bits"])
+
+
+def bits(arm: Arm) -> Interval:
+    """The same of an arm: the median over trials."""
+    return estimates.median(arm.each(trial_bits))
+
+
+def by_memory(trial: Trial, when: When = "trained") -> dict[int, float]:
+    """Bits a character by how many characters were read, as far as measured."""
+    found = trial.probe("memory", when) or {"characters": [], "bits": []}
+    return {int(at): float(value) for at, value in zip(found["characters"], found["bits"], strict=True)}
+
+
+def ngrams(results: Results) -> dict[int, float]:
+    """Bits a character of n-gram models by their order; empty where they are not known."""
+    for arm in on_text(results).values():
+        return dict(enumerate(arm.baselines.get("n-grams", ()), start=1))
+    return {}
+
+
+def compressors(results: Results) -> dict[str, float]:
+    """Bits that a character of the test part adds to the compressed training part."""
+    for arm in on_text(results).values():
+        return {name: arm.baselines[name] for name in COMPRESSORS if name in arm.baselines}
+    return {}
+
+
+def _bits_text(arm: Arm) -> str:
+    found = bits(arm)
+    return format_interval(found) if found.n else "n/a"
+
+
+def _saved(arm: Arm) -> Interval:
+    """Bits less than the best n-gram model's; below 0, more."""
+    best = min(arm.baselines.get("n-grams", ()), default=math.nan)
+    middle, low, high, n = bits(arm)
+    return Interval(best - middle, best - high, best - low, n)
+
+
+def _saved_text(arm: Arm) -> str:
+    found = _saved(arm)
+    return "n/a" if not found.n or math.isnan(found.estimate) else format_interval(found, 2)
+
+
+COLUMNS = (
+    "learned",
+    "accuracy",
+    Column("bits a character (test)", bits, _bits_text),
+    Column("bits saved over the best n-gram model", _saved, _saved_text),
+    "horizon",
+    "horizon_trained",
+)
+
+
+def tables(results: Results) -> list[Table]:
+    """Bits a character beside the baselines', by characters read, and how well units fit what they are said to tell."""
+    return [*_bits_table(results), *_memory_table(results), *_units_table(results)]
+
+
+def _bits_table(results: Results) -> list[Table]:
+    rows = [[label, _bits_text(arm), str(len(arm.trials))] for label, arm in on_text(results).items()]
+    rows += [[f"n-gram model, order {n}", f"{value:.3f}", ""] for n, value in ngrams(results).items()]
+    rows += [[name, f"{value:.3f}", ""] for name, value in compressors(results).items()]
+    caption = (
+        "Bits a character of the test part, every character counted once; networks: median and interval over trials. "
+        "n-gram models: interpolated Witten-Bell smoothing. gzip, xz: what the test part adds to the compressed "
+        "training part."
+    )
+    return [Table(caption, ["model", "bits a character", "trials"], rows)] if rows else []
+
+
+def _memory_table(results: Results) -> list[Table]:
+    arms = on_text(results)
+    found = {label: [by_memory(trial) for trial in arm.trials] for label, arm in arms.items()}
+    ends = sorted({end for of in found.values() for one in of for end in one})
+    rows = [
+        [label, *(format_interval(estimates.median([one[end] for one in of if end in one])) for end in ends)]
+        for label, of in found.items()
+    ]
+    caption = (
+        "Bits a character by how many characters were read since a zero carry: those beyond the column before, up to "
+        "this one. Median and interval over trials."
+    )
+    return [Table(caption, ["cell", *(f"up to {end:,}" for end in ends)], rows)] if ends else []
+
+
+def _units_table(results: Results) -> list[Table]:
+    rows = []
+    for label, arm in on_text(results).items():
+        for name, says in UNITS.items():
+            sides = [estimates.median(arm.each(lambda trial, w=when: fit_of(trial, name, w))) for when in WHEN]  # noqa: B023
+            if sides[1].n:
+                rows.append([f"{label}/{says}", *(format_interval(side, 2) for side in sides)])
+    caption = (
+        "The unit that fits best, of all: size of the correlation of tanh(c) (without c: h) with what it tells; "
+        "periodic: how far its autocorrelation rises again within 100 characters, 0 to 2. Best of as many units before "
+        "training as after it."
+    )
+    return [Table(caption, ["arm", "before training", "after training"], rows)] if rows else []
+
+
+WHEN: tuple[When, ...] = ("init", "trained")
+UNITS = {"quotes": "within quotation marks", "brackets": "within brackets", "line": "position in the line",
+         "periodic": "periodic"}  # fmt: skip
+
+
+def fit_of(trial: Trial, name: str, when: When = "trained") -> float | None:
+    """The size of the best unit's measure; None where it was not measured."""
+    found = trial.probe("units", when)
+    return None if found is None else abs(float(found[name]))
+
+
+def answer(results: Results) -> str:
+    """Which network needs the fewest bits, beside the best n-gram model, and how far back each cell tells a mark."""
+    said = [*_on_text(results), *_on_marks(on_marks(results))]
+    return " ".join(said) or "Nothing was trained."
+
+
+def _on_text(results: Results) -> list[str]:
+    known = {label: found.estimate for label, arm in on_text(results).items() if (found := bits(arm)).n}
+    if not known:
+        return []
+    label = min(known, key=known.__getitem__)
+    card = on_text(results)[label].card
+    opening = f"On the test part of {card.name} the best network, {label}, needs {known[label]:.2f} bits a character"
+    rest = [f"{value:.2f} ({other})" for other, value in known.items() if other != label]
+    opening += f" ({listed(rest)})".replace("((", "(") if rest else ""
+    models = ngrams(results)
+    if not models:
+        return [f"{opening}."]
+    order = min(models, key=models.__getitem__)
+    side = "fewer than" if known[label] < models[order] else "more than"
+    return [f"{opening}: {side} the best n-gram model (order {order}: {models[order]:.2f})."]
+
+
+def _on_marks(marks: Mapping[str, Mapping[int, Arm]]) -> list[str]:
+    if not marks:
+        return []
+    furthest = {}
+    for label, arms in marks.items():
+        furthest[label] = max((d for d, arm in arms.items() if 2 * arm.learned > len(arm.trials)), default=0)
+    told = [f"{d} characters ago by {label}" if d else f"at no distance by {label}" for label, d in furthest.items()]
+    return [f"Which mark was opened is learned in most trials up to {listed(told)}."]

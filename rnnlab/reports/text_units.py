@@ -1,0 +1,55 @@
+"""Units drawn over a passage of text: each character on a colour that tells the unit's activation, as HTML."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from html import escape
+
+from rnnlab.reports.text_tables import UNITS, on_text
+from rnnlab.runs.results import Results
+
+STEPS = 5  # colours on either side of white
+HIGH, LOW = (0xE6, 0x7A, 0x1F), (0x3D, 0x8F, 0xD1)  # orange for +1, blue for -1, pale enough for black letters
+
+
+def parts(results: Results) -> dict[str, str]:
+    """For every cell the units that fit best, over the passage: HTML by title. Empty where nothing was measured."""
+    found = {}
+    for label, arm in on_text(results).items():
+        for trial in arm.trials:
+            if units := trial.probe("units", "trained"):
+                passage = "".join(chr(int(point)) for point in units["passage"])
+                drawn = [_drawn(passage, units, name, says) for name, says in UNITS.items()]
+                found[f"Units of {label} over test text (seed {trial.seed})"] = LEGEND + "".join(drawn)
+                break
+    return found
+
+
+def _drawn(passage: str, units, name: str, says: str) -> str:
+    fit, unit = float(units[name]), int(units[f"{name} unit"])
+    measure = f"autocorrelation rises again by {fit:.2f}" if name == "periodic" else f"correlation {fit:+.2f}"
+    return f"<h3>{escape(says)}: unit {unit}, {measure}</h3>{coloured(passage, units[f'{name} values'])}"
+
+
+def coloured(passage: str, values: Sequence[float]) -> str:
+    """The passage as HTML, each character on the colour of its value, -100 to 100; runs of one colour are one span."""
+    steps = [round(max(-100, min(100, value)) / 100 * STEPS) for value in values]
+    spans = []
+    for step, run in itertools.groupby(zip(steps, passage, strict=True), key=lambda pair: pair[0]):
+        text = escape("".join(character for _, character in run))
+        spans.append(f'<span style="background:{colour(step)}">{text}</span>' if step else text)
+    return f'<pre style="background:#fff;border:1px solid #ddd">{"".join(spans)}</pre>'
+
+
+def colour(step: int) -> str:
+    """From white (0) to orange (`STEPS`) or blue (-`STEPS`)."""
+    end, share = HIGH if step > 0 else LOW, abs(step) / STEPS
+    return "#" + "".join(f"{round(255 + share * (part - 255)):02x}" for part in end)
+
+
+LEGEND = (
+    '<p class="caption">Each character on the colour of the unit\'s activation after it was read, tanh(c), or h where a '
+    f'cell has no c: <span style="background:{colour(-STEPS)}">&nbsp;-1&nbsp;</span> white 0 '
+    f'<span style="background:{colour(STEPS)}">&nbsp;+1&nbsp;</span>. The unit that fits best, of all of them.</p>'
+)
