@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rnnlab import interop as interop
     from rnnlab import tasks as tasks
     from rnnlab.forecast import forecast as forecast
+    from rnnlab.generate import generate as generate
     from rnnlab.interop.exported import export as export
     from rnnlab.interop.exported import load_exported as load_exported
     from rnnlab.model import SequenceModel as SequenceModel
@@ -61,9 +62,9 @@ _HOMES = {
     "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
-_MODULES = ("cells", "forecast", "interop", "run", "tasks")  # `rnnlab.run`, `.forecast`: modules that can be called
+_MODULES = ("cells", "forecast", "generate", "interop", "run", "tasks")  # three of them can be called
 
-__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "forecast",
+__all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "forecast", "generate",
            "gradient_flow", "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
            "lyapunov_spectrum", "open_run", "parallelizability", "run", "solve_in_parallel", "tasks", "train_step",
            "unroll"]  # fmt: skip

@@ -14,6 +14,7 @@ COMMANDS = {
     "tasks": "lists the tasks: needed lag, chance, stop rule",
     "compare": "tells what differs between two runs: rnnlab compare RUN_A RUN_B",
     "forecast": "goes on from a series' end with a run's network: rnnlab forecast RUN --steps=48",
+    "generate": 'writes text as a trained network does: rnnlab generate RUN --prompt="The gate"',
     "postmortem": "replays the update at which a trial diverged: rnnlab postmortem RUN",
     "publish": "keeps a run's result small enough for a repository: rnnlab publish RUN NAME",
 }

@@ -190,7 +190,8 @@ def test_the_command_is_one_word_and_the_rest(cache, tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["rnnlab"])
     command.main()
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
-        f"rnnlab {name}" for name in ("run", "list", "cells", "tasks", "compare", "forecast", "postmortem", "publish")
+        f"rnnlab {name}"
+        for name in ("run", "list", "cells", "tasks", "compare", "forecast", "generate", "postmortem", "publish")
     ]
     monkeypatch.setattr(sys, "argv", ["rnnlab", "comapre"])
     with pytest.raises(SystemExit) as ended:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,10 @@ class Text:
         """A number a character."""
         return _numbers(text, self.alphabet)
 
-    def decode(self, numbers: Iterable[int]) -> str:
+    def decode(self, numbers: Sequence[int] | Integer[np.ndarray, " _"]) -> str:
         """The characters; `UNSEEN` for what training does not have."""
-        return "".join((self.alphabet + UNSEEN)[int(number)] for number in numbers)
+        known = np.frombuffer((self.alphabet + UNSEEN).encode("utf-32-le"), np.uint32)
+        return known[np.asarray(numbers, np.intp)].tobytes().decode("utf-32-le")
 
 
 def read_text(file: str | None) -> Text:
@@ -118,10 +119,7 @@ def _manual() -> Text:
 def _file(file: str, stamp: tuple[int, int]) -> Text:
     content = Path(file).read_bytes()
     text, notes = _decoded(file, content)
-    if Path(file).name == "text8":
-        parts = _text8(file, text)
-    else:
-        parts = _shares(text)
+    parts = _text8(file, text) if Path(file).name == "text8" else _shares(text)
     about = {"name": Path(file).name, "source": file, "licence": "not stated: the user's own file"}
     return _made(about, parts, content, notes)
 

@@ -56,8 +56,8 @@ def _of_memory(results: Results) -> list[Claim]:
             rest = _gain(arm, 10, 1000)
             apart = near.low > rest.high, near.high < rest.low
             says = f"{label}: of what memory buys, the nearest 10 characters buy most"
-            told.append(_judged(says, KHANDELWAL, f"above {format_interval(rest, 2)} bits (10 to 1,000 characters)", near,
-                                *apart))  # fmt: skip
+            expected = f"above {format_interval(rest, 2)} bits (10 to 1,000 characters)"
+            told.append(_judged(says, KHANDELWAL, expected, near, *apart))
             says = f"{label}: more than 100 characters of memory still buy something"
             told.append(_judged(says, KHANDELWAL, "above 0 bits", far, far.low > 0, far.high < 0))
     return told
@@ -86,7 +86,9 @@ def _of_marks(results: Results) -> list[Claim]:
                            lambda r: r.low > 0.5))  # fmt: skip
     if longest in marks.get("LSTM", {}):
         source = "Hochreiter & Schmidhuber 1997"
-        told.append(_share("LSTM learns", marks["LSTM"][longest], source, lambda r: r.low > 0.5, lambda r: r.high < 0.5))
+        told.append(
+            _share("LSTM learns", marks["LSTM"][longest], source, lambda r: r.low > 0.5, lambda r: r.high < 0.5)
+        )
     return told
 
 

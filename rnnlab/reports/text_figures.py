@@ -45,7 +45,7 @@ def memory(results: Results, *, width: Width = "page") -> Figure | None:
     panel.grid(axis="y", lw=0.4, color="0.85")
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in found], lines)
     figure.set_label(
-        "What memory buys: bits a character of the test part by how many characters were read since a zero carry, means "
+        "What memory buys: bits a character of the test part by the characters read since a zero carry, means "
         "over trials, bands their range. A point is the mean over the characters between it and the point before. An "
         "n-gram model of order n reads n - 1 characters. gzip and xz: bits that the test part adds to the compressed "
         "training part."
@@ -88,8 +88,8 @@ def marks_by_distance(results: Results, *, width: Width = "page") -> Figure | No
     lines = [Line2D([], [], **(CHANCE | {"label": "chance"})), Line2D([], [], color=GREY, lw=0.8, ls="-.", label="d")]
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in marks], dots + lines)
     figure.set_label(
-        "Which of four marks was opened d characters of real text ago. Left: held-out accuracy, medians over trials with "
-        "their intervals. Right: the horizon of dL/dh of the same trials, before training (hollow) and after it "
+        "Which of four marks was opened d characters of real text ago. Left: held-out accuracy, medians over trials "
+        "with their intervals. Right: the horizon of dL/dh of the same trials, before training (hollow) and after it "
         "(filled); on the grey line it covers d."
     )
     return figure
@@ -99,7 +99,9 @@ def marks_by_distance(results: Results, *, width: Width = "page") -> Figure | No
 def flow(results: Results, *, width: Width = "page") -> Figure | None:
     """log10 of ||dL/dh_t|| by lag, of the loss of one character of the text; dashed: of c along the cell path alone."""
     arms, looks = on_text(results), looks_of(results)
-    rows: list[When] = [w for w in ("init", "trained") if any(t.probe("flow", w) for a in arms.values() for t in a.trials)]
+    rows: list[When] = [
+        w for w in ("init", "trained") if any(t.probe("flow", w) for a in arms.values() for t in a.trials)
+    ]
     if not rows:
         return None
     figure, grid = panels(1, len(rows), 2.6, width, sharey=True)
@@ -123,8 +125,8 @@ def flow(results: Results, *, width: Width = "page") -> Figure | None:
              Line2D([], [], color=GREY, lw=0.8, label="threshold of the horizon")]  # fmt: skip
     legend(figure, solid, lines)
     figure.set_label(
-        "How far back a network looks in this text: the gradient of the loss of one held-out character by lag, relative to "
-        "lag 0; means of the logarithm over trials, bands their range. Dashed: of the cell state, or h, along the cell "
+        "How far back a network looks in this text: gradient of the loss of one held-out character by lag, relative "
+        "to lag 0; means of the logarithm over trials, bands their range. Dashed: of c, or h, along the cell "
         "path alone."
     )
     return figure

@@ -5,10 +5,14 @@ Reads the probes of `experiments/text.py` (`test`, `memory`, `units`) and the ba
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 
-from rnnlab.reports.arm_columns import Column
+import numpy as np
+
+from rnnlab.reports.arm_columns import COLUMNS as COLUMNS_OF_ALL
+from rnnlab.reports.arm_columns import Column, format_horizon
 from rnnlab.reports.tables import Table, format_interval, listed
 from rnnlab.runs.results import Arm, Results, Trial, When
 from rnnlab.stats import estimates
@@ -79,13 +83,51 @@ def _saved_text(arm: Arm) -> str:
     return "n/a" if not found.n or math.isnan(found.estimate) else format_interval(found, 2)
 
 
+def reach(trial: Trial, when: When, fraction: float) -> tuple[int, bool] | None:
+    """The horizon of the loss of one character of a text, and whether the sequence ends there; None: not measured.
+
+    The horizon that every trial has is of the loss of all characters, to which each adds its own.
+    """
+    found = (trial.probe("flow", when) or {}).get("h")
+    if found is None:
+        return None
+    lags, log10 = np.array(found["lag"]), np.array(found["log10"], np.float64)
+    within = np.flatnonzero(log10 >= log10[0] + math.log10(fraction))
+    return int(lags[within[-1]]), bool(within[-1] == len(lags) - 1)
+
+
+def _horizon(when: When) -> Column:
+    """Of the loss of one answer: of a mark, or of one character of a text."""
+
+    def reached(arm: Arm) -> list[tuple[int, bool]]:
+        fraction = float(arm.value("flow.fraction"))
+        return [found for trial in arm.trials if (found := reach(trial, when, fraction))]
+
+    def number(arm: Arm) -> Interval:
+        return estimates.median([lag for lag, _ in reached(arm)]) if reached(arm) else arm.horizon(when)
+
+    def text(arm: Arm) -> str:
+        if not (found := reached(arm)):
+            return format_horizon(arm, when, "h")
+        middle, low, high, n = number(arm)
+        cut = ">= " * any(ends for lag, ends in found if lag <= middle)
+        return f"{cut}{middle:g}" + ("" if n == 1 or low == high else f" [{low:g}, {high:g}]")
+
+    said = {"init": "at init", "trained": "after training"}[when]
+    return Column(f"horizon of one answer {said} (characters)", number, text)
+
+
+def _learned(arm: Arm) -> str:
+    return COLUMNS_OF_ALL["learned"].text(arm) if arm.settings.get("task") != "Text" else "n/a"
+
+
 COLUMNS = (
-    "learned",
+    Column("learned", COLUMNS_OF_ALL["learned"].number, _learned),
     "accuracy",
     Column("bits a character (test)", bits, _bits_text),
     Column("bits saved over the best n-gram model", _saved, _saved_text),
-    "horizon",
-    "horizon_trained",
+    _horizon("init"),
+    _horizon("trained"),
 )
 
 
@@ -125,7 +167,7 @@ def _units_table(results: Results) -> list[Table]:
     rows = []
     for label, arm in on_text(results).items():
         for name, says in UNITS.items():
-            sides = [estimates.median(arm.each(lambda trial, w=when: fit_of(trial, name, w))) for when in WHEN]  # noqa: B023
+            sides = [estimates.median(arm.each(functools.partial(fit_of, name=name, when=when))) for when in WHEN]
             if sides[1].n:
                 rows.append([f"{label}/{says}", *(format_interval(side, 2) for side in sides)])
     caption = (

@@ -49,7 +49,7 @@ def colour(step: int) -> str:
 
 
 LEGEND = (
-    '<p class="caption">Each character on the colour of the unit\'s activation after it was read, tanh(c), or h where a '
-    f'cell has no c: <span style="background:{colour(-STEPS)}">&nbsp;-1&nbsp;</span> white 0 '
+    '<p class="caption">Each character on the colour of the unit\'s activation after it was read, tanh(c), or h where '
+    f'a cell has no c: <span style="background:{colour(-STEPS)}">&nbsp;-1&nbsp;</span> white 0 '
     f'<span style="background:{colour(STEPS)}">&nbsp;+1&nbsp;</span>. The unit that fits best, of all of them.</p>'
 )

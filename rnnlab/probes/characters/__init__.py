@@ -1,1 +1,1 @@
-"""What is measured of a character language model: its loss on held-out text, memory of the text, interpretable units."""
+"""What is measured of a character language model: loss on held-out text, memory, interpretable units."""

@@ -25,7 +25,7 @@ HALF_DECADES = 10 ** np.arange(0, 3.5, 0.5)
 
 def edges(longest: int) -> list[int]:
     """Numbers of characters read, in half decades: 1, 3, 10, 32, ... up to the longest."""
-    return [int(round(edge)) for edge in HALF_DECADES if round(edge) < longest] + [longest]
+    return [round(float(edge)) for edge in HALF_DECADES if round(edge) < longest] + [longest]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ PERIODIC = "periodic"
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """The unit that fits each annotation of the text best, by the correlation of tanh(c) with it, and the most periodic.
+    """The unit that fits each annotation of the text best, by the correlation of tanh(c), and the most periodic one.
 
     A cell without c is measured by h. Of each NAME: `NAME` the correlation, with its sign (`periodic`: see
     `periodicity`), `NAME unit` its number, `NAME values` 100 times its activation over a passage of the test part,

@@ -13,7 +13,7 @@ import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, log_norm
@@ -36,7 +36,7 @@ class FlowSpec:
 @at_full_precision
 def gradient_flow(
     model: SequenceModel,
-    inputs: Float[Array, "T B D"],
+    inputs: Num[Array, "T B *D"],
     losses: Callable[[Float[Array, "N B K"]], Float[Array, " B"]],
     answers: int = 1,
     lengths: Int[Array, " B"] | None = None,

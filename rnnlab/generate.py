@@ -1,0 +1,203 @@
+"""Text from a trained network: `python -m rnnlab.generate RUN --prompt="The gate" --characters=400 --temperature=0.8`.
+
+The characters appear as they are drawn; the same seed draws the same text.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import inspect
+import itertools
+import math
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+from absl import flags
+from jaxtyping import Array
+
+from rnnlab.data.texts import Text as Characters
+from rnnlab.model import SequenceModel
+from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.files import Damaged, read_json
+from rnnlab.runs.folder import RunFolder
+from rnnlab.runs.ledger import Ledger, Trial, all_trials
+from rnnlab.runs.load_network import load, read_arms
+from rnnlab.runs.trained import Trained
+from rnnlab.settings.errors import SettingError, nearest
+from rnnlab.settings.resolve import ArmSpec
+from rnnlab.tasks.text import Text
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("prompt", "", "text that the network reads first", flag_values=FLAGS)
+flags.DEFINE_integer("characters", 400, "how many are generated", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_float("temperature", 0.8, "1: as the network predicts; 0: always the most likely", flag_values=FLAGS)
+flags.DEFINE_integer("seed", 1, "the same seed draws the same text", flag_values=FLAGS)
+flags.DEFINE_string("arm", None, "an arm's name or a shell pattern; left out, the lowest loss", flag_values=FLAGS)
+USAGE = (
+    'python -m rnnlab.generate RUN [--prompt="The gate"] [--characters=400] [--temperature=0.8] [--seed=1] [--arm=A], '
+    "the folder of a run of --exp=text: text from its best network, or from the best of an arm"
+)
+
+
+def generate(
+    run: str | Path,
+    prompt: str = "",
+    characters: int = 400,
+    temperature: float = 0.8,
+    seed: int = 1,
+    arm: str | None = None,
+) -> str:
+    """Text from a run's network: `rnnlab.generate("runs/text-quick", "The gate")`.
+
+    Args:
+      run: its folder.
+      prompt: text that the network reads first, which is not repeated; characters that its training text does not have
+        are left out.
+      characters: how many are generated.
+      temperature: the logits are divided by it; 1 as the network predicts, 0 always the most likely character.
+      seed: of the draws.
+      arm: its name, or a shell pattern that matches one; left out, the trial of the lowest held-out loss.
+
+    Raises:
+      SettingError: there is no such run or arm, it was not trained on text, or its text is another by now.
+    """
+    trained = choose(Path(run), arm)
+    return "".join(stream(trained.model, trained.task.text, prompt, characters, temperature, seed))
+
+
+def choose(run: Path, arm: str | None = None) -> Trained:
+    """The network of the lowest held-out loss among the run's trials on text, or among those of one arm."""
+    arms = {name: spec for name, spec in read_arms(run).items() if isinstance(spec.task, Text)}
+    if not arms:
+        raise SettingError(f"{run}: no arm was trained on text; rnnlab run --exp=text makes such a run")
+    if arm is not None:
+        name = _one_arm(run, arms, arm)
+        arms = {name: arms[name]}
+    ledger = Ledger(RunFolder.to_read(run))
+    losses: dict[Trial, float] = {}
+    for trial in all_trials(arms):
+        curve = (ledger.ended(trial) or {}).get("curve", {}).get("eval/loss", [])
+        if known := [loss for loss in curve if loss is not None and math.isfinite(loss)]:
+            losses[trial] = min(known)
+    if not losses:
+        raise SettingError(f"{run}: no trial on text has ended with a finite loss; the run's own command resumes it")
+    best = min(losses, key=losses.__getitem__)
+    _check_text(run, best)
+    return load(run, best.arm, best.seed, at="best")
+
+
+def _one_arm(run: Path, arms: Mapping[str, ArmSpec], arm: str) -> str:
+    """The one arm on text that is meant."""
+    found = [arm] if arm in arms else [name for name in arms if fnmatch.fnmatchcase(name, arm)]
+    if len(found) != 1:
+        told = f"matches {', '.join(found)}: name one" if found else f"no such arm on text{nearest(arm, arms)}"
+        raise SettingError(f"{run}: --arm={arm}: {told}")
+    return found[0]
+
+
+def _check_text(run: Path, trial: Trial) -> None:
+    """Raises SettingError where the numbers of characters are those of another text than the run's."""
+    try:
+        then = read_json(run / "results.json")["arms"][trial.arm]["card"]["sha256"]
+    except (FileNotFoundError, Damaged, KeyError, TypeError):  # a run that has not ended has no report yet
+        return
+    text = trial.spec.task.text
+    if then != text.card.sha256:
+        told = f"{text.card.source} is another text than the one it was trained on (SHA-256 {text.card.sha256}, {then})"
+        raise SettingError(f"{run}: {told}, so its characters have other numbers")
+
+
+def readable(text: Characters, prompt: str) -> tuple[str, str]:
+    """Of a prompt the characters that the training text has, and the different others."""
+    return (
+        "".join(c for c in prompt if c in text.alphabet),
+        "".join(dict.fromkeys(c for c in prompt if c not in text.alphabet)),
+    )
+
+
+def stream(
+    model: SequenceModel, text: Characters, prompt: str, characters: int, temperature: float, seed: int
+) -> Iterator[str]:
+    """One character after the other. A prompt of nothing begins after a line's end, or the text's first character.
+
+    Raises:
+      SettingError: a temperature below 0, or none.
+    """
+    if not (temperature >= 0 and math.isfinite(temperature)):
+        raise SettingError(f"temperature={temperature}: must be a number of at least 0; 0 is the most likely text")
+    read, _ = readable(text, prompt)
+    tokens = text.encode(read or ("\n" if "\n" in text.alphabet else text.alphabet[:1]))
+    key, carry = jax.random.key(seed), model.initial_carry(1)
+    for token in tokens:
+        carry, logits = _step(model, carry, jnp.asarray([token], jnp.int32))
+    for number in range(characters):
+        token = _draw(logits, jax.random.fold_in(key, number), jnp.float32(temperature))
+        yield text.decode([int(token)])
+        carry, logits = _step(model, carry, token[None])
+
+
+@jax.jit
+def _step(model: SequenceModel, carry, token: Array):
+    carry, y = model.step(carry, token)
+    return carry, model.outputs(y)[0]
+
+
+@jax.jit
+def _draw(logits: Array, key: Array, temperature: Array) -> Array:
+    """Never the last number, which stands for characters that training does not have."""
+    logits = logits.astype(jnp.float32)[:-1]
+    drawn = jax.random.categorical(key, logits / jnp.where(temperature > 0, temperature, 1))
+    return jnp.where(temperature > 0, drawn, jnp.argmax(logits)).astype(jnp.int32)
+
+
+@functools.partial(one_line, usage=USAGE)
+def main(argv: list[str]) -> None:
+    try:
+        words = FLAGS(argv)[1:]
+    except flags.Error as error:
+        there = "there is --prompt, --characters, --temperature, --seed, --arm"
+        raise SettingError(f"{str(error).splitlines()[0]}; {there}") from error
+    if len(words) != 1:
+        raise SettingError(USAGE)
+    trained = choose(Path(words[0]), FLAGS.arm)
+    text = trained.task.text
+    read, others = readable(text, FLAGS.prompt)
+    if others:
+        print(f"rnnlab: --prompt: {others!r} not in the training text, left out", file=sys.stderr)
+    found = stream(trained.model, text, FLAGS.prompt, FLAGS.characters, FLAGS.temperature, FLAGS.seed)
+    screen = Screen()
+    try:
+        for piece in itertools.chain([read], found):
+            screen.out(piece, end="", highlight=False)
+            screen.file.flush()
+        screen.out("")
+    except BrokenPipeError:
+        screen.on_broken_pipe()
+
+
+def program() -> None:
+    """The command line, with its exit status."""
+    try:
+        sys.exit(main(sys.argv))
+    except KeyboardInterrupt:  # what was drawn so far stands
+        print()
+        sys.exit(130)
+
+
+class _Callable(types.ModuleType):
+    """`rnnlab.generate` is this module, as `python -m rnnlab.generate` is its command; called, it is the function."""
+
+    __call__ = staticmethod(generate)
+
+
+sys.modules[__name__].__class__ = _Callable
+__signature__ = inspect.signature(generate)  # what help and editors show of `rnnlab.generate`
+__doc__ = f"{__doc__}\n\n{inspect.getdoc(generate)}"
+
+if __name__ == "__main__":
+    program()
