@@ -33,24 +33,24 @@ def config(tier):
     """Adam; the network of the lowest loss on the validation part is the one that is measured."""
     common = {"train.learning_rate": 3e-3, "train.clip_norm": 1.0, "train.batch_size": 32, "train.keep": "best"}
     tiers = {
-        "smoke": {"seeds": 2, "cell.features": 8, "train.window": 3, "flow.examples": 2},
+        "smoke": {"seeds": 2, "cell.features": 8, "train.window": 3, "train.eval_size": 8, "flow.examples": 2},
         "quick": {"seeds": 4, "flow.examples": 8},
-        "paper": {"seeds": 8, "flow.examples": 16, "train.window": 100},
+        "paper": {"seeds": 8, "flow.examples": 16},
     }
     return common | {"task": Text} | tiers[tier]
 
 
 def arms(tier):
+    """Every cell on the text, in windows of truncated BPTT, and on marks at every distance, by BPTT in full."""
     length, truncation = LENGTHS[tier]
     on_text, on_marks = STEPS[tier]
-    width = {"smoke": 8, "quick": 128, "paper": 512}[tier]
     text = {"task": Text, "task.length": length, "train.truncation": truncation, "train.steps": on_text}
-    text |= {"train.schedule": "cosine", "cell.features": width, "train.eval_size": 16}
-    tasks = {"Text": text}
-    for d in DISTANCES[tier]:
-        tasks[f"OpenMark {d}"] = {"task": OpenMark, "task.length": d + 1, "train.steps": on_marks}
-        tasks[f"OpenMark {d}"] |= {"cell.features": 8 if tier == "smoke" else 64, "train.eval_size": 256}
-        tasks[f"OpenMark {d}"] |= {"train.window": {"smoke": 3, "quick": 20, "paper": 50}[tier]}
+    text |= {"train.schedule": "cosine"}
+    marks = {"task": OpenMark, "train.steps": on_marks}
+    if tier != "smoke":
+        text |= {"cell.features": {"quick": 128, "paper": 512}[tier], "train.eval_size": 16}
+        marks |= {"cell.features": {"quick": 64, "paper": 128}[tier], "train.eval_size": 256, "train.window": 20}
+    tasks = {"Text": text} | {f"OpenMark {d}": marks | {"task.length": d + 1} for d in DISTANCES[tier]}
     if tier == "smoke":  # every code path, once
         return product(tasks, {"LSTM": CELLS["LSTM"]}) | product({"Text": text}, {"VanillaRNN": CELLS["VanillaRNN"]})
     return product(tasks, CELLS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -132,7 +133,7 @@ def flow(results: Results, *, width: Width = "page") -> Figure | None:
     return figure
 
 
-def _profiles(trials: list[Trial], name: str | None, when: When) -> tuple[np.ndarray, np.ndarray]:
+def _profiles(trials: Sequence[Trial], name: str | None, when: When) -> tuple[np.ndarray, np.ndarray]:
     """Lags [K] and log10 norms relative to lag 0 [trials, K], floored where a gradient is zero."""
     found = [of[name] for trial in trials if (of := trial.probe("flow", when)) and name in of]
     if not found:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
+from rnnlab.probes.gradients.extended_range import LogNorm
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.tasks.base import cross_entropy
 from rnnlab.tasks.text import Text
@@ -79,7 +80,7 @@ class LossByMemory:
         return {"characters": jnp.asarray(ends), "bits": jnp.stack(bins)}
 
 
-def flow_at_the_end(model: SequenceModel, inputs: Array, losses: Callable, answers: int) -> Mapping[str, Array]:
+def flow_at_the_end(model: SequenceModel, inputs: Array, losses: Callable, answers: int) -> Mapping[str, LogNorm]:
     """Gradient flow of the loss of the last character alone: by lag, of each component of the top carry.
 
     The loss of all characters, which training follows, enters at every step, so its adjoint tells of no lag.

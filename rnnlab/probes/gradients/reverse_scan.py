@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, Num, PyTree
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import ZERO_EXPONENT, normalise, to_common_exponent
@@ -47,7 +47,7 @@ class StepAdjoints(NamedTuple):
 
 def reverse_scan(
     model: SequenceModel,
-    inputs: Float[Array, "T B D"],
+    inputs: Num[Array, "T B *D"],
     losses: Losses,
     answers: int,
     paths: Bool[np.ndarray, "P Z"],
