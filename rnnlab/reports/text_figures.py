@@ -42,6 +42,7 @@ def memory(results: Results, *, width: Width = "page") -> Figure | None:
         panel.axhline(value, **LINES[name])
         lines.append(Line2D([], [], label=name, **LINES[name]))
     lags_across(panel)
+    panel.set_xlim(-0.05, None)
     panel.set(xlabel="characters read (upper edge of each bin)", ylabel="bits a character, test part")
     panel.grid(axis="y", lw=0.4, color="0.85")
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in found], lines)
@@ -109,7 +110,7 @@ def flow(results: Results, *, width: Width = "page") -> Figure | None:
     threshold = math.log10(results.fraction)
     for panel, when in zip(grid[0], rows, strict=True):
         for label, arm in arms.items():
-            for name, dashes in (("h", {"ls": "-"}), (arm.cell_path, PATH)):
+            for name, dashes in (("h", {"ls": "-"}), (_cell_path(arm.trials, when), PATH)):
                 lags, profiles = _profiles(arm.trials, name, when)
                 if len(profiles):
                     spread = profiles.min(axis=0), profiles.max(axis=0)
@@ -118,6 +119,7 @@ def flow(results: Results, *, width: Width = "page") -> Figure | None:
                     panel.plot(lags, profiles.mean(axis=0), markevery=0.12, **style)
         panel.axhline(threshold, color=GREY, lw=0.8)
         lags_across(panel)
+        panel.set_xlim(-0.05, None)
         panel.set(title=WHEN[when], xlabel="lag k (characters back)", ylim=(threshold - FLOOR, 1.5))
     grid[0, 0].set_ylabel("$\\log_{10}$ of the adjoint's norm,\nrelative to lag 0")
     solid = [Line2D([], [], label=label, **(looks[label] | {"ls": "-"})) for label in arms]
@@ -140,3 +142,12 @@ def _profiles(trials: Sequence[Trial], name: str | None, when: When) -> tuple[np
         return np.zeros(0), np.zeros((0, 0))
     log10 = np.array([of["log10"] for of in found], np.float64)
     return np.array(found[0]["lag"]), np.maximum(np.nan_to_num(log10 - log10[:, :1], nan=-1e4), -1e4)
+
+
+def _cell_path(trials: Sequence[Trial], when: When) -> str | None:
+    """Along which something flows beyond lag 0: c's where there is one."""
+    for name in ("c cell path", "h cell path"):
+        profiles = _profiles(trials, name, when)[1]
+        if len(profiles) and (profiles[:, 1:] > -1e4).any():
+            return name
+    return None

@@ -218,5 +218,5 @@ def _on_marks(marks: Mapping[str, Mapping[int, Arm]]) -> list[str]:
     furthest = {}
     for label, arms in marks.items():
         furthest[label] = max((d for d, arm in arms.items() if 2 * arm.learned > len(arm.trials)), default=0)
-    told = [f"{d} characters ago by {label}" if d else f"at no distance by {label}" for label, d in furthest.items()]
-    return [f"Which mark was opened is learned in most trials up to {listed(told)}."]
+    told = [f"{f'up to {d:,} characters ago' if d else 'at no distance'} by {label}" for label, d in furthest.items()]
+    return [f"Which mark was opened is learned in most trials {listed(told)}."]
