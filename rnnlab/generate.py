@@ -48,7 +48,7 @@ def generate(
     run: str | Path,
     prompt: str = "",
     characters: int = 400,
-    temperature: float = 0.8,
+    temperature: float | int = 0.8,
     seed: int = 1,
     arm: str | None = None,
 ) -> str:
@@ -121,7 +121,7 @@ def readable(text: Characters, prompt: str) -> tuple[str, str]:
 
 
 def stream(
-    model: SequenceModel, text: Characters, prompt: str, characters: int, temperature: float, seed: int
+    model: SequenceModel, text: Characters, prompt: str, characters: int, temperature: float | int, seed: int
 ) -> Iterator[str]:
     """One character after the other. A prompt of nothing begins after a line's end, or the text's first character.
 

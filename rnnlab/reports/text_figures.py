@@ -61,33 +61,34 @@ def marks_by_distance(results: Results, *, width: Width = "page") -> Figure | No
     marks, looks = on_marks(results), looks_of(results)
     if not marks:
         return None
-    figure, ((left, right),) = panels(1, 2, 2.6, width)
+    reached = {label: {d: arm.held_out("accuracy") for d, arm in sorted(arms.items())} for label, arms in marks.items()}
+    reached = {label: {d: of for d, of in found.items() if of.n} for label, found in reached.items()}
+    both = any(reached.values())  # what diverged has no accuracy
+    figure, (axes,) = panels(1, 1 + both, 2.6, width)
     for label, arms in marks.items():
-        ends = sorted(arms)
-        reached = [arms[d].held_out("accuracy") for d in ends]
-        known = [(d, of) for d, of in zip(ends, reached, strict=True) if not math.isnan(of.estimate)]
-        for d, of in known:
-            left.plot([d, d], [of.low, of.high], color=looks[label]["color"], lw=0.8)
-        left.plot([d for d, _ in known], [of.estimate for _, of in known], **looks[label])
+        for d, of in reached[label].items():
+            axes[0].plot([d, d], [of.low, of.high], color=looks[label]["color"], lw=0.8)
+        if reached[label]:
+            axes[0].plot(list(reached[label]), [of.estimate for of in reached[label].values()], **looks[label])
         for when, face in (("init", "white"), ("trained", looks[label]["color"])):
-            of = [arms[d].horizon(when) for d in ends]
             style = looks[label] | {"mfc": face} | ({"lw": 0.6} if when == "init" else {})
-            right.plot(ends, [one.estimate for one in of], **style)
+            axes[-1].plot(sorted(arms), [arms[d].horizon(when).estimate for d in sorted(arms)], **style)
     distances = sorted({d for arms in marks.values() for d in arms})
-    chance = {"color": "k", "lw": 0.9, "ls": (0, (1, 1))}
-    left.axhline(0.25, **chance)
-    left.set(xscale="log", ylim=(0, 1.03), ylabel="held-out accuracy")
-    right.plot(distances, distances, color=GREY, lw=0.8, ls="-.")
-    right.set(xscale="log", ylabel=f"horizon of dL/dh (characters),\nabove {results.fraction:g} of lag 0")
-    right.set_yscale("symlog", linthresh=1, linscale=0.4)
-    right.yaxis.set_major_formatter("{x:g}")
-    for panel in (left, right):
-        panel.set(xlabel="d, characters since the mark", xticks=distances)
+    if both:
+        axes[0].axhline(0.25, **(CHANCE | {"label": None}))
+        axes[0].set(ylim=(0, 1.03), ylabel="held-out accuracy")
+    axes[-1].plot(distances, distances, color=GREY, lw=0.8, ls="-.")
+    axes[-1].set_ylabel(f"horizon of dL/dh (characters),\nabove {results.fraction:g} of lag 0")
+    axes[-1].set_yscale("symlog", linthresh=1, linscale=0.4)
+    axes[-1].yaxis.set_major_formatter("{x:g}")
+    for panel in axes:
+        panel.set(xscale="log", xlabel="d, characters since the mark", xticks=distances)
         panel.minorticks_off()
         panel.xaxis.set_major_formatter("{x:g}")
     dots = [Line2D([], [], label=WHEN[when], color="k", marker="o", mfc=face, ls="")
             for when, face in (("init", "w"), ("trained", "k"))]  # fmt: skip
-    lines = [Line2D([], [], **(CHANCE | {"label": "chance"})), Line2D([], [], color=GREY, lw=0.8, ls="-.", label="d")]
+    lines = [Line2D([], [], **(CHANCE | {"label": "chance"}))] * both
+    lines.append(Line2D([], [], color=GREY, lw=0.8, ls="-.", label="d"))
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in marks], dots + lines)
     figure.set_label(
         "Which of four marks was opened d characters of real text ago. Left: held-out accuracy, medians over trials "
