@@ -202,8 +202,8 @@ def _on_text(results: Results) -> list[str]:
     label = min(known, key=known.__getitem__)
     card = on_text(results)[label].card
     opening = f"On the test part of {card.name} the best network, {label}, needs {known[label]:.2f} bits a character"
-    rest = [f"{value:.2f} ({other})" for other, value in known.items() if other != label]
-    opening += f" ({listed(rest)})".replace("((", "(") if rest else ""
+    rest = [f"{other} {value:.2f}" for other, value in known.items() if other != label]
+    opening += f" ({', '.join(rest)})" if rest else ""
     models = ngrams(results)
     if not models:
         return [f"{opening}."]
