@@ -32,7 +32,7 @@ def _drawn(passage: str, units, name: str, says: str) -> str:
     return f"<h3>{escape(says)}: unit {unit}, {measure}</h3>{coloured(passage, units[f'{name} values'])}"
 
 
-def coloured(passage: str, values: Sequence[float]) -> str:
+def coloured(passage: str, values: Sequence[float | int]) -> str:
     """The passage as HTML, each character on the colour of its value, -100 to 100; runs of one colour are one span."""
     steps = [round(max(-100, min(100, value)) / 100 * STEPS) for value in values]
     spans = []
@@ -50,6 +50,6 @@ def colour(step: int) -> str:
 
 LEGEND = (
     '<p class="caption">Each character on the colour of the unit\'s activation after it was read, tanh(c), or h where '
-    f'a cell has no c: <span style="background:{colour(-STEPS)}">&nbsp;-1&nbsp;</span> white 0 '
-    f'<span style="background:{colour(STEPS)}">&nbsp;+1&nbsp;</span>. The unit that fits best, of all of them.</p>'
+    f'a cell has no c: <span style="color:#000;background:{colour(-STEPS)}">&nbsp;-1&nbsp;</span> white 0 '
+    f'<span style="color:#000;background:{colour(STEPS)}">&nbsp;+1&nbsp;</span>. The best of all units.</p>'
 )
