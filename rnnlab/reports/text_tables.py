@@ -158,7 +158,7 @@ def _memory_table(results: Results) -> list[Table]:
     ]
     caption = (
         "Bits a character by how many characters were read since a zero carry: those beyond the column before, up to "
-        "this one. Narrow columns hold fewer characters of the text than wide ones. Median and interval over trials."
+        "this one. Median and interval over trials."
     )
     return [Table(caption, ["cell", *(f"up to {end:,}" for end in ends)], rows)] if ends else []
 

@@ -63,20 +63,26 @@ class TestLoss:
 class LossByMemory:
     """Bits a character of the test part by the number of characters that were read since a zero carry, in bins.
 
-    Reading begins at `STARTS` places that lie evenly over the test part; a bin holds more characters than its lower
-    edge and at most as many as its upper one, which names it.
+    Reading begins at `STARTS` places that lie evenly over the test part and what stands before it, and only characters
+    of the test part count: so every bin holds characters from all over it, and no bin those of an end alone.
     """
 
     task: Text
 
     def __call__(self, model: SequenceModel, inputs: Array, losses: Callable, answers: int) -> Mapping[str, Array]:
-        test = self.task.text.test
-        longest = min(LONGEST, len(test) - 1)
-        starts = np.unique(np.linspace(0, len(test) - longest - 1, STARTS).round().astype(int))
-        windows = jnp.asarray(test[starts + np.arange(longest + 1)[:, None]]).astype(jnp.int32)
-        bits = jnp.mean(cross_entropy(model(windows[:-1]), windows[1:]), axis=1) / math.log(2)
+        text = self.task.text
+        longest = min(LONGEST, len(text.test) - 1)
+        before = text.validation[-longest:]
+        stream = np.concatenate([before, text.test, np.zeros(longest, text.test.dtype)])
+        last = len(before) + len(text.test) - 1
+        starts = np.unique(np.linspace(0, last - 1, STARTS).round().astype(int))
+        at = starts + np.arange(longest + 1)[:, None]
+        counts = jnp.asarray((at[1:] >= len(before)) & (at[1:] <= last))
+        windows = jnp.asarray(stream[at]).astype(jnp.int32)
+        nats = jnp.where(counts, cross_entropy(model(windows[:-1]), windows[1:]), 0)
         ends = edges(longest)
-        bins = [jnp.mean(bits[low:high]) for low, high in zip([0, *ends[:-1]], ends, strict=True)]
+        cuts = list(zip([0, *ends[:-1]], ends, strict=True))
+        bins = [jnp.sum(nats[low:high]) / jnp.maximum(jnp.sum(counts[low:high]), 1) / math.log(2) for low, high in cuts]
         return {"characters": jnp.asarray(ends), "bits": jnp.stack(bins)}
 
 
