@@ -17,7 +17,7 @@ from absl import flags
 
 from rnnlab.reports.pairs import outcomes
 from rnnlab.reports.tables import Table, terminal, write_forms
-from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.results import Trial
 from rnnlab.runs.results_file import open_results
@@ -177,13 +177,7 @@ USAGE = (
 
 @functools.partial(one_line, usage=USAGE)
 def main(argv: list[str]) -> None:
-    try:
-        words = FLAGS(argv)[1:]
-    except flags.Error as error:
-        raise SettingError(f"{str(error).splitlines()[0]}; there is --out") from error
-    if len(words) != 2:
-        raise SettingError(USAGE)
-    found = compare(*(read_run(Path(name)) for name in words))
+    found = compare(*(read_run(Path(name)) for name in parsed(FLAGS, argv, USAGE, 2)))
     if FLAGS.out:
         write(found, Path(FLAGS.out))
     screen = Screen()

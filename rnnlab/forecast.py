@@ -6,10 +6,8 @@ The network is that of a run of the task Series; its window is the end of the ru
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import sys
-import types
 from pathlib import Path
 
 import jax
@@ -24,11 +22,12 @@ from rnnlab.forecasting.scaling import Scaling
 from rnnlab.probes.forecasts import quantiles
 from rnnlab.reports.forecast_ahead import Forecast
 from rnnlab.reports.tables import terminal
-from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.callable_module import callable_as
+from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.load_network import load
 from rnnlab.runs.results import Arm
 from rnnlab.runs.results_file import open_results
-from rnnlab.settings.errors import SettingError, nearest
+from rnnlab.settings.errors import SettingError
 from rnnlab.tasks import Series
 
 PATHS = 1000  # of a network that forecasts one step at a time
@@ -46,7 +45,6 @@ flags.DEFINE_integer("seed", None, "the trial's; left out, that of the lowest he
 flags.DEFINE_string(
     "out", None, "a folder for forecast.csv and forecast.png; left out, RUN/forecast", flag_values=FLAGS
 )
-OURS = tuple(FLAGS)
 
 
 def forecast(
@@ -133,16 +131,9 @@ USAGE = "python -m rnnlab.forecast RUN [--steps=48] [--csv=newer.csv] [--arm=NAM
 
 @functools.partial(one_line, usage=USAGE)
 def main(argv: list[str]) -> None:
-    try:
-        words = FLAGS(argv)[1:]
-    except flags.UnrecognizedFlagError as error:
-        raise SettingError(f"--{error.flagname}: no such flag{nearest(error.flagname, OURS)}") from error
-    except flags.Error as error:
-        raise SettingError(str(error).splitlines()[0]) from error
-    if len(words) != 1:
-        raise SettingError(USAGE)
-    given = {name: FLAGS[name].value for name in OURS if name != "out"}
-    found, out = forecast(words[0], **given), Path(FLAGS.out or Path(words[0]) / "forecast")
+    [folder] = parsed(FLAGS, argv, USAGE)
+    given = {name: FLAGS[name].value for name in FLAGS if name != "out"}
+    found, out = forecast(folder, **given), Path(FLAGS.out or Path(folder) / "forecast")
     found.write(out)
     table, screen = found.table(), Screen()
     terminal(table._replace(rows=table.rows[:LINES]), screen)
@@ -157,15 +148,7 @@ def program() -> None:
     sys.exit(main(sys.argv))
 
 
-class _Callable(types.ModuleType):
-    """`rnnlab.forecast` is this module, since `python -m rnnlab.forecast` is a command; called, it is the function."""
-
-    __call__ = staticmethod(forecast)
-
-
-sys.modules[__name__].__class__ = _Callable
-__signature__ = inspect.signature(forecast)  # what help and editors show of `rnnlab.forecast`
-__doc__ = f"{__doc__}\n\n{inspect.getdoc(forecast)}"
+callable_as(__name__, forecast)
 
 if __name__ == "__main__":
     program()

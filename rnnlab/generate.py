@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import inspect
 import itertools
 import math
 import sys
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,7 +20,8 @@ from jaxtyping import Array
 
 from rnnlab.data.texts import Text as Characters
 from rnnlab.model import SequenceModel
-from rnnlab.runs.console import Screen, one_line
+from rnnlab.runs.callable_module import callable_as
+from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
@@ -157,14 +156,8 @@ def _draw(logits: Array, key: Array, temperature: Array) -> Array:
 
 @functools.partial(one_line, usage=USAGE)
 def main(argv: list[str]) -> None:
-    try:
-        words = FLAGS(argv)[1:]
-    except flags.Error as error:
-        there = "there is --prompt, --characters, --temperature, --seed, --arm"
-        raise SettingError(f"{str(error).splitlines()[0]}; {there}") from error
-    if len(words) != 1:
-        raise SettingError(USAGE)
-    trained = choose(Path(words[0]), FLAGS.arm)
+    [folder] = parsed(FLAGS, argv, USAGE)
+    trained = choose(Path(folder), FLAGS.arm)
     text = trained.task.text
     read, others = readable(text, FLAGS.prompt)
     if others:
@@ -189,15 +182,7 @@ def program() -> None:
         sys.exit(130)
 
 
-class _Callable(types.ModuleType):
-    """`rnnlab.generate` is this module, as `python -m rnnlab.generate` is its command; called, it is the function."""
-
-    __call__ = staticmethod(generate)
-
-
-sys.modules[__name__].__class__ = _Callable
-__signature__ = inspect.signature(generate)  # what help and editors show of `rnnlab.generate`
-__doc__ = f"{__doc__}\n\n{inspect.getdoc(generate)}"
+callable_as(__name__, generate)
 
 if __name__ == "__main__":
     program()

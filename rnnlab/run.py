@@ -8,13 +8,11 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import functools
-import inspect
 import os
 import shlex
 import shutil
 import sys
 import time
-import types
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from rnnlab.reports.finish_run import finish
 from rnnlab.reports.opened_run import Run, open_run
 from rnnlab.runs import hosts
 from rnnlab.runs.arms import run_arms
+from rnnlab.runs.callable_module import callable_as
 from rnnlab.runs.changed_code import settle_code
 from rnnlab.runs.changed_data import forget_programs_of_changed_data
 from rnnlab.runs.console import Screen, one_line
@@ -217,15 +216,7 @@ def program() -> None:
     sys.exit(hosts.run(main, parse(sys.argv)))
 
 
-class _Callable(types.ModuleType):
-    """`rnnlab.run` is this module, since `python -m rnnlab.run` is its command; called, it is the function."""
-
-    __call__ = staticmethod(run)
-
-
-sys.modules[__name__].__class__ = _Callable
-__signature__ = inspect.signature(run)  # what help and editors show of `rnnlab.run`
-__doc__ = f"{__doc__}\n\n{inspect.getdoc(run)}"
+callable_as(__name__, run)
 
 if __name__ == "__main__":
     program()

@@ -64,7 +64,7 @@ def test_characters_that_training_lacks_are_left_out_and_said(folder, capsys):
         (["--arm=Text/LSTN"], "no such arm on text; the nearest is Text/LSTM"),
         (["--temperature=-1"], "temperature=-1.0: must be a number of at least 0"),
         (["--characters=-1"], "characters"),
-        (["--tempo=1"], "there is --prompt"),
+        (["--tempo=1"], "--tempo: no such flag; the nearest is --temperature"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder, capsys, words, told):

@@ -8,8 +8,10 @@ import os
 import sys
 from collections.abc import Callable
 
+from absl.flags import Error, FlagValues, UnrecognizedFlagError
 from rich.console import Console
 
+from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.experiments import own_error
 
 
@@ -47,6 +49,21 @@ def one_line(main: Callable[[list[str]], None], hint: str = "", usage: str = "")
         return 2
 
     return program
+
+
+def parsed(known: FlagValues, argv: list[str], usage: str, count: int = 1) -> list[str]:
+    """The `count` words of a command line besides its flags, which are set. Raises SettingError."""
+    try:
+        words = known(argv)[1:]
+    except UnrecognizedFlagError as error:
+        flag = error.flagname
+        near = nearest(f"--{flag}", [f"--{name}" for name in known if not name.startswith("?")])
+        raise SettingError(f"--{flag}: no such flag{near}") from error
+    except Error as error:
+        raise SettingError(str(error).splitlines()[0]) from error
+    if len(words) != count:
+        raise SettingError(usage)
+    return words
 
 
 def _refused(error: OSError) -> str:
