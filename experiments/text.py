@@ -27,7 +27,7 @@ CELLS = {"VanillaRNN": {"cell": VanillaRNN}, "GRU": {"cell": GRU}, "LSTM": {"cel
 RATES = {"VanillaRNN": 3e-3, "GRU": 1e-2, "LSTM": 1e-2}  # on text; at 3e-3 an LSTM needs three times the updates
 LENGTHS = {"smoke": (60, 20), "quick": (1000, 50), "paper": (1000, 100)}  # of a sequence, and of truncated BPTT
 DISTANCES = {"smoke": [10], "quick": [10, 30, 100, 300], "paper": [10, 30, 100, 300, 1000]}
-STEPS = {"smoke": (6, 6), "quick": (2000, 300), "paper": (20_000, 10_000)}  # updates on text, and on marks
+STEPS = {"smoke": (6, 6), "quick": (1600, 300), "paper": (20_000, 10_000)}  # updates on text, and on marks
 
 
 def config(tier):

@@ -20,7 +20,7 @@ from rnnlab.tasks.text import Text
 ROW = 2000  # characters at least, that are read from a zero carry on
 ROWS = 64  # read side by side, at most
 CHUNK = 1000  # characters between which the carry is handed on, so that their outputs fit into memory
-LONGEST, STARTS = 1000, 256  # characters of memory, and places in the text at which it begins anew
+LONGEST, STARTS = 1000, 300  # characters of memory, and places in the text at which it begins anew
 HALF_DECADES = 10 ** np.arange(0, 3.5, 0.5)
 
 
@@ -63,8 +63,9 @@ class TestLoss:
 class LossByMemory:
     """Bits a character of the test part by the number of characters that were read since a zero carry, in bins.
 
-    Reading begins at `STARTS` places that lie evenly over the test part and what stands before it, and only characters
-    of the test part count: so every bin holds characters from all over it, and no bin those of an end alone.
+    Reading begins at `STARTS` places that lie evenly over the test part and what stands before it, and each character
+    of the test part that a bin holds counts once, by its mean. So bins that are wider than the places are apart, as in
+    Python's manual those beyond 32 are, hold the same characters, and differ by memory alone.
     """
 
     task: Text
@@ -77,13 +78,20 @@ class LossByMemory:
         last = len(before) + len(text.test) - 1
         starts = np.unique(np.linspace(0, last - 1, STARTS).round().astype(int))
         at = starts + np.arange(longest + 1)[:, None]
-        counts = jnp.asarray((at[1:] >= len(before)) & (at[1:] <= last))
         windows = jnp.asarray(stream[at]).astype(jnp.int32)
-        nats = jnp.where(counts, cross_entropy(model(windows[:-1]), windows[1:]), 0)
+        nats = cross_entropy(model(windows[:-1]), windows[1:])
         ends = edges(longest)
-        cuts = list(zip([0, *ends[:-1]], ends, strict=True))
-        bins = [jnp.sum(nats[low:high]) / jnp.maximum(jnp.sum(counts[low:high]), 1) / math.log(2) for low, high in cuts]
-        return {"characters": jnp.asarray(ends), "bits": jnp.stack(bins)}
+        cuts = zip([0, *ends[:-1]], ends, strict=True)
+        bins = [_mean_over_characters(nats[low:high], at[1:][low:high], len(before), last) for low, high in cuts]
+        return {"characters": jnp.asarray(ends), "bits": jnp.stack(bins) / math.log(2)}
+
+
+def _mean_over_characters(nats: Array, at: np.ndarray, first: int, last: int) -> Array:
+    """The mean over the characters from `first` to `last` that stand in `at`, of each one's own mean."""
+    there = (at >= first) & (at <= last)
+    times = np.bincount(at[there], minlength=int(at.max()) + 1)
+    weights = np.where(there, 1 / np.maximum(times[at], 1), 0)
+    return jnp.sum(nats * weights.astype(np.float32)) / max(np.count_nonzero(times), 1)
 
 
 def flow_at_the_end(model: SequenceModel, inputs: Array, losses: Callable, answers: int) -> Mapping[str, LogNorm]:

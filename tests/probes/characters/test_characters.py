@@ -1,6 +1,7 @@
 """What is measured of a network that reads text, against numpy over the whole text at once; and what training sees."""
 
 import math
+from collections import defaultdict
 
 import jax
 import jax.numpy as jnp
@@ -57,18 +58,18 @@ def test_every_test_character_is_predicted_once_with_the_carry_handed_on(task, m
 
 def test_loss_by_memory_is_that_of_windows_that_begin_anew(task, monkeypatch):
     monkeypatch.setattr(loss, "LONGEST", 40)
-    monkeypatch.setattr(loss, "STARTS", 3)
+    monkeypatch.setattr(loss, "STARTS", 30)
     text, model = task.text, model_of(task)
     found = loss.LossByMemory(task)(*asked(model, task))
     assert found["characters"].tolist() == [1, 3, 10, 32, 40]
-    stream, sums, counts = np.concatenate([text.validation[-40:], text.test]), np.zeros(40), np.zeros(40)
-    for at in np.linspace(0, len(stream) - 2, 3).round().astype(int):
+    stream, cuts = np.concatenate([text.validation[-40:], text.test]), [(0, 1), (1, 3), (3, 10), (10, 32), (32, 40)]
+    of = [defaultdict(list) for _ in cuts]  # by bin and character of the test part
+    for at in np.linspace(0, len(stream) - 2, 30).round().astype(int):
         for m, loss_of in enumerate(nats(model, stream[at : at + 41])):
-            if at + m + 1 >= 40:  # a character of the test part
-                sums[m], counts[m] = sums[m] + loss_of, counts[m] + 1
-    cuts = [(0, 1), (1, 3), (3, 10), (10, 32), (32, 40)]
-    wanted = [sums[low:high].sum() / max(counts[low:high].sum(), 1) / math.log(2) for low, high in cuts]
-    assert counts.sum() < 3 * 40
+            if at + m + 1 >= 40:
+                of[next(i for i, (low, high) in enumerate(cuts) if low <= m < high)][at + m + 1].append(loss_of)
+    wanted = [np.mean([np.mean(each) for each in found.values()]) / math.log(2) for found in of]
+    assert len(of[3]) == len(text.test) > len(of[0])  # places 22 apart: a bin as wide holds every character
     np.testing.assert_allclose(found["bits"], wanted, rtol=1e-5)
 
 
