@@ -102,8 +102,10 @@ def commands():
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_the_command_is_understood(words):
+def test_the_command_is_understood(words, tmp_path, monkeypatch):
     """Its flags exist, and its settings, arms and sweep are those of an experiment."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text("A text of one's own. " * 2000)
     flags = {word.partition("=")[0][2:]: word.partition("=")[2] for word in words if word.startswith("--")}
     assert set(flags) <= {*command.OURS, "help"}
     if "exp" in flags:

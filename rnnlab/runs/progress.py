@@ -76,8 +76,8 @@ class Progress:
             self._bars.update(self._task, completed=self._done, total=self._total, speed=shown)
         elif now - self._last >= LINE_SECONDS:
             self._last = now
-            left = clock(max(self._total - self._done, 0) / max(speed, 1e-9))
-            self.say(f"  {self._done} of at most {self._total} updates, {shown}, {left} left")
+            left = f", {clock(max(self._total - self._done, 0) / speed)} left" if speed else ""
+            self.say(f"  {self._done} of at most {self._total} updates, {shown}{left}")
 
     def finished(self, trial: Mapping[str, Any], undone: int = 0) -> None:
         """A trial has ended, so many updates early, or had ended before."""
