@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.probes.forecasts import forecasts
-from rnnlab.probes.gradients.input_gradient import input_gradient
+from rnnlab.probes.gradients.input_gradient import input_gradient_of_last_answer
 from rnnlab.reports import figures, forecast_figures, forecast_verdicts
 from rnnlab.reports.forecasts import kinds_table, models_table
 from rnnlab.reports.report import Report
@@ -64,7 +64,7 @@ def arms(tier, settings=()):
 
 
 def probes(spec):
-    return {"forecasts": forecasts(spec.task), "gradient": input_gradient}
+    return {"forecasts": forecasts(spec.task), "gradient": input_gradient_of_last_answer}
 
 
 def report(results):

@@ -19,6 +19,7 @@ from rnnlab.forecasting.scaling import MEDIAN, QUANTILES, Scaling, logged
 from rnnlab.forecasting.scores import mase_scale
 
 LONGEST_SEASON = 60  # steps, of exponential smoothing: a state each
+FEWEST_ROWS = 10  # that exponential smoothing begins from
 MOST_LAGS = 60  # of the autoregression
 TAIL = 3  # times the test part: the rows that are kept to be drawn
 DIGITS = 7
@@ -82,13 +83,14 @@ def fitted_models(u, parts, scaling, inputs, targets, length, horizon, periods) 
         "naive": Forecaster("the last value", lambda at: np.repeat(u[at][:, None], horizon, axis=1)),
         "drift": Forecaster("the last value and the mean change", lambda at: u[at][:, None] + slope * steps),
     }
-    if periods:
+    if periods and max(periods) <= len(past):
         m = max(periods)
         models["seasonal naive"] = Forecaster(
             f"the value {m} steps before", lambda at: u[at[:, None] + steps - m * -(-steps // m)]
         )
     models["AR"] = autoregression(u, parts.training, scaling.transform, horizon)
-    models["ETS"] = exponential_smoothing(u, parts.training, horizon, periods)
+    if len(past) >= FEWEST_ROWS:
+        models["ETS"] = exponential_smoothing(u, parts.training, horizon, periods)
     models["ridge"] = ridge(u, parts, scaling, inputs, targets, length, horizon)
     return models
 
@@ -145,6 +147,9 @@ def exponential_smoothing(
             if best is None or fit.bic < best[0]:
                 best = fit.bic, (trend, damped, m), fit, options
         _, (trend, damped, m), fit, options = best
+        begins = {f"initial_{part}": getattr(fit, f"initial_{part}", None) for part in ("level", "trend", "seasonal")}
+        begins = {name: value for name, value in begins.items() if value is not None}
+        options |= begins | {"initialization_method": "known"}  # not made anew of what the training part lacks
         states = np.asarray(ETSModel(u, **options).smooth(fit.params).states)
     phi = dict(zip(fit.param_names, fit.params, strict=True)).get("damping_trend", 1.0)
     steps = np.arange(1, horizon + 1)
@@ -160,22 +165,35 @@ def exponential_smoothing(
 
 
 def ridge(u, parts, scaling, inputs, targets, length, horizon) -> Forecaster:
-    """Each step by ridge regression on what a network reads; its penalty by leave-one-out errors."""
+    """Each step by ridge regression on what a network reads; its penalty by leave-one-out errors.
+
+    Steps that were observed at the same training origins share a fit; one observed at a single origin is its mean.
+    """
     from sklearn.linear_model import RidgeCV  # here: scikit-learn takes a second to import
 
     def windows(origins):
         return inputs[origins[:, None] - np.arange(length)[::-1]].reshape(len(origins), -1)
 
     known = parts.origins("training", length, horizon)
-    known = known[~np.isnan(targets[known]).any(axis=1)]
-    model = RidgeCV(alphas=np.logspace(-2, 5, 8)).fit(windows(known), targets[known])
+    there = ~np.isnan(targets[known])
+    models = []
+    for seen in np.unique(there, axis=1).T:
+        steps = np.flatnonzero((there == seen[:, None]).all(axis=0))
+        rows = known[seen]
+        if len(rows) > 1:
+            fit = RidgeCV(alphas=np.logspace(-2, 5, 8)).fit(windows(rows), targets[rows][:, steps])
+            models.append((steps, fit))
+    penalties = " or ".join(dict.fromkeys(f"{fit.alpha_:g}" for _, fit in models)) or "none"
     mean, scale = np.array(scaling.mean), np.array(scaling.scale)
 
     def at(origins):
-        moved = model.predict(windows(origins)).reshape(len(origins), horizon) * scale + mean
+        moved, read = np.zeros((len(origins), horizon)), windows(origins)
+        for steps, fit in models:
+            moved[:, steps] = fit.predict(read).reshape(len(origins), len(steps))
+        moved = moved * scale + mean
         return moved if scaling.transform == "levels" else u[origins][:, None] + moved
 
-    return Forecaster(f"ridge on the last {length} steps, penalty {model.alpha_:g}", at)
+    return Forecaster(f"ridge on the last {length} steps, penalty {penalties}", at)
 
 
 def autocorrelation(x: Float[np.ndarray, " n"], lags: int) -> Float[np.ndarray, " K"]:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from rnnlab.forecasting.scaling import MEDIAN, QUANTILES
 
 ROUNDING = 1e-12  # an error that small, relative to the values, is none
+SHARES = np.diff([0, *(np.array(QUANTILES)[1:] + QUANTILES[:-1]) / 2, 1])  # of levels, that each is nearest to
 BANDS = {"80 %": (QUANTILES.index(0.1), QUANTILES.index(0.9)), "95 %": (0, len(QUANTILES) - 1)}
 
 
@@ -23,9 +24,9 @@ def values_of(
     """What a score is the mean of, by origin and step; that of RMSE is squared.
 
     `MAE` and `RMSE` of the median; `sMAPE` in percent, 200 |y - f| / (|y| + |f|) (Makridakis 1993); `MASE`, absolute
-    errors over `scale` (Hyndman & Koehler 2006); `CRPS`, twice the quantile loss averaged over the quantiles, which is
-    the continuous ranked probability score as they grow dense (Gneiting & Raftery 2007), in the series' unit; `80 %`
-    and `95 %`, whether a value lies within that band, its ends included.
+    errors over `scale` (Hyndman & Koehler 2006); `CRPS`, the continuous ranked probability score in the series' unit:
+    twice the integral of the quantile loss over levels (Gneiting & Raftery 2007), each of the seven for its share of
+    them; `80 %` and `95 %`, whether a value lies within that band, its ends included.
     """
     if score in BANDS:
         low, high = BANDS[score]
@@ -35,7 +36,7 @@ def values_of(
     if score == "CRPS":
         levels = np.array(QUANTILES)
         each = actual[..., None] - quantiles
-        return 2 * np.mean(np.maximum(levels * each, (levels - 1) * each), axis=-1)
+        return 2 * np.maximum(levels * each, (levels - 1) * each) @ SHARES
     if score == "RMSE":
         return error**2
     if score == "sMAPE":

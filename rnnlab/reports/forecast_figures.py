@@ -24,6 +24,7 @@ from rnnlab.runs.results import Arm, Results
 
 WINDOWS = 8  # forecasts over the test part that are drawn, none over another
 ACTUAL = {"color": "k", "lw": 0.8}
+BY_STEP = {"MAE": "absolute error,\nscaled", "CRPS": "CRPS, scaled", "80 %": "in the 80 %\nband, %"}
 SHADES = {"80 %": 0.35, "95 %": 0.15}
 MORE = ["#999933", "0.55"]  # colours beside those of `style`
 ZERO = {"color": GREY, "lw": 0.7}
@@ -72,27 +73,38 @@ def forecasts(results: Results, *, width: Width = "page") -> Figure | None:
 
 @styled
 def by_step(results: Results, *, width: Width = "page") -> Figure | None:
-    """Mean absolute scaled error by step after the origin, the mean over origins and trials; None without forecasts."""
+    """Absolute error, CRPS and the share within the 80 % band by step after the origin; None without forecasts."""
     found = forecasts_of(results)
     if not found:
         return None
     looks = looks_of(results, found)
-    figure, shown = _grid(len(found), width)
-    for panel, each in zip(shown, found, strict=True):
+    figure, grid = panels(len(BY_STEP), len(found), 1.5, width, sharex="col")
+    for column, each in zip(grid.T, found, strict=True):
+        scale = each.found["mase_scale"] or 1.0
         steps = np.arange(1, each.actual.shape[1] + 1)
-        for index, name in enumerate(each.models):
-            score = "MASE" if each.found["mase_scale"] else "MAE"
-            error = mean_score(score, np.mean(each.values(score, name), axis=0), axis=0)
-            marked = np.unique((len(steps) * (np.arange(4) + index / 9) / 4).astype(int).clip(max=len(steps) - 1))
-            panel.plot(steps, error, markevery=marked.tolist(), **looks[name])
-        panel.set(title=each.series, xlabel=f"steps ({plural(each.found['step'])})", yscale="log")
-        losses_up(panel)
-        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    shown[0].set_ylabel("absolute error, scaled")
+        for panel, score in zip(column, BY_STEP, strict=True):
+            names = [*each.networks, each.best_other()] if score in BANDS else each.models
+            for index, name in enumerate(names):
+                value = mean_score(score, np.mean(each.values(score, name), axis=0), axis=0)
+                marked = np.unique((len(steps) * (np.arange(4) + index / 9) / 4).astype(int).clip(max=len(steps) - 1))
+                shown = 100 * value if score in BANDS else value / scale
+                panel.plot(steps, shown, markevery=marked.tolist(), **looks[name])
+            if score in BANDS:
+                panel.axhline(float(score.split()[0]), **ZERO)
+                panel.set_ylim(0, 104)
+            else:
+                panel.set_yscale("log")
+                losses_up(panel)
+        column[0].set_title(each.series)
+        column[-1].set_xlabel(f"steps ({plural(each.found['step'])})")
+        column[-1].xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    for panel, head in zip(grid[:, 0], BY_STEP.values(), strict=True):
+        panel.set_ylabel(head)
     legend(figure, [Line2D([], [], label=name, **look) for name, look in looks.items()], [])
     figure.set_label(
-        "Error by step: mean absolute error of the medians over origins (and trials), over the mean absolute error of "
-        "the seasonal naive forecast in training."
+        "By step after the origin, means over origins (and trials): absolute error of the medians and CRPS, over the "
+        "mean absolute error of the seasonal naive forecast in training; and the share of values within the 80 % band, "
+        "of networks and the best model without one."
     )
     return figure
 

@@ -13,6 +13,7 @@ from rnnlab.stats.estimates import Interval
 M4 = "open: Makridakis, Spiliotis & Assimakopoulos 2018"
 EFFICIENT = "Fama 1970: prices close to a martingale"
 PREFERRED = "LSTM"
+WIDE = 0.2
 
 
 def network_of(each: Forecasts) -> str | None:
@@ -38,10 +39,18 @@ def answer(results: Results) -> str:
     said += [f"it is worse on {listed(worse)}"] if worse else []
     said += [f"on {listed(open_)} no difference is shown"] if open_ else []
     lead = f"By CRPS the {name} " if better else f"By CRPS the {name} beats the best model without a network nowhere: "
-    prices = [each.series for each in forecasts_of(results) if each.found["scaling"]["transform"] == "returns"]
-    expected = [name for name in prices if not any(told.startswith(f"{name} (") for told in better)]
-    why = "that is expected: prices are close to a martingale, whose best forecast is its last value."
+    walks = [each.series for each in forecasts_of(results) if is_like_a_random_walk(each)]
+    expected = [name for name in walks if not any(told.startswith(f"{name} (") for told in better)]
+    why = "none is expected: no model beats its last value, as of prices that are close to a martingale."
     return f"{lead}{'; '.join(said)}.{f' On {listed(expected)} {why}' if expected else ''}"
+
+
+def is_like_a_random_walk(each: Forecasts) -> bool:
+    """Whether it is read as relative changes, and no model without a network beats the last value."""
+    if each.found["scaling"]["transform"] != "returns" or "naive" not in each.others:
+        return False
+    found = [each.difference("MAE", name, "naive") for name in each.others if name != "naive"]
+    return all(not of.high < 0 for of in found)
 
 
 def claims(results: Results) -> list[Claim]:
@@ -62,10 +71,10 @@ def percent(found: Interval) -> str:
 def _of_series(each: Forecasts) -> list[Claim]:
     network, best = network_of(each), each.best_other()
     told = [_beats(each, network, best)]
-    if each.found["scaling"]["transform"] == "returns" and "naive" in each.others:
+    if is_like_a_random_walk(each):
         found = each.difference("MAE", network, "naive")
         says = f"{each.series}: the {network}'s median is no better than the last value, by absolute error"
-        told.append(Claim(says, EFFICIENT, "not below 0 %", percent(found), *_judged(found, found.high >= 0)))
+        told.append(Claim(says, EFFICIENT, "not below 0 %", percent(found), *_equal(found, found.high >= 0)))
     for band in BANDS:
         found = each.coverage(band, network)
         measured = f"{100 * found.estimate:.0f} %"
@@ -74,7 +83,7 @@ def _of_series(each: Forecasts) -> list[Claim]:
         level = float(band.split()[0]) / 100
         met = found.low <= level <= found.high
         told.append(
-            Claim(says, "calibration: Gneiting, Balabdaoui & Raftery 2007", band, measured, *_judged(found, met))
+            Claim(says, "calibration: Gneiting, Balabdaoui & Raftery 2007", band, measured, *_equal(found, met))
         )
     return told
 
@@ -90,3 +99,10 @@ def _judged(found: Interval, met: bool) -> tuple[bool | None, str]:
     if math.isnan(found.estimate):
         return None, "the other model makes no error"
     return (None, "fewer than two blocks of origins") if math.isnan(found.low) else (bool(met), "")
+
+
+def _equal(found: Interval, met: bool) -> tuple[bool | None, str]:
+    """`_judged`, of a claim that there is no difference: a wide interval holds any."""
+    if met and found.high - found.low > WIDE:
+        return None, f"too few origins: the interval is wider than {100 * WIDE:g} points"
+    return _judged(found, met)

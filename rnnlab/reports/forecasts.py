@@ -16,7 +16,7 @@ from rnnlab.stats import estimates
 from rnnlab.stats.blocks import block_mean
 from rnnlab.stats.estimates import Interval
 
-SHOWN = ("MASE", "CRPS", "RMSE", "sMAPE", *BANDS)
+SHOWN = ("MASE", "CRPS", "MAE", "RMSE", "sMAPE", *BANDS)
 HEADS = {"sMAPE": "sMAPE, %", "80 %": "in the 80 % band", "95 %": "in the 95 % band"}
 
 
@@ -101,15 +101,14 @@ def models_table(results: Results) -> Table | None:
     rows, told = [], []
     for each in forecasts_of(results):
         origins = len(each.actual)
-        told.append(
-            f"{each.series}: {origins} origins, {each.actual.shape[1]} steps, CRPS and RMSE in {each.found['unit']}"
-        )
+        told.append(f"{each.series}: {origins} origins, {each.actual.shape[1]} steps, in {each.found['unit']}")
         rows += [[f"{each.series}/{name}", *_cells(each, name)] for name in each.models]
     if not rows:
         return None
     caption = (
         "Forecasts of the test part; networks: medians over trials, with their intervals. MASE: absolute error over "
         "that of the seasonal naive forecast in training; CRPS from seven quantiles; point forecasts are medians. "
+        "CRPS, MAE and RMSE are in the series' own unit. "
     )
     return Table(f"{caption}{'; '.join(told)}.", ["model", *(HEADS.get(name, name) for name in SHOWN)], rows)
 

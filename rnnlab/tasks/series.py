@@ -110,7 +110,7 @@ class Series(Task):
     @property
     def chance(self) -> float:
         """The validation part's loss of the training part's own quantiles, the same at every origin."""
-        return _chance(self)
+        return _chance(self, self.read_series())
 
     @property
     def card(self) -> DataCard:
@@ -214,8 +214,8 @@ def _prepare(task: Series, series: data.Series) -> Prepared:
 
 
 @functools.lru_cache(maxsize=16)
-def _chance(task: Series) -> float:
-    prepared = task.prepared()
+def _chance(task: Series, series: data.Series) -> float:
+    prepared = _prepare(task, series)
     steps = slice(0, task.steps)
     past = prepared.targets[task.origins("training"), steps]
     later = prepared.targets[task.origins("validation"), steps]

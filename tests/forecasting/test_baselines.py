@@ -1,5 +1,8 @@
 """Forecasts without a network, each against the process that it is the best forecast of."""
 
+import dataclasses
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -89,21 +92,64 @@ def test_forecasts_are_of_the_origins_rows(sunspots):
     assert all((np.diff(np.array(m["quantiles"]), axis=-1) >= 0).all() for m in found["models"].values())
 
 
-def test_no_model_reads_what_follows_an_origin(sunspots):
-    """The test part moved after its first origin: forecasts from there are the same."""
-    import dataclasses
-    from unittest import mock
+SHORT = {  # rows, period, task: less than five seasons, and less than one, before the first origin
+    "sunspots": (None, 11, {"length": 22, "horizon": 11, "test": 0.3}),
+    "monthly": (66, 12, {"length": 8, "horizon": 4}),
+    "weekly": (60, 52, {"length": 8, "horizon": 4}),
+}
 
-    task, found = sunspots
+
+@pytest.mark.parametrize("name", SHORT)
+def test_no_model_reads_what_follows_an_origin(name):
+    """The test part moved after its first origin: forecasts from there are the same."""
+    rows, period, how = SHORT[name]
+    task = Series(series="sunspots", period=period, **how)
     series = task.read_series()
-    later = series.values.copy()
-    later[found["origins"][0] + 1 :] += 50
-    moved = dataclasses.replace(series, values=later)
-    with mock.patch.object(Series, "read_series", lambda self: moved):
-        other = task.baselines()
+    if rows:
+        t = np.arange(rows)
+        own = 20 + 5 * np.sin(2 * np.pi * t / period) + np.random.default_rng(0).normal(size=rows)
+        series = dataclasses.replace(series, values=own, observed=np.ones(rows, bool), covariates=np.zeros((rows, 0)),
+                                     time=None, periods=(period,))  # fmt: skip
+    found, other = (baselines(task, one) for one in (series, moved(task, series)))
+    assert {"naive", "AR", "ETS", "ridge"} <= set(found["models"])
+    assert ("seasonal naive" in found["models"]) == (name != "weekly")
     for name, model in found["models"].items():
         assert model["quantiles"][0] == other["models"][name]["quantiles"][0], name
         assert name == "naive" or model["quantiles"][-1] != other["models"][name]["quantiles"][-1]
+
+
+def baselines(task, series):
+    with mock.patch.object(Series, "read_series", lambda self: series):
+        return task.baselines()
+
+
+def moved(task, series):
+    with mock.patch.object(Series, "read_series", lambda self: series):
+        first = task.origins("test")[0]
+    later = series.values.copy()
+    later[first + 1 :] += 50
+    return dataclasses.replace(series, values=later)
+
+
+def test_a_series_with_a_hole_in_every_window_has_its_forecasts():
+    """As of a shop that is closed on every seventh day: no training origin has all its steps."""
+    task = Series(series="sunspots", length=14, horizon=12)
+    series = task.read_series()
+    rng = np.random.default_rng(0)
+    own = 10 + np.sin(np.arange(309)) + 0.1 * rng.normal(size=309)
+    series = dataclasses.replace(series, values=own, observed=np.arange(309) % 7 != 6)
+    found = baselines(task, series)
+    assert all(np.isfinite(np.array(model["quantiles"])).all() for model in found["models"].values())
+    error = [np.nanmean(np.abs(np.array(found["models"][name]["quantiles"])[..., 3] - np.array(found["actual"], float)))
+             for name in ("ridge", "naive")]  # fmt: skip
+    assert error[0] < 0.3 < error[1]
+
+
+def test_a_handful_of_rows_has_the_models_that_fit():
+    task = Series(series="sunspots", length=2, horizon=1, validation=0.3, test=0.4)
+    series = task.read_series()
+    few = {name: getattr(series, name)[:24] for name in ("values", "observed", "covariates", "time")}
+    assert "ETS" not in baselines(task, dataclasses.replace(series, **few))["models"]
 
 
 def test_numbers_that_json_holds():

@@ -32,13 +32,17 @@ def test_scores_are_those_of_utilsforecast():
     np.testing.assert_allclose(mean_score("sMAPE", values_of("sMAPE", ACTUAL, FORECASTS)), 200 * smape)
 
 
-def test_crps_is_that_of_scoringrules():
+def test_crps_is_the_integral_of_scoringrules_quantile_loss():
+    """And of normal values 1 / sqrt(pi), of exponential ones 1/2, to what seven quantiles tell (Gneiting & Raftery)."""
     import scoringrules
 
-    theirs = scoringrules.crps_quantile(ACTUAL, FORECASTS, np.array(QUANTILES))
-    np.testing.assert_allclose(values_of("CRPS", ACTUAL, FORECASTS), theirs)
     each = [scoringrules.quantile_score(ACTUAL, FORECASTS[..., q], level) for q, level in enumerate(QUANTILES)]
-    np.testing.assert_allclose(values_of("CRPS", ACTUAL, FORECASTS), 2 * np.mean(each, axis=0))
+    ends = [0, 0.0625, 0.175, 0.375, 0.625, 0.825, 0.9375, 1]
+    np.testing.assert_allclose(values_of("CRPS", ACTUAL, FORECASTS), 2 * np.tensordot(np.diff(ends), each, axes=1))
+    for kind, exact in ((scipy.stats.norm, 1 / math.sqrt(math.pi)), (scipy.stats.expon, 0.5)):
+        actual = kind.rvs(size=(100_000, 1), random_state=0)
+        true = np.broadcast_to(kind.ppf(QUANTILES), (*actual.shape, 7))
+        np.testing.assert_allclose(mean_score("CRPS", values_of("CRPS", actual, true)), exact, rtol=0.04)
 
 
 def test_the_true_quantiles_have_the_lowest_crps_and_are_calibrated():
@@ -67,5 +71,8 @@ def test_sorting_quantiles_never_raises_their_loss():
     """For any two that cross, exchanging them lowers the sum of their losses, or leaves it."""
     crossed = np.random.default_rng(2).normal(10, 3, (400, 1, 7))
     actual = np.random.default_rng(3).normal(10, 3, (400, 1))
-    change = values_of("CRPS", actual, np.sort(crossed, axis=-1)) - values_of("CRPS", actual, crossed)
+    levels = np.array(QUANTILES)
+    before, after = (actual[..., None] - each for each in (crossed, np.sort(crossed, axis=-1)))
+    loss = [np.sum(np.maximum(levels * each, (levels - 1) * each), axis=-1) for each in (before, after)]
+    change = loss[1] - loss[0]
     assert change.max() < 1e-12 and change.min() < -0.1

@@ -55,11 +55,30 @@ def test_a_better_network_is_said_to_be_better_and_a_worse_one_worse():
     assert beats == [True, False, False]
 
 
-def test_prices_on_which_nothing_beats_the_last_value_are_said_to_be_expected():
-    answer, claims = said(made(2.0, 0.0, "prices", transform="returns"))
-    assert "nowhere" in answer and answer.endswith("martingale, whose best forecast is its last value.")
+def test_a_series_on_which_nothing_beats_the_last_value_is_said_to_be_expected():
+    walk = made(0.0, 0.5, "prices", transform="returns")
+    walk = walk._replace(others={"naive": walk.others["ridge"], "ridge": walk.networks["GRU"]})
+    answer, claims = said(walk._replace(networks={"LSTM": walk.others["naive"] + 0.01}))
+    assert "nowhere" in answer and answer.endswith("as of prices that are close to a martingale.")
     [claim] = [claim for claim in claims if "no better than the last value" in claim.says]
-    assert claim.met is False, "off by 2, where the last value is off by 5: it is better"
+    assert claim.met is True
+
+
+def test_sales_that_grow_are_no_prices():
+    """Relative changes too, but a model without a network beats the last value by far."""
+    answer, claims = said(made(2.0, 0.0, "sales", transform="returns"))
+    assert "martingale" not in answer and not any("last value" in claim.says for claim in claims)
+
+
+def test_few_origins_do_not_make_a_wrong_band_right():
+    """Which hold 65 % in truth: an interval that is wide holds any level."""
+    met = []
+    for seed in range(20):
+        each = made(0.0, origins=8, seed=seed)
+        narrow = {"LSTM": 0.73 * each.networks["LSTM"]}
+        _, claims = said(each._replace(networks=narrow))
+        met += [claim.met for claim in claims if " 80 % band" in claim.says]
+    assert sum(one is True for one in met) <= 4
 
 
 def test_bands_that_are_right_hold_what_they_say_and_shifted_ones_do_not():

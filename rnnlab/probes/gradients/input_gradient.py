@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.extended_range import LogNorm, log_norm
 from rnnlab.probes.gradients.reverse_scan import Losses, StepAdjoints, reverse_scan
+
+
+def input_gradient_of_last_answer(
+    model: SequenceModel, inputs: Float[Array, "T B D"], losses: Losses, answers: int, **steps: Any
+) -> dict[str, LogNorm]:
+    """`input_gradient` of the loss's part at the last of its N answers: lag 0 is that answer's own input."""
+    early = jax.lax.stop_gradient(model(inputs, answers=answers, **steps)[:-1])
+    return input_gradient(model, inputs, lambda outputs: losses(jnp.concatenate([early, outputs])), 1, **steps)
 
 
 def input_gradient(
