@@ -19,7 +19,7 @@ HUGE = 1e30  # beyond it squares overflow float32
 FORMATS = ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y.%m.%d",
            "%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%b %Y", "%B %Y", "%d %B %Y", "%m/%Y")  # fmt: skip
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
-OFFSET = re.compile(r"[T ]\d\d:?\d\d(?::?\d\d(?:[.,]\d+)?)? ?(Z|[+-]\d\d:?(?:\d\d)?)$")
+OFFSET = re.compile(r"[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)? ?(Z|[+-]\d\d:?(?:\d\d)?)$")
 YEAR = re.compile(r"[12]\d{3}(\.0)?")
 TIMES = ("date", "time", "day", "month", "year", "week", "timestamp", "period", "ds")  # what such a column is named
 
@@ -35,21 +35,13 @@ class Numbers(NamedTuple):
 def numbers(table: CsvTable, name: str, cells: Sequence[str]) -> Numbers:
     """Numbers with a decimal point, or a decimal comma in files parted by other marks; currency and % are left out.
 
-    What is no number, infinite, or above 1e30 in size is taken as missing, and said.
+    What is no number, infinite, or above 1e30 in size is taken as missing, and said. Raises UserError where no cell
+    tells which comma it is.
     """
-    bare = [re.sub(r"^([-+]?)[$€£¥]\s?|\s?%$", r"\1", cell).replace("\N{MINUS SIGN}", "-") for cell in cells]
-    comma = table.separator != "," and not any("." in cell for cell in bare if re.match(r"[-+\d]", cell))
-    values, text = np.full(len(cells), np.nan), []
-    for place, cell in enumerate(bare):
-        if cell.lower() in MISSING:
-            continue
-        found = cell.replace(",", ".") if comma else cell
-        if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", found):
-            found = found.replace(",", "")
-        try:
-            values[place] = float(found.replace("_", "x"))
-        except ValueError:
-            text.append(place)
+    values, text, unclear = _values(table, cells)
+    if unclear is not None:
+        told = f"{table.path}, row {table.rows[unclear]}: {name}={cells[unclear]!r} may hold a decimal or a thousands"
+        raise UserError(f"{told} comma: write numbers with a decimal point, without thousands commas")
     repairs = []
     if text:
         shown, rows = cells[text[0]][:20], [table.rows[place] for place in text]
@@ -64,17 +56,47 @@ def numbers(table: CsvTable, name: str, cells: Sequence[str]) -> Numbers:
 
 def is_numeric(table: CsvTable, cells: Sequence[str]) -> bool:
     """Whether a column is one of numbers, a few cells of text aside."""
-    found = numbers(table, "", cells)
-    return bool(np.isfinite(found.values).any()) and len(found.text) <= MOST_TEXT * len(cells)
+    values, text, _ = _values(table, cells)
+    return bool(np.isfinite(values).any()) and len(text) <= MOST_TEXT * len(cells)
 
 
-def looks_like_time(name: str, cells: Sequence[str]) -> bool:
-    """Whether the first cells of a column, and the last, are times; bare years only where its name says so."""
+def _values(table: CsvTable, cells: Sequence[str]) -> tuple[np.ndarray, list[int], int | None]:
+    """Numbers [n], the places of text, and the first place of a comma where all may be decimal or thousands commas."""
+    bare = [re.sub(r"^([-+]?)[$€£¥]\s?|\s?%$", r"\1", cell).replace("\N{MINUS SIGN}", "-") for cell in cells]
+    comma = table.separator != "," and not any("." in cell for cell in bare if re.match(r"[-+\d]", cell))
+    marked = [place for place, cell in enumerate(bare) if comma and re.fullmatch(r"[-+]?[\d,]*,\d*", cell)]
+    unclear = None
+    if marked and all(re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+", bare[place]) for place in marked):
+        comma = all(bare[place].count(",") == 1 for place in marked)  # 1,234,567 holds thousands commas
+        unclear = marked[0] if comma else None
+    values, text = np.full(len(cells), np.nan), []
+    for place, cell in enumerate(bare):
+        if cell.lower() in MISSING:
+            continue
+        found = cell.replace(",", ".") if comma else cell
+        if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", found):
+            found = found.replace(",", "")
+        try:
+            values[place] = float(found.replace("_", "x"))
+        except ValueError:
+            text.append(place)
+    return values, text, unclear
+
+
+def is_named_time(name: str) -> bool:
+    """Whether the name of a column says that it holds times."""
+    return any(part in TIMES for part in re.split(r"[^a-z]+", name.lower()))
+
+
+def share_of_times(name: str, cells: Sequence[str]) -> float:
+    """The share of times among a column's first and last cells; bare numbers are times only where its name says so."""
     few = [*cells[:20], *cells[-5:]]
-    if all(re.fullmatch(r"[-+]?\d*\.?\d*", cell) for cell in few):
-        named = any(part in TIMES for part in re.split(r"[^a-z]+", name.lower()))
-        return named and (all(YEAR.fullmatch(c) for c in few) or all(re.fullmatch(r"[12]\d{7}", c) for c in few))
-    return any(_parsed(few, form) is not None for form in _forms())
+    bare = sum(bool(re.fullmatch(r"[-+]?\d*\.?\d*", cell)) for cell in few)
+    if 2 * bare > len(few):
+        forms = (YEAR, re.compile(r"[12]\d{7}")) if is_named_time(name) else ()
+        share = max((sum(bool(form.fullmatch(cell)) for cell in few) for form in forms), default=0) / len(few)
+        return share if share >= 1 - MOST_TEXT else 0.0  # a counter may end among years
+    return max(int((~np.isnat(_stamps(few, form))).sum()) for form in _forms()) / len(few)
 
 
 def times(table: CsvTable, name: str, cells: Sequence[str]) -> tuple[np.ndarray, list[str]]:
@@ -90,11 +112,20 @@ def times(table: CsvTable, name: str, cells: Sequence[str]) -> tuple[np.ndarray,
     if any(not np.array_equal(first[1], found) for _, found in others):
         told = f"{table.path}: {name}={cells[0]} may be month/day or day/month: write dates as YYYY-MM-DD"
         raise UserError(told)
-    zones = {found[1] for cell in cells if (found := OFFSET.search(cell))}
-    repairs = [f"{name}: {len(zones)} offsets from UTC ({', '.join(sorted(zones)[:3])}): read as UTC"] * (
-        len(zones) > 1
-    )
-    return first[1], repairs
+    return _local(name, cells, *first)
+
+
+def _local(name: str, cells: Sequence[str], form: str, utc: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Times without their offsets from UTC where there is but one, or one time of day throughout; else in UTC."""
+    zones = [found and found[1] for found in map(OFFSET.search, cells)]
+    local = _stamps([cell.removesuffix(zone or "").rstrip() for cell, zone in zip(cells, zones, strict=True)], form)
+    if np.array_equal(local, utc):
+        return utc, []
+    each = sorted({zone or "none" for zone in zones})
+    told = f"{name}: {f'{len(each)} offsets' if len(each) > 1 else 'offset'} from UTC ({', '.join(each[:3])})"
+    if len(each) == 1 or len(np.unique(local - local.astype("datetime64[D]"))) == 1:
+        return local, [f"{told} left out: times are local"]
+    return utc, [f"{told}: read as UTC"]
 
 
 def _forms() -> list[str]:
@@ -102,16 +133,22 @@ def _forms() -> list[str]:
 
 
 def _parsed(cells: Sequence[str], form: str) -> np.ndarray | None:
-    """Times in this form, in UTC where offsets are given; None unless all are."""
+    """Times in this form, as `_stamps` gives them; None unless all are."""
+    if np.isnat(_stamps(cells[:20], form)).any():
+        return None
+    found = _stamps(cells, form)
+    return None if np.isnat(found).any() else found
+
+
+def _stamps(cells: Sequence[str], form: str) -> np.ndarray:
+    """Times in this form, in UTC where offsets are given, NaT for others; in seconds, or finer where one cell is."""
     try:
         import pandas as pd  # here: it takes a second to import
     except ImportError as error:
         raise needs_extra(error) from error
-    try:
-        found = pd.to_datetime(list(cells), format=form, utc=True)
-    except (ValueError, OverflowError):
-        return None
-    return None if found.isna().any() else np.asarray(found.tz_localize(None).values, "datetime64[s]")
+    found = pd.to_datetime(list(cells), format=form, utc=True, errors="coerce").tz_localize(None).values
+    seconds = np.asarray(found, "datetime64[s]")
+    return seconds if np.array_equal(seconds, found, equal_nan=True) else np.asarray(found)
 
 
 def _one_way(time: np.ndarray) -> bool:
@@ -122,7 +159,10 @@ def _one_way(time: np.ndarray) -> bool:
 
 def _unparsed(table: CsvTable, name: str, cells: Sequence[str]) -> str:
     """Of the form that fits most cells, the first that it does not fit."""
-    wrong = {form: [place for place, cell in enumerate(cells) if _parsed([cell], form) is None] for form in FORMATS[:8]}
+    bare = [cell.removesuffix(".0") for cell in cells]  # of years
+    few = {form: int(np.isnat(_stamps([*bare[:20], *bare[-5:]], form)).sum()) for form in _forms()}
+    likely = [form for form, count in few.items() if count == min(few.values())]
+    wrong = {form: np.flatnonzero(np.isnat(_stamps(bare, form))).tolist() for form in likely}
     places = min(wrong.values(), key=len)
     place = places[0] if places else 0
     more = f", nor do {len(places) - 1:,} others" if len(places) > 1 else ""

@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.data.card import digest
-from rnnlab.data.csv_cells import MOST_TEXT, is_numeric, looks_like_time, numbers, times
+from rnnlab.data.csv_cells import MOST_TEXT, is_named_time, is_numeric, numbers, share_of_times, times
 from rnnlab.data.csv_table import CsvTable, listed_rows, read_table
 from rnnlab.data.series import Series, filled
-from rnnlab.data.time_index import UNEVEN, step_of, whole
+from rnnlab.data.time_index import MOST_MISSING, UNEVEN, is_fine, step_of, whole
 from rnnlab.specs.errors import UserError
 
 FEWEST = 20  # values of a series
-MOST_MISSING = 0.5  # of them
 
 
 def csv_series(
@@ -25,8 +24,9 @@ def csv_series(
 ) -> Series:
     """The series in a column of a file, at even steps; what is wrong in it is mended, and said, or refused.
 
-    Rows are put in the order of their times; of two rows of one time the later one is kept; rows that a regular index
-    lacks are put in as missing. A missing value is the last known one from then on, and counts in no loss or score.
+    Rows are put in the order of their times; of two rows of one time the later one of the file is kept; rows that a
+    regular index lacks are put in as missing. A missing value is the last known one from then on, and counts in no
+    loss or score.
 
     Args:
       path: of the file, in UTF-8, with a header.
@@ -63,13 +63,17 @@ def _read(path, column, time, covariates, version) -> Series:
         columns.append(found.values)
         repairs += found.repairs
     data = _Rows(np.array(columns).T, None, np.array(table.rows))
-    if time is not None:
+    if time is None:
+        repairs.append("no column of times: each row is one step")
+    else:
         stamps, told = times(table, time, table.column(time, "time"))
         data = data._replace(time=stamps)
         repairs += told
         data = _in_order(data, time, repairs)
-    if empty := [name for name, values in zip(covariates, data.values[:, 1:].T, strict=True) if np.isnan(values).all()]:
-        raise UserError(f"{path}: covariates={empty[0]}: holds no number")
+    known = ~np.isnan(data.values)
+    known = known[: len(known) - int(np.argmax(known[::-1, 0]))]  # up to the last value of the series
+    if empty := [name for name, there in zip(covariates, known[:, 1:].T, strict=True) if not there.any()]:
+        raise UserError(f"{path}: covariates={empty[0]}: holds no number before {column} ends")
     data = _trimmed(data, (column, *covariates), repairs)
     step = UNEVEN if data.time is None else step_of(data.time)
     data, step = _with_missing_rows(data, step, repairs)
@@ -91,7 +95,9 @@ class _Rows(NamedTuple):
 
 def _time_column(table: CsvTable, taken: set[str | None]) -> str | None:
     columns = zip(table.header, zip(*table.cells, strict=True), strict=True)
-    found = [name for name, cells in columns if name not in taken and looks_like_time(name, cells)]
+    shares = [(name, share_of_times(name, cells)) for name, cells in columns if name not in taken]
+    found = [name for name, share in shares if share > 0.5]
+    found = found or [name for name, share in shares if share and is_named_time(name)]
     if len(found) > 1:
         raise UserError(
             f"{table.path}: columns {' and '.join(found)} both hold times: choose one, as in time={found[0]}"
@@ -109,12 +115,11 @@ def _value_column(table: CsvTable, taken: set[str | None]) -> str:
 
 
 def _in_order(data: _Rows, name: str, repairs: list[str]) -> _Rows:
-    """By time, one row each."""
+    """By time, one row each: of two the later one of the file."""
     gaps = np.diff(data.time).astype(np.int64)
     if np.any(gaps < 0):
         if np.all(gaps <= 0):
             repairs.append(f"{name}: rows run from the latest to the earliest: turned round")
-            data = _Rows(*(part[::-1] for part in data))
         else:
             back = data.row[1:][gaps < 0].tolist()
             repairs.append(f"{name}: {listed_rows(back)} earlier than the row before: rows put in order")
@@ -145,8 +150,12 @@ def _with_missing_rows(data: _Rows, step, repairs: list[str]):
     if data.time is None:
         return data, step
     if step is UNEVEN:
-        repairs.append("steps in time are uneven: each row is one step, and forecasts have no times")
+        told = "times are finer than a second" if is_fine(data.time) else "steps in time are uneven"
+        repairs.append(f"{told}: each row is one step, and forecasts have no times")
         return data, step
+    if step.offset == "B" and len(wide := np.flatnonzero(np.diff(data.time) > np.timedelta64(7, "D"))):
+        some = f"{len(wide):,} gaps" if len(wide) > 1 else "1 gap"
+        repairs.append(f"{some} of more than 7 days (the first after row {data.row[wide[0]]:,}): left as they are")
     index = whole(data.time, step)
     if len(index) == len(data.time):
         return data, step

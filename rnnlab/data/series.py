@@ -20,9 +20,9 @@ class Series:
       observed: [n], whether a value was measured; others count in no loss and no score.
       covariates: [n, C], other columns at the same steps, filled likewise.
       covariate_names: C of them.
-      time: [n] of datetime64[s]; None where nothing tells it.
+      time: [n] of datetime64[s], or finer where the times are; None where nothing tells it.
       step: what lies between two values, in words: `business day`, `week`, `30 minutes`; `row` without a time.
-      offset: the same as pandas writes it, as in `B`; None without a time, or where steps are uneven.
+      offset: the same as pandas writes it, as in `B`, or `months=3`; None without a time, or where steps are uneven.
       periods: seasonal periods in steps, the shortest first; none where there is none.
       unit: of the values.
       source: who measured it, and what it was read from.

@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-WORDS = {"YS": "year", "YE": "year", "QS": "quarter", "QE": "quarter", "MS": "month", "ME": "month",
-         "D": "day", "h": "hour", "min": "minute", "s": "second"}  # fmt: skip
+WORDS = {"D": "day", "h": "hour", "min": "minute", "s": "second"}
 PERIODS = {"quarter": 4, "month": 12, "week": 52, "day": 7, "hour": 24, "30 minutes": 48, "15 minutes": 96}
-CALENDAR = (("MS", 28, 31), ("ME", 28, 31), ("QS", 90, 92), ("QE", 90, 92), ("YS", 365, 366), ("YE", 365, 366))
+CALENDAR = {1: "month", 3: "quarter", 12: "year"}  # months
 DAY = 86_400  # seconds
 COMMON = 0.5  # the share of gaps that the step has at least, where some rows are missing
+MOST_MISSING = 0.5  # of the rows of an even index
 
 
 class Step(NamedTuple):
     """What lies between two rows."""
 
     words: str  # `business day`, `30 minutes`; `row` where steps are uneven
-    offset: str | None  # as pandas writes it; None where steps are uneven
+    offset: str | None  # as pandas writes it, or `months=3` (on one day of the month); None where steps are uneven
 
     @property
     def periods(self) -> tuple[int, ...]:
@@ -33,20 +33,22 @@ def step_of(time: np.ndarray) -> Step:
     """The step of a rising index [n] of datetime64[s], of which rows may be missing.
 
     Weekdays without weekends are business days, of which holidays may be missing. Else the step is calendar months,
-    quarters or years where every row lies on one, or the most frequent difference where at least half are equal to it
-    and all others are multiples of it.
+    quarters or years where every row lies on one day of the month, or on its last, or the most frequent difference
+    where at least half are equal to it and all others are multiples of it. Where over half the rows would be missing,
+    or times are finer than a second, steps are uneven.
     """
+    if is_fine(time):
+        return UNEVEN
     gaps = np.diff(time.astype("datetime64[s]").astype(np.int64))
     if not len(gaps):
         return UNEVEN
     if _business_days(time, gaps):
         return Step("business day", "B")
-    for offset, least, most in CALENDAR:
-        if least <= np.min(gaps) / DAY <= most + 0.04 and _on_calendar(time, offset):
-            return Step(WORDS[offset], offset)
+    if step := _calendar(time):
+        return step
     sizes, counts = np.unique(gaps, return_counts=True)
     size = int(sizes[np.argmax(counts)])
-    if counts.max() < COMMON * len(gaps) or np.any(gaps % size):
+    if counts.max() < COMMON * len(gaps) or np.any(gaps % size) or _sparse(gaps // size):
         return UNEVEN
     return _of_seconds(size, time)
 
@@ -57,30 +59,40 @@ def whole(time: np.ndarray, step: Step) -> np.ndarray:
         return time
     import pandas as pd  # here: it takes a second to import
 
-    return np.asarray(pd.date_range(time[0], time[-1], freq=step.offset).values, "datetime64[s]")
+    return np.asarray(pd.date_range(time[0], time[-1], freq=_frequency(step)).values, "datetime64[s]")
+
+
+def is_fine(time: np.ndarray) -> bool:
+    """Whether times are finer than a second."""
+    return bool(np.any(time != time.astype("datetime64[s]")))
 
 
 def _business_days(time: np.ndarray, gaps: np.ndarray) -> bool:
-    """Whole days, none of a weekend, most of them one day apart, and no week without any."""
+    """Whole days, none of a weekend, most of them one day apart, some over a weekend."""
     days = time.astype("datetime64[D]")
     weekday = (days.astype(np.int64) + 3) % 7  # Monday is 0
     enough = len(time) >= 5 and np.mean(gaps == DAY) > COMMON
     return bool(enough and np.all(time == days) and np.all(weekday < 5) and np.any(gaps == 3 * DAY))
 
 
-def _on_calendar(time: np.ndarray, offset: str) -> bool:
+def _calendar(time: np.ndarray) -> Step | None:
     days, months = time.astype("datetime64[D]"), time.astype("datetime64[M]")
-    if np.any(time != days):
-        return False
-    first = days == months.astype("datetime64[D]")
-    last = days == (months + 1).astype("datetime64[D]") - 1
-    month = months.astype(np.int64) % 12  # January is 0
-    every = {
-        "M": month >= 0,
-        "Q": month % 3 == (2 if offset == "QE" else 0),
-        "Y": month == (11 if offset == "YE" else 0),
-    }
-    return bool(np.all(every[offset[0]] & (last if offset[1] == "E" else first)))
+    steps = np.diff(months).astype(np.int64)
+    size = int(steps.min())
+    if size not in CALENDAR or np.any(steps % size) or np.any(time != days) or _sparse(steps // size):
+        return None
+    day = (days - months).astype(np.int64)  # 0 is the first
+    number = "" if size == 1 else size
+    if np.all(days == (months + 1).astype("datetime64[D]") - 1):
+        return Step(CALENDAR[size], f"{number}ME")
+    if np.any(day != day[0]) or day[0] > 27:
+        return None
+    return Step(CALENDAR[size], f"months={size}" if day[0] else f"{number}MS")
+
+
+def _sparse(steps: np.ndarray) -> bool:
+    """Whether over half the rows are missing, of rows so many steps apart."""
+    return bool(len(steps) + 1 < (1 - MOST_MISSING) * (steps.sum() + 1))
 
 
 def _of_seconds(size: int, time: np.ndarray) -> Step:
@@ -101,6 +113,14 @@ def later(last: Any, step: Step, steps: int) -> np.ndarray:
     """The `steps` times that follow `last`, of datetime64[s]. Business days have no holidays."""
     import pandas as pd
 
-    following = pd.date_range(last, periods=steps + 1, freq=step.offset)
+    following = pd.date_range(last, periods=steps + 1, freq=_frequency(step))
     following = following[following > pd.Timestamp(last)][:steps]
     return np.asarray(following.values, "datetime64[s]")
+
+
+def _frequency(step: Step) -> Any:
+    """As pandas takes it."""
+    import pandas as pd
+
+    name, _, months = (step.offset or "").partition("=")
+    return pd.DateOffset(months=int(months)) if months else name

@@ -1,5 +1,7 @@
 """A file of a user's own: what is wrong in it is mended and said with its row, or refused in one line."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,32 @@ MENDED = {  # what is wrong: (lines, what is said, the values of it)
     "uneven steps": (rows(np.datetime64("2024-01-01") + np.cumsum(range(30)), range(30)),
                      "steps in time are uneven: each row is one step", {}),
     "two time zones": (rows([f"{d}T00:00:00+0{1 + (i > 14)}:00" for i, d in enumerate(days(30))], range(30)),
-                       "2 offsets from UTC (+01:00, +02:00): read as UTC", {}),
+                       "2 offsets from UTC (+01:00, +02:00) left out: times are local", {}),
+    "winter and summer days": (rows([f"{d} 00:00:00-0{5 - (i > 14)}:00" for i, d in enumerate(days(30, "2024-02-25"))],
+                                    range(30)), "(-04:00, -05:00) left out: times are local", {29: 29}),
+    "one time zone": (rows([f"{d} 16:00-05:00" for d in days(30)], range(30)),
+                      "date: offset from UTC (-05:00) left out: times are local", {}),
+    "hours of two time zones": (rows([f"2024-01-01T{h:02d}:00+0{1 + (h > 11)}:00" for h in range(24) if h != 12],
+                                     range(23)), "2 offsets from UTC (+01:00, +02:00): read as UTC", {}),
+    "UTC": (rows([f"{d}T00:00:00Z" for d in days(30)], range(30)), None, {}),
+    "no times": (["n,close", *(f"a,{i}" for i in range(30))], "no column of times: each row is one step", {}),
+    "none in a column named time": (["time,close", *(f"{1980 + i}s,{i}" for i in range(30))], "no column of times", {}),
+    "millions": (["date;close", *(f"{d};{1 + i},234,000" for i, d in enumerate(days(30)))], None, {1: 2234000}),
+    "three decimals and one": (["date;close", *(f"{d};{i},{'25' if i == 4 else '250'}"
+                                                for i, d in enumerate(days(30)))],
+                               None, {4: 4.25, 5: 5.25}),
+    "below one with three decimals": (["date;close", *(f"{d};0,{100 + i}" for i, d in enumerate(days(30)))],
+                                      None, {5: 0.105}),
+    "a month without business days": (rows(np.delete(BUSINESS, range(10, 20)), range(len(BUSINESS) - 10)),
+                                      "1 gap of more than 7 days (the first after row 11): left as they are", {}),
+    "a month on the 15th missing": (rows([f"{2020 + m // 12}-{1 + m % 12:02d}-15" for m in range(30) if m != 9],
+                                         range(29)), "1 row is missing of one a month (the first after", {9: 8}),
+    "a first second": (rows(["1970-01-01", *(np.datetime64("2024-01-01T00:00:00") + np.arange(300))], range(301)),
+                       "steps in time are uneven: each row is one step", {300: 300}),
+    "a duplicate from the latest on": ([GOOD[0], *GOOD[:25:-1], GOOD[25], "2024-01-25,999", *GOOD[24:0:-1]],
+                                       "row 7 with the time of a later row: the later", {24: 999}),
+    "milliseconds": (rows([f"2024-01-01T00:00:00.{i:03d}" for i in range(30)], range(30)),
+                     "times are finer than a second: each row is one step", {29: 29}),
 }  # fmt: skip
 REFUSED = {  # what is wrong: (lines or bytes, options, what is said)
     "no file": (None, {}, r"csv=.*prices.csv: no such file"),
@@ -84,6 +111,18 @@ REFUSED = {  # what is wrong: (lines or bytes, options, what is said)
     "decimal commas between commas": (changed(9, "2024-01-08,5,5"),
                                       {}, "row 9: 3 cells, where the header has 2; quote"),
     "no time": (changed(9, "soon,5"), {"time": "date"}, "row 9: date='soon' is no time"),
+    "no time in the column of times": (changed(9, "soon,5"), {}, "row 9: date='soon' is no time"),
+    "mostly times under another name": (["when,close", *changed(30, "soon,5")[1:]], {}, "row 30: when='soon' is no"),
+    "mostly no times under its name": (rows(["x" if i % 3 else day for i, day in enumerate(days(30))], range(30)),
+                                       {}, "row 3: date='x' is no time .*, nor do 19 others"),
+    "no year": (["year,close", *(f"{'?' if i == 5 else 1990 + i}.0,{i}" for i in range(30))], {"column": "close"},
+                r"row 7: year='\?.0' is no time"),
+    "decimal or thousands": (["date\tclose", *(f"{d}\t{990 + i if i < 10 else f'1,{i:03d}'}"
+                                               for i, d in enumerate(days(30)))],
+                             {}, "row 12: close='1,010' may hold a decimal or a thousands comma"),
+    "a late covariate": (["date,close,x", *(f"{day},{i if i < 25 else ''},{i if i > 26 else ''}"
+                                            for i, day in enumerate(days(30)))],
+                         {"column": "close", "covariates": ("x",)}, "covariates=x: holds no number before close ends"),
     "an impossible day": (changed(9, "2024-02-31,5"), {"time": "date"}, "row 9: date='2024-02-31' is no time"),
     "an empty time": (changed(9, ",5"), {"time": "date"}, "row 9: date='' is no time"),
     "two columns of times": (["date,day,close", *(f"{day},{day},{i}" for i, day in enumerate(days(30)))], {},
@@ -159,9 +198,17 @@ def test_a_file_that_changes_is_read_again(tmp_path):
 
 
 STEPS = {
-    "year": ([f"{year}-01-01" for year in range(1990, 2020)], "YS", "2020-01-01"),
+    "year": ([f"{year}-01-01" for year in range(1990, 2020)], "12MS", "2020-01-01"),
     "month": ([f"{2020 + m // 12}-{1 + m % 12:02d}-01" for m in range(30)], "MS", "2022-07-01"),
-    "quarter": ([f"{2000 + q // 4}-{1 + 3 * (q % 4):02d}-01" for q in range(30)], "QS", "2007-07-01"),
+    "quarter": ([f"{2000 + q // 4}-{1 + 3 * (q % 4):02d}-01" for q in range(30)], "3MS", "2007-07-01"),
+    "month on the 15th": ([f"{2020 + m // 12}-{1 + m % 12:02d}-15" for m in range(30)], "months=1", "2022-07-15"),
+    "quarter from February": ([f"{2000 + q // 4}-{2 + 3 * (q % 4):02d}-01" for q in range(30)], "3MS", "2007-08-01"),
+    "quarter on the 15th": ([f"{2000 + q // 4}-{2 + 3 * (q % 4):02d}-15" for q in range(30)], "months=3", "2007-08-15"),
+    "quarter end in January": ([np.datetime64(f"{2000 + q // 4}-{2 + 3 * (q % 4):02d}") - np.timedelta64(1, "D")
+                                for q in range(30)], "3ME", "2007-07-31"),
+    "year from July": ([f"{year}-07-01" for year in range(1990, 2020)], "12MS", "2020-07-01"),
+    "year to June": ([f"{year}-06-30" for year in range(1990, 2020)], "12ME", "2020-06-30"),
+    "year in mid-March": ([f"{year}-03-15" for year in range(1990, 2020)], "months=12", "2020-03-15"),
     "week": (days(210)[::7], "W-MON", "2024-07-29"),
     "business day": ([day for day in days(60) if np.is_busday(day)], "B", "2024-03-01"),
     "hour": ([f"{day}T{h:02d}:00" for day in days(2) for h in range(24)], "h", "2024-01-03T00:00:00"),
@@ -180,6 +227,6 @@ def test_a_time_index_goes_on(name, tmp_path):
     file = tmp_path / "a.csv"
     file.write_text("\n".join(rows(times, range(len(times)))))
     series = csv_series(file)
-    assert (series.step, series.offset) == (name.removesuffix(" end"), offset) and not series.repairs
+    assert (series.step, series.offset) == (re.split(" (?:on|from|in|to|end)", name)[0], offset) and not series.repairs
     [after] = later(series.time[-1], Step(series.step, series.offset), 1)
     assert after == np.datetime64(following, "s")
