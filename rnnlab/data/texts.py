@@ -157,6 +157,8 @@ def _treebank(file: str, stamps: tuple[tuple[int, int], ...]) -> Text:
     if paths["training"].name.startswith("ptb.char"):
         parts = {part: text.replace(" ", "").replace("_", " ") for part, text in parts.items()}
         notes.append("spaces between characters left out, _ read as a space")
+    parts = {part: "\n".join(line.strip(" ") for line in text.split("\n")) for part, text in parts.items()}
+    notes.append("spaces at both ends of each line left out")
     about = {"name": "Penn Treebank", "source": f"Marcus et al. 1993, prepared by Mikolov et al. 2012: {file}",
              "licence": "of the Linguistic Data Consortium"}  # fmt: skip
     return _made(about, parts, b"".join(contents.values()), notes)

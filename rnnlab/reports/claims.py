@@ -191,10 +191,11 @@ def does_not_decay(arm: Arm, source: str) -> Claim:
     return Claim(says, source, "0 nats/step", f"{estimates.mean(rates).estimate:.2g}", met, why)
 
 
-def most_learn(arm: Arm, source: str) -> Claim:
-    """More than half of the trials meet the stop rule, by the interval of their share."""
+def most_learn(arm: Arm, source: str, learn: bool = True) -> Claim:
+    """More than half of the trials meet the stop rule, or (`learn` false) fewer, by the interval of their share."""
     rate = arm.success
     met = None if not arm.trained else True if rate.low > 0.5 else False if rate.high < 0.5 else None
     why = "not trained" if not arm.trained else "the interval leaves it open" if met is None else ""
-    says = f"{arm.task}: {arm.label}: most trials learn"
-    return Claim(says, source, "a rate above 0.5, with its 95 % interval", format_interval(rate), met, why)
+    says = f"{arm.task}: {arm.label}: most trials {'' if learn else 'do not '}learn"
+    expected = f"a rate {'above' if learn else 'below'} 0.5, with its 95 % interval"
+    return Claim(says, source, expected, format_interval(rate), met if learn or met is None else not met, why)

@@ -16,41 +16,54 @@ from rnnlab.runs.results import Results, Trial, When
 
 NGRAMS = {"color": "k", "lw": 0.9, "ls": (0, (1, 1)), "marker": "x", "ms": 4}
 LINES = {"gzip": {"color": GREY, "lw": 0.8, "ls": "--"}, "xz": {"color": GREY, "lw": 0.8, "ls": "-."}}
+BELOW, ABOVE = 0.1, 0.6  # bits around the lowest values and the best n-gram model, that are drawn large
 FLOOR = 4  # decades below lag 0 at which a gradient leaves the frame, at least
 
 
 @styled
 def memory(results: Results, *, width: Width = "page") -> Figure | None:
-    """Bits a character by how many characters were read, before them nothing; n-gram models at what they read."""
+    """Bits a character by exactly how many characters were read; n-gram models at what they read. Right: the lowest."""
     arms, looks = on_text(results), looks_of(results)
     found = {label: [of for trial in arm.trials if (of := by_memory(trial))] for label, arm in arms.items()}
     found = {label: of for label, of in found.items() if of}
     if not found:
         return None
-    figure, ((panel,),) = panels(1, 1, 3.0, width)
+    figure, (axes,) = panels(1, 2, 3.0, width)
+    lowest = []
     for label, of in found.items():
         ends = sorted(of[0])
         values = np.array([[one[end] for end in ends] for one in of])
-        panel.fill_between(ends, values.min(axis=0), values.max(axis=0), color=looks[label]["color"], alpha=0.15, lw=0)
-        panel.plot(ends, values.mean(axis=0), **looks[label])
+        lowest.append(values.mean(axis=0).min())
+        for panel in axes:
+            spread = values.min(axis=0), values.max(axis=0)
+            panel.fill_between(ends, *spread, color=looks[label]["color"], alpha=0.15, lw=0)
+            panel.plot(ends, values.mean(axis=0), **looks[label])
     models = ngrams(results)
     lines = []
     if models:
-        panel.plot([order - 1 for order in models], list(models.values()), **NGRAMS)
+        for panel in axes:
+            panel.plot([order - 1 for order in models], list(models.values()), **NGRAMS)
         lines.append(Line2D([], [], label="n-gram models, orders 1 to 6", **NGRAMS))
     for name, value in compressors(results).items():
-        panel.axhline(value, **LINES[name])
+        for panel in axes:
+            panel.axhline(value, **LINES[name])
         lines.append(Line2D([], [], label=name, **LINES[name]))
-    lags_across(panel)
-    panel.set_xlim(-0.05, None)
-    panel.set(xlabel="characters read (upper edge of each bin)", ylabel="bits a character, test part")
-    panel.grid(axis="y", lw=0.4, color="0.85")
+    for panel in axes:
+        lags_across(panel)
+        panel.set_xlim(-0.05, None)
+        panel.set(xlabel="characters read")
+        panel.grid(axis="y", lw=0.4, color="0.85")
+    axes[0].set_ylabel("bits a character, test part")
+    least = min([*lowest, *models.values(), *compressors(results).values()])
+    axes[1].set_ylim(least - BELOW, min(models.values(), default=min(lowest)) + ABOVE)
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in found], lines)
     figure.set_label(
-        "What memory buys: bits a character of the test part by the characters read since a zero carry, means "
-        "over trials, bands their range. A point is the mean over the characters between it and the point before. An "
-        "n-gram model of order n reads n - 1 characters. gzip and xz: bits that the test part adds to the compressed "
-        "training part."
+        "What memory buys: bits a character by exactly how many characters before it were read, of the same "
+        "characters of the test part at every point; means over trials, bands their range; right, the lowest values "
+        "large. A network begins from a zero carry, which it seldom met in training: its first points hold this cold "
+        "start too. An n-gram model of order n reads n - 1 characters, and is measured on the whole test part, as "
+        "are gzip and xz: bits that the test part adds to the compressed training part. These adapt to the test part "
+        "while they code it; networks and n-gram models are frozen. gzip sees the last 32 KiB alone."
     )
     return figure
 

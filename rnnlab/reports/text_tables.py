@@ -19,6 +19,7 @@ from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
 
 COMPRESSORS = ("gzip", "xz")
+FAR = (100, 1000)  # characters read, of which more is compared with fewer
 
 
 def on_text(results: Results) -> dict[str, Arm]:
@@ -50,6 +51,12 @@ def by_memory(trial: Trial, when: When = "trained") -> dict[int, float]:
     """Bits a character by how many characters were read, as far as measured."""
     found = trial.probe("memory", when) or {"characters": [], "bits": []}
     return {int(at): float(value) for at, value in zip(found["characters"], found["bits"], strict=True)}
+
+
+def saved_by_memory(trial: Trial) -> float | None:
+    """Bits a character that reading more of `FAR` saves over reading fewer, of the same characters; None: no such."""
+    found = by_memory(trial)
+    return found[FAR[0]] - found[FAR[1]] if set(FAR) <= set(found) else None
 
 
 def ngrams(results: Results) -> dict[int, float]:
@@ -123,7 +130,7 @@ def _learned(arm: Arm) -> str:
 
 COLUMNS = (
     Column("learned", COLUMNS_OF_ALL["learned"].number, _learned),
-    "accuracy",
+    COLUMNS_OF_ALL["accuracy"]._replace(head="accuracy (validation)"),
     Column("bits a character (test)", bits, _bits_text),
     Column("bits saved over the best n-gram model", _saved, _saved_text),
     _horizon("init"),
@@ -142,8 +149,9 @@ def _bits_table(results: Results) -> list[Table]:
     rows += [[name, f"{value:.3f}", ""] for name, value in compressors(results).items()]
     caption = (
         "Bits a character of the test part, every character counted once; networks: median and interval over trials. "
-        "n-gram models: interpolated Witten-Bell smoothing. gzip, xz: what the test part adds to the compressed "
-        "training part."
+        "n-gram models: interpolated Witten-Bell smoothing; both are frozen after training. gzip, xz: what the test "
+        "part adds to the compressed training part, to which they adapt while they code it; gzip sees the last 32 KiB "
+        "alone."
     )
     return [Table(caption, ["model", "bits a character", "trials"], rows)] if rows else []
 
@@ -156,11 +164,18 @@ def _memory_table(results: Results) -> list[Table]:
         [label, *(format_interval(estimates.median([one[end] for one in of if end in one])) for end in ends)]
         for label, of in found.items()
     ]
+    fewer, more = FAR
+    columns = ["cell", *(f"{end:,}" for end in ends)]
+    saved = {label: estimates.mean(arm.each(saved_by_memory)) for label, arm in arms.items()}
+    if any(of.n for of in saved.values()):
+        columns.append(f"saved, {more:,} instead of {fewer:,}")
+        rows = [[*row, format_interval(saved[row[0]], 2) if saved[row[0]].n else "n/a"] for row in rows]
     caption = (
-        "Bits a character by how many characters were read since a zero carry: those beyond the column before, up to "
-        "this one. Median and interval over trials."
+        "Bits a character by exactly how many characters before it were read, from a zero carry; the same characters "
+        "of the test part in every column. Median and interval over trials; what is saved: mean and interval of the "
+        "differences within trials."
     )
-    return [Table(caption, ["cell", *(f"up to {end:,}" for end in ends)], rows)] if ends else []
+    return [Table(caption, columns, rows)] if ends else []
 
 
 def _units_table(results: Results) -> list[Table]:
@@ -190,26 +205,37 @@ def fit_of(trial: Trial, name: str, when: When = "trained") -> float | None:
 
 
 def answer(results: Results) -> str:
-    """Which network needs the fewest bits, beside the best n-gram model, and how far back each cell tells a mark."""
+    """Which networks lose to what has none, what far memory buys, and how far back each cell tells a mark."""
     said = [*_on_text(results), *_on_marks(on_marks(results))]
     return " ".join(said) or "Nothing was trained."
 
 
 def _on_text(results: Results) -> list[str]:
-    known = {label: found.estimate for label, arm in on_text(results).items() if (found := bits(arm)).n}
+    arms = on_text(results)
+    known = {label: found.estimate for label, arm in arms.items() if (found := bits(arm)).n}
     if not known:
         return []
-    label = min(known, key=known.__getitem__)
-    card = on_text(results)[label].card
-    opening = f"On the test part of {card.name} the best network, {label}, needs {known[label]:.2f} bits a character"
-    rest = [f"{other} {value:.2f}" for other, value in known.items() if other != label]
-    opening += f" ({', '.join(rest)})" if rest else ""
-    models = ngrams(results)
-    if not models:
-        return [f"{opening}."]
-    order = min(models, key=models.__getitem__)
-    side = "fewer than" if known[label] < models[order] else "more than"
-    return [f"{opening}: {side} the best n-gram model (order {order}: {models[order]:.2f})."]
+    best, *others = sorted(known, key=known.__getitem__)
+    rest = "".join(f", {label} {known[label]:.2f}" for label in others)
+    said = f"On the test part of {arms[best].card.name} {best} needs {known[best]:.2f} bits a character{rest}"
+    models, xz = ngrams(results), compressors(results).get("xz", math.inf)
+    references = {}
+    if models:
+        order = min(models, key=models.__getitem__)
+        references[f"the best n-gram model (order {order}: {models[order]:.2f})"] = models[order]
+    if xz < max(known.values()):
+        references[f"xz ({xz:.2f})"] = xz
+    lost = [f"{_losers(known, value)} more than {name}" for name, value in references.items()]
+    said += f": {', '.join(lost)}." if lost else "."
+    saved = {label: found for label, arm in arms.items() if (found := estimates.mean(arm.each(saved_by_memory))).n}
+    gains = [f"{label} {format_interval(found, 2)} bits" for label, found in saved.items()]
+    return [said, f"{FAR[1]:,} characters read instead of {FAR[0]:,} save {listed(gains)}."] if gains else [said]
+
+
+def _losers(known: Mapping[str, float], reference: float) -> str:
+    """The labels that need more bits than a reference."""
+    found = [label for label, value in known.items() if value > reference]
+    return "none" if not found else "all" if len(found) == len(known) else listed(found)
 
 
 def _on_marks(marks: Mapping[str, Mapping[int, Arm]]) -> list[str]:

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
-from rnnlab.reports.text_tables import UNITS, on_text
-from rnnlab.runs.results import Results
+from rnnlab.reports.text_tables import UNITS, fit_of, on_text
+from rnnlab.runs.results import Arm, Results
+from rnnlab.stats import estimates
 
 STEPS = 5  # colours on either side of white
 HIGH, LOW = (0xE6, 0x7A, 0x1F), (0x3D, 0x8F, 0xD1)  # orange for +1, blue for -1, pale enough for black letters
 
 
 def parts(results: Results) -> dict[str, str]:
-    """For every cell the units that fit best, over the passage: HTML by title. Empty where nothing was measured."""
+    """For every cell the units that fit best, over the passage: HTML by title. Empty where nothing was measured.
+
+    What fits no better after training than the best of as many units did before it is named, and not drawn.
+    """
     found = {}
     for label, arm in on_text(results).items():
         for trial in arm.trials:
             if units := trial.probe("units", "trained"):
                 passage = "".join(chr(int(point)) for point in units["passage"])
-                drawn = [_drawn(passage, units, name, says) for name, says in UNITS.items()]
-                found[f"Units of {label} over test text (seed {trial.seed})"] = LEGEND + "".join(drawn)
+                before = trial.probe("units", "init")
+                drawn = [_drawn(passage, units, before, name) for name in UNITS if learned(arm, name)]
+                rest = ", ".join(says for name, says in UNITS.items() if not learned(arm, name))
+                told = f"<p>Not drawn, since training adds nothing: {escape(rest)}.</p>" if rest else ""
+                found[f"Units of {label} over test text (seed {trial.seed})"] = LEGEND + "".join(drawn) + told
                 break
     return found
 
 
-def _drawn(passage: str, units, name: str, says: str) -> str:
-    fit, unit = float(units[name]), int(units[f"{name} unit"])
+def learned(arm: Arm, name: str) -> bool:
+    """Whether the best unit fits better after training than the best did before it: the median over trials."""
+    pairs = [(fit_of(trial, name, "init"), fit_of(trial, name)) for trial in arm.trials]
+    return estimates.median([after - before for before, after in pairs if None not in (before, after)]).estimate > 0
+
+
+def _drawn(passage: str, units: Mapping[str, Any], before: Mapping[str, Any], name: str) -> str:
+    fit, unit, first = float(units[name]), int(units[f"{name} unit"]), abs(float(before[name]))
     measure = f"autocorrelation rises again by {fit:.2f}" if name == "periodic" else f"correlation {fit:+.2f}"
-    return f"<h3>{escape(says)}: unit {unit}, {measure}</h3>{coloured(passage, units[f'{name} values'])}"
+    measure += f" (before training the best unit's size was {first:.2f})"
+    return f"<h3>{escape(UNITS[name])}: unit {unit}, {measure}</h3>{coloured(passage, units[f'{name} values'])}"
 
 
 def coloured(passage: str, values: Sequence[float | int]) -> str:

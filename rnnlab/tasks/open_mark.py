@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.data import texts
-from rnnlab.data.card import DataCard
 from rnnlab.specs.fields import field
-from rnnlab.tasks.base import Batch, Task, cross_entropy
+from rnnlab.tasks.base import Batch, Task
+from rnnlab.tasks.of_text import OfText
 from rnnlab.tasks.text import check_parts, drawn
 
 OPENING = '(["{'
@@ -24,7 +24,7 @@ MARKS = "()[]{}\"'\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}\
 
 
 @chz.chz
-class OpenMark(Task):
+class OpenMark(OfText, Task):
     """Say which of four marks, ( [ { or ", opened a passage of d = T - 1 characters of real text.
 
     A mark is drawn evenly, then come d characters that follow each other in a text whose own brackets and quotation
@@ -34,9 +34,6 @@ class OpenMark(Task):
     """
 
     length: int = field(200, "the mark, and d = T - 1 characters of text", low=2)
-    file: str | None = chz.field(
-        default=None, doc="a text in UTF-8, text8, or a folder with the Penn Treebank; None: Python's own manual"
-    )
 
     @chz.validate
     def _parts_hold_a_sequence(self):
@@ -62,14 +59,6 @@ class OpenMark(Task):
         return self.length - 1
 
     @property
-    def files(self) -> tuple[str, ...]:
-        return texts.text_files(self.file)
-
-    @property
-    def card(self) -> DataCard:
-        return self.text.card
-
-    @property
     def chance(self) -> float:
         """ln 4: the marks are drawn evenly."""
         return math.log(len(OPENING))
@@ -85,12 +74,6 @@ class OpenMark(Task):
         mark = jax.random.randint(mark_key, (1, batch_size), 0, len(OPENING), jnp.int32)
         passage = drawn(text_key, part, self.length - 1, batch_size).inputs
         return Batch(jnp.concatenate([self.text.size + mark, passage]), mark)
-
-    def losses(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
-        return jnp.mean(cross_entropy(outputs, batch.targets), axis=0)
-
-    def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
-        return jnp.mean((jnp.argmax(outputs, -1) == batch.targets).astype(outputs.dtype), axis=0)
 
 
 @functools.lru_cache(maxsize=4)

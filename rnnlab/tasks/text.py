@@ -12,17 +12,17 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from rnnlab.data import texts
-from rnnlab.data.card import DataCard
 from rnnlab.data.ngrams import compressed_bits, ngram_probabilities
 from rnnlab.specs.errors import UserError
 from rnnlab.specs.fields import field
-from rnnlab.tasks.base import Batch, Task, cross_entropy
+from rnnlab.tasks.base import Batch, Task
+from rnnlab.tasks.of_text import OfText
 
 ORDERS = 6  # of the n-gram models
 
 
 @chz.chz
-class Text(Task):
+class Text(OfText, Task):
     """Predict each next character of a text, of which T are read. Mikolov et al. 2012; Graves 2013, section 3.
 
     Loss: cross-entropy over all T characters, in nats. A training sequence begins anywhere in the training part;
@@ -30,18 +30,10 @@ class Text(Task):
     """
 
     length: int = field(200, "characters of a sequence", low=1)
-    file: str | None = chz.field(
-        default=None, doc="a text in UTF-8, text8, or a folder with the Penn Treebank; None: Python's own manual"
-    )
 
     @chz.validate
     def _parts_hold_a_sequence(self):
         check_parts(self.text, self.length)
-
-    @property
-    def text(self) -> texts.Text:
-        """Its characters."""
-        return texts.read_text(self.file)
 
     @property
     def in_features(self) -> int:
@@ -54,14 +46,6 @@ class Text(Task):
     @property
     def answers(self) -> int:
         return self.length
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        return texts.text_files(self.file)
-
-    @property
-    def card(self) -> DataCard:
-        return self.text.card
 
     @property
     def chance(self) -> float:
@@ -83,20 +67,13 @@ class Text(Task):
     def held_out(self, key: Array, batch_size: int) -> Batch:
         return drawn(key, self.text.validation, self.length, batch_size)
 
-    def losses(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
-        return jnp.mean(cross_entropy(outputs, batch.targets), axis=0)
-
-    def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
-        return jnp.mean((jnp.argmax(outputs, -1) == batch.targets).astype(outputs.dtype), axis=0)
-
     def metrics(self, outputs: Float[Array, "N B K"], batch: Batch) -> dict[str, Any]:
         found = super().metrics(outputs, batch)
         return found | {"bits_per_character": found["loss"] / math.log(2)}
 
-    @property
-    def solved_accuracy(self) -> float:
-        """Every character right: no text is learned so far."""
-        return 1.0
+    def solved(self, metrics: dict[str, Any]) -> Any:
+        """Never: every character right, and no text is learned so far."""
+        return metrics["accuracy"] >= 1.0
 
 
 def check_parts(text: texts.Text, length: int) -> None:

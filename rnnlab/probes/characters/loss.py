@@ -20,13 +20,13 @@ from rnnlab.tasks.text import Text
 ROW = 2000  # characters at least, that are read from a zero carry on
 ROWS = 64  # read side by side, at most
 CHUNK = 1000  # characters between which the carry is handed on, so that their outputs fit into memory
-LONGEST, STARTS = 1000, 300  # characters of memory, and places in the text at which it begins anew
+LONGEST, TARGETS = 1000, 600  # characters read before each character of so many, at most
 HALF_DECADES = 10 ** np.arange(0, 3.5, 0.5)
 
 
-def edges(longest: int) -> list[int]:
+def half_decades(longest: int) -> list[int]:
     """Numbers of characters read, in half decades: 1, 3, 10, 32, ... up to the longest."""
-    return [round(float(edge)) for edge in HALF_DECADES if round(edge) < longest] + [longest]
+    return [round(float(count)) for count in HALF_DECADES if round(count) < longest] + [longest]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,37 +61,27 @@ class TestLoss:
 
 @dataclasses.dataclass(frozen=True)
 class LossByMemory:
-    """Bits a character of the test part by the number of characters that were read since a zero carry, in bins.
+    """Bits a character by exactly how many characters were read before it from a zero carry: 1, 3, 10, ..., 1,000.
 
-    Reading begins at `STARTS` places that lie evenly over the test part and what stands before it, and each character
-    of the test part that a bin holds counts once, by its mean. So bins that are wider than the places are apart, as in
-    Python's manual those beyond 32 are, hold the same characters, and differ by memory alone.
+    At every number they are the same `TARGETS` characters, evenly over the test part, so nothing but memory differs.
     """
 
     task: Text
 
     def __call__(self, model: SequenceModel, inputs: Array, losses: Callable, answers: int) -> Mapping[str, Array]:
         text = self.task.text
-        longest = min(LONGEST, len(text.test) - 1)
-        before = text.validation[-longest:]
-        stream = np.concatenate([before, text.test, np.zeros(longest, text.test.dtype)])
-        last = len(before) + len(text.test) - 1
-        starts = np.unique(np.linspace(0, last - 1, STARTS).round().astype(int))
-        at = starts + np.arange(longest + 1)[:, None]
-        windows = jnp.asarray(stream[at]).astype(jnp.int32)
-        nats = cross_entropy(model(windows[:-1]), windows[1:])
-        ends = edges(longest)
-        cuts = zip([0, *ends[:-1]], ends, strict=True)
-        bins = [_mean_over_characters(nats[low:high], at[1:][low:high], len(before), last) for low, high in cuts]
-        return {"characters": jnp.asarray(ends), "bits": jnp.stack(bins) / math.log(2)}
+        longest = min(LONGEST, len(text.validation))
+        stream = np.concatenate([text.validation[-longest:], text.test])
+        at = np.unique(np.linspace(longest, len(stream) - 1, TARGETS).round().astype(int))
+        read = half_decades(longest)
+        means = [self._mean(model, stream, at, count) for count in read]
+        return {"characters": jnp.asarray(read), "bits": jnp.stack(means) / math.log(2)}
 
-
-def _mean_over_characters(nats: Array, at: np.ndarray, first: int, last: int) -> Array:
-    """The mean over the characters from `first` to `last` that stand in `at`, of each one's own mean."""
-    there = (at >= first) & (at <= last)
-    times = np.bincount(at[there], minlength=int(at.max()) + 1)
-    weights = np.where(there, 1 / np.maximum(times[at], 1), 0)
-    return jnp.sum(nats * weights.astype(np.float32)) / max(np.count_nonzero(times), 1)
+    def _mean(self, model: SequenceModel, stream: np.ndarray, at: np.ndarray, count: int) -> Float[Array, ""]:
+        """The mean loss, in nats, of the characters that stand at `at`, of which the `count` before each are read."""
+        windows = jnp.asarray(stream[at + np.arange(-count, 0)[:, None]]).astype(jnp.int32)
+        targets = jnp.asarray(stream[at]).astype(jnp.int32)
+        return jnp.mean(cross_entropy(model(windows, answers=1), targets[None]))
 
 
 def flow_at_the_end(model: SequenceModel, inputs: Array, losses: Callable, answers: int) -> Mapping[str, LogNorm]:
