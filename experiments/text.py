@@ -5,12 +5,12 @@ a character does it need on held-out text, beside n-gram models of orders 1 to 6
 1, 10, 100 and 1,000 characters of memory buy, and from how far back does a gradient come? Apart from what a text
 happens to ask for: can the network say which mark was opened d characters of real text ago?
 
-Expectation. LSTM and GRU need fewer bits than a vanilla RNN (Karpathy, Johnson & Fei-Fei 2015, table 1), and most of
-what memory buys is bought by the nearest characters (Khandelwal, He, Qi & Jurafsky 2018, of words). The best
-network of Karpathy et al. (section 4.2) is ahead of a 20-gram model by a tenth of a nat or less, on texts of 3 and 6
-million characters; on one of a third of a million a smoothed n-gram model should be hard to beat. A vanilla RNN should
-forget a mark after tens of characters (Hochreiter 1991; Bengio, Simard & Frasconi 1994), and an LSTM at forget bias 1
-too where its horizon ends before d.
+Expectation. LSTM and GRU need fewer bits than a vanilla RNN (Karpathy, Johnson & Fei-Fei 2015, table 1), and what
+stands more than 100 characters back still tells a little (Khandelwal, He, Qi & Jurafsky 2018, of words). The best
+networks of Karpathy et al. (section 4.2) are ahead of the best of their n-gram models, on texts of some million
+characters; on one of a third of a million a smoothed n-gram model should be hard to beat. A vanilla RNN should forget a
+mark after tens of characters (Hochreiter 1991; Bengio, Simard & Frasconi 1994), and an LSTM at forget bias 1 too where
+its horizon ends before d.
 
 Command. python -m rnnlab.run --exp=text [--tier=smoke|quick|paper] [task.file=book.txt]
 """

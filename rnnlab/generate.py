@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
 from rnnlab.runs.load_network import load, read_arms
+from rnnlab.runs.sources import data_digests
 from rnnlab.runs.trained import Trained
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.resolve import ArmSpec
@@ -86,7 +88,7 @@ def choose(run: Path, arm: str | None = None) -> Trained:
     if not losses:
         raise SettingError(f"{run}: no trial on text has ended with a finite loss; the run's own command resumes it")
     best = min(losses, key=losses.__getitem__)
-    _check_text(run, best)
+    _check_text(run, ledger, best)
     return load(run, best.arm, best.seed, at="best")
 
 
@@ -99,16 +101,27 @@ def _one_arm(run: Path, arms: Mapping[str, ArmSpec], arm: str) -> str:
     return found[0]
 
 
-def _check_text(run: Path, trial: Trial) -> None:
-    """Raises SettingError where the numbers of characters are those of another text than the run's."""
+def _check_text(run: Path, ledger: Ledger, trial: Trial) -> None:
+    """Raises SettingError where the numbers of characters are those of another text than the trial's.
+
+    A file's digest is known from a trial's beginning on; that of Python's manual since the run has ended.
+    """
+    then = ledger.folder.sources().get(ledger.ran_by(trial) or "", {})
+    for file, digest in data_digests(trial.spec.task.files).items():
+        if then.get(file, digest) != digest:
+            _refuse(run, file, digest, then[file])
     try:
         then = read_json(run / "results.json")["arms"][trial.arm]["card"]["sha256"]
     except (FileNotFoundError, Damaged, KeyError, TypeError):  # a run that has not ended has no report yet
         return
     text = trial.spec.task.text
     if then != text.card.sha256:
-        told = f"{text.card.source} is another text than the one it was trained on (SHA-256 {text.card.sha256}, {then})"
-        raise SettingError(f"{run}: {told}, so its characters have other numbers")
+        _refuse(run, text.card.source, text.card.sha256, then)
+
+
+def _refuse(run: Path, source: str, now: str, then: str) -> NoReturn:
+    told = f"{source} is another text than the one it was trained on (SHA-256 {now}, {then})"
+    raise SettingError(f"{run}: {told}, so its characters have other numbers")
 
 
 def readable(text: Characters, prompt: str) -> tuple[str, str]:

@@ -96,3 +96,19 @@ def test_another_text_than_the_one_it_was_trained_on_is_refused(folder):
         rnnlab.generate(folder)
     book.write_text(BOOK)
     rnnlab.generate(folder, characters=1)
+
+
+def test_a_changed_text_is_refused_of_a_run_that_has_not_ended(folder, monkeypatch):
+    """Without results.json the digest of the trial's beginning tells; without any, the shapes of its weights."""
+    book, results = folder.parents[1] / "book.txt", folder / "results.json"
+    results.rename(folder / "aside.json")
+    try:
+        book.write_text(BOOK.replace("shut", "OPEN"))
+        with pytest.raises(SettingError, match="another text than the one it was trained on"):
+            rnnlab.generate(folder)
+        monkeypatch.setattr(program, "data_digests", lambda files: {})
+        with pytest.raises(SettingError, match="of other shapes than its task's data asks for"):
+            rnnlab.generate(folder)
+    finally:
+        book.write_text(BOOK)
+        (folder / "aside.json").rename(results)

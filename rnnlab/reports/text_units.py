@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rnnlab.reports.text_tables import UNITS, fit_of, on_text
+from rnnlab.reports.text_tables import UNITS, WHEN, fit_of, on_text
 from rnnlab.runs.results import Arm, Results
 from rnnlab.stats import estimates
 
@@ -35,9 +36,9 @@ def parts(results: Results) -> dict[str, str]:
 
 
 def learned(arm: Arm, name: str) -> bool:
-    """Whether the best unit fits better after training than the best did before it: the median over trials."""
-    pairs = [(fit_of(trial, name, "init"), fit_of(trial, name)) for trial in arm.trials]
-    return estimates.median([after - before for before, after in pairs if None not in (before, after)]).estimate > 0
+    """Whether the best unit fits better after training than the best did before it, by the medians over trials."""
+    before, after = (estimates.median(arm.each(functools.partial(fit_of, name=name, when=when))) for when in WHEN)
+    return after.estimate > before.estimate
 
 
 def _drawn(passage: str, units: Mapping[str, Any], before: Mapping[str, Any], name: str) -> str:

@@ -100,7 +100,12 @@ def read_arms(folder: Path) -> Mapping[str, ArmSpec]:
 
 
 def last_state(ledger: Ledger, trial: Trial) -> TrainState:
-    """The state in which a trial ended. Raises Damaged where it is missing, or is not what was written."""
+    """The state in which a trial ended.
+
+    Raises:
+      Damaged: it is missing, or is not what was written.
+      SettingError: its weights are of other shapes than the task's data asks for by now.
+    """
     warnings: list[str] = []
     blank = jax.device_get(blank_state(trial.spec))
 
@@ -110,4 +115,7 @@ def last_state(ledger: Ledger, trial: Trial) -> TrainState:
     found = ledger.last_state(trial).restore(like, warnings.append, put_aside=False)
     if found is None:
         raise Damaged("; ".join([*warnings, f"{trial}: its last state is missing"]))
+    then, now = ([np.shape(leaf) for leaf in jax.tree.leaves(state.model)] for state in (found[0], blank))
+    if then != now:
+        raise SettingError(f"{trial}: its weights are of other shapes than its task's data asks for: it has changed")
     return found[0]

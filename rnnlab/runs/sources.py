@@ -65,9 +65,13 @@ def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
             parts.setdefault(_key(file), []).append(own)
             files += imported
     found = {name: own[0] if len(own) == 1 else _hash(" ".join(sorted(own))) for name, own in sorted(parts.items())}
-    data = {str(path): _of_data(path, path.stat().st_mtime_ns) if path.is_file() else "missing"
-            for path in map(Path, spec.task.files)}  # fmt: skip
-    return {PYTHON: "{}.{}".format(*sys.version_info)} | found | data | numerics()
+    return {PYTHON: "{}.{}".format(*sys.version_info)} | found | data_digests(spec.task.files) | numerics()
+
+
+def data_digests(files: Iterable[str | Path]) -> dict[str, str]:
+    """Of a task's data: digests of its files as they are now, by path."""
+    return {str(path): _of_data(path, path.stat().st_mtime_ns) if path.is_file() else "missing"
+            for path in map(Path, files)}  # fmt: skip
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from rnnlab.data import texts
 from rnnlab.specs.fields import field

@@ -20,7 +20,7 @@ from rnnlab.tasks.text import Text
 ROW = 2000  # characters at least, that are read from a zero carry on
 ROWS = 64  # read side by side, at most
 CHUNK = 1000  # characters between which the carry is handed on, so that their outputs fit into memory
-LONGEST, TARGETS = 1000, 600  # characters read before each character of so many, at most
+LONGEST, TARGETS = 1000, 500  # characters read before each character of so many, at most
 HALF_DECADES = 10 ** np.arange(0, 3.5, 0.5)
 
 

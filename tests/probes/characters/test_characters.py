@@ -1,7 +1,6 @@
 """What is measured of a network that reads text, against numpy over the whole text at once; and what training sees."""
 
 import math
-from collections import defaultdict
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,7 @@ import pytest
 from flax import nnx
 from tiny_training import assert_same, every, run
 
-from rnnlab.cells import LSTM
+from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.characters import loss, units
 from rnnlab.tasks import Text
@@ -56,21 +55,27 @@ def test_every_test_character_is_predicted_once_with_the_carry_handed_on(task, m
     np.testing.assert_allclose(loss.TestLoss(task)(*asked(model, task))["bits"], halves.mean() / math.log(2), rtol=1e-5)
 
 
-def test_loss_by_memory_is_that_of_windows_that_begin_anew(task, monkeypatch):
+def test_loss_by_memory_is_that_of_the_same_characters_after_exactly_so_many(task, monkeypatch):
     monkeypatch.setattr(loss, "LONGEST", 40)
-    monkeypatch.setattr(loss, "STARTS", 30)
+    monkeypatch.setattr(loss, "TARGETS", 30)
     text, model = task.text, model_of(task)
     found = loss.LossByMemory(task)(*asked(model, task))
     assert found["characters"].tolist() == [1, 3, 10, 32, 40]
-    stream, cuts = np.concatenate([text.validation[-40:], text.test]), [(0, 1), (1, 3), (3, 10), (10, 32), (32, 40)]
-    of = [defaultdict(list) for _ in cuts]  # by bin and character of the test part
-    for at in np.linspace(0, len(stream) - 2, 30).round().astype(int):
-        for m, loss_of in enumerate(nats(model, stream[at : at + 41])):
-            if at + m + 1 >= 40:
-                of[next(i for i, (low, high) in enumerate(cuts) if low <= m < high)][at + m + 1].append(loss_of)
-    wanted = [np.mean([np.mean(each) for each in found.values()]) / math.log(2) for found in of]
-    assert len(of[3]) == len(text.test) > len(of[0])  # places 22 apart: a bin as wide holds every character
-    np.testing.assert_allclose(found["bits"], wanted, rtol=1e-5)
+    stream = np.concatenate([text.validation[-40:], text.test])
+    targets = np.linspace(40, len(stream) - 1, 30).round().astype(int)
+    assert targets[0] == len(stream) - len(text.test)  # the first of the test part
+    for count, bits in zip((1, 3, 10, 32, 40), found["bits"], strict=True):
+        wanted = np.mean([nats(model, stream[at - count : at + 1])[-1] for at in targets]) / math.log(2)
+        np.testing.assert_allclose(bits, wanted, rtol=1e-5)
+
+
+def test_what_reads_the_last_character_alone_gains_nothing_from_more(task):
+    """A vanilla RNN whose recurrent weights are zero: the same characters at every number, so the same loss."""
+    model = SequenceModel(VanillaRNN(features=5), task.in_features, task.out_features, rngs=nnx.Rngs(0))
+    cell = model.cells[0]
+    cell.w_h[...] = jnp.zeros((5, 5))
+    bits = np.asarray(loss.LossByMemory(task)(*asked(model, task))["bits"])
+    assert len(bits) == 7 and set(bits) == {bits[0]}
 
 
 def test_flow_at_the_end_is_the_gradient_of_the_last_characters_loss(task):
