@@ -238,7 +238,8 @@ def _on_text(results: Results) -> list[str]:
         return [said]
     gains = [f"{label} {_four_places(found)} bits" for label, found in saved.items() if found.low > 0]
     rest = [label for label, found in saved.items() if not found.low > 0]
-    told = [listed(gains)] * bool(gains) + [f"{listed(rest)} nothing that can be told from 0"] * bool(rest)
+    told = [listed(gains)] if gains else []
+    told += [f"{listed(rest)} nothing that can be told from 0"] if rest else []
     return [said, f"{FAR[1]:,} characters read instead of {FAR[0]:,} save {', and '.join(told)}."]
 
 
