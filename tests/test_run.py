@@ -110,7 +110,7 @@ def bad_folders(place):
     (place / "foreign").mkdir()
     (place / "foreign" / "thesis.txt").write_text("mine")
     (place / "a_file").write_text("mine")
-    (place / "experiments" / "others.py").write_text("class Other: ...")
+    (place / "experiments" / "others.py").write_text("class Elsewhere: ...")
     (place / "damaged").mkdir()
     (place / "damaged" / "config.json").write_text("{")
     (place / "other").mkdir()
@@ -153,7 +153,7 @@ BAD = [
     (["--exp=tiny", "train.optimizer=adm"], "train.optimizer=adm: no such choice; the nearest is adam"),
     (["--exp=tiny", "cell=LSTM"], r"cell=LSTM: the arms of this experiment set it \(LSTM, VanillaRNN\)"),
     (["--exp=tiny", "cell=LSTMM"], "cell=LSTMM: no such cell; the nearest is LSTM"),
-    (["--exp=long_memory", "--sweep=cell=Other"], "experiments/others.py has one: write --exp=others"),
+    (["--exp=long_memory", "--sweep=cell=Elsewhere"], "experiments/others.py has one: write --exp=others"),
     (["--exp=tiny", "dropout=.2"], "dropout=.2: a group of settings; write dropout.NAME=VALUE"),
     (["--exp=tiny", "dropout.zoneout_c=.1", "--arms=*RNN"], "VanillaRNN has h alone: write dropout.zoneout_h"),
     (["--exp=tiny", "train.lr=0.1"], "train.lr=0.1: no such setting; the nearest is train.learning_rate"),

@@ -40,10 +40,10 @@ class Report:
     figures: Mapping[str, Draw]  # by file name without an ending, the main one first
     claims: Sequence[Claim] = ()
     columns: Sequence[str | Column] = MAIN  # of the main table: names in `arm_columns.COLUMNS`, or one's own
-    main: Table | None = None  # in place of the table of arms, where --columns does not ask for it
     tables: Sequence[Table] = ()  # further ones
-    parts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further ones of the page, HTML by title
     arms: Sequence[str] | None = None  # those that tables and figures show; None: all
+    main: Table | None = None  # in place of the table of arms, where --columns does not ask for it
+    parts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # further ones of the page, HTML by title
 
     def wrong(self) -> str | None:
         """What is not as it must be and would fail after everything was drawn; None where nothing is."""
