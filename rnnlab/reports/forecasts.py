@@ -16,7 +16,7 @@ from rnnlab.stats import estimates
 from rnnlab.stats.blocks import block_mean
 from rnnlab.stats.estimates import Interval
 
-SHOWN = ("MASE", "CRPS", "MAE", "RMSE", "sMAPE", *BANDS)
+SHOWN = ("MASE", "CRPS", "RMSE", "sMAPE", *BANDS)
 HEADS = {"sMAPE": "sMAPE, %", "80 %": "in the 80 % band", "95 %": "in the 95 % band"}
 
 
@@ -108,7 +108,7 @@ def models_table(results: Results) -> Table | None:
     caption = (
         "Forecasts of the test part; networks: medians over trials, with their intervals. MASE: absolute error over "
         "that of the seasonal naive forecast in training; CRPS from seven quantiles; point forecasts are medians. "
-        "CRPS, MAE and RMSE are in the series' own unit. "
+        "CRPS and RMSE are in the series' own unit. "
     )
     return Table(f"{caption}{'; '.join(told)}.", ["model", *(HEADS.get(name, name) for name in SHOWN)], rows)
 
@@ -116,7 +116,7 @@ def models_table(results: Results) -> Table | None:
 def kinds_table(results: Results) -> Table:
     """Which model of each kind was fitted to a series, and the number of errors its quantiles are taken from."""
     rows = [
-        [f"{each.series}/{name}", model["says"], f"{each.found['errors']:,}"]
+        [f"{each.series}/{name}", model["says"], f"{each.found['errors']:,}", format_number(each.score("MAE", name)[0])]
         for each in forecasts_of(results)
         for name, model in each.found["models"].items()
     ]
@@ -124,7 +124,7 @@ def kinds_table(results: Results) -> Table:
         "Models without a network, fitted to the training part; their quantiles are those of their errors at so many "
         "origins of the validation part."
     )
-    return Table(caption, ["model", "which", "origins"], rows)
+    return Table(caption, ["model", "which", "origins", "MAE"], rows)
 
 
 def _cells(each: Forecasts, name: str) -> Sequence[str]:
