@@ -6,7 +6,6 @@ The network is that of a run of the task Series; its window is the end of the ru
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from rnnlab.forecasting.scaling import Scaling
 from rnnlab.probes.forecasts import quantiles
 from rnnlab.reports.forecast_ahead import Forecast
 from rnnlab.reports.tables import terminal
+from rnnlab.runs.best_trial import best_trial
 from rnnlab.runs.callable_module import callable_as
 from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.load_network import load
@@ -73,10 +73,9 @@ def forecast(
       SettingError: there is no such run, arm or seed, or the network cannot forecast so far.
       UserError: the file cannot be read, or is too short.
     """
-    chosen = _chosen(Path(folder), arm)
-    seed = min(chosen.trials, key=_lowest).seed if seed is None else seed
-    kept = "best" if chosen.settings.get("train.keep") == "best" else "end"
-    trained = load(folder, chosen.name, seed, kept)
+    best = best_trial(folder, Series, "--exp=forecasting", arm, seed)
+    chosen = open_results(Path(folder)).arms[best.arm]
+    trained = load(folder, best.arm, best.seed, at="best")
     task, scaling = trained.task, Scaling.from_json(chosen.baselines["scaling"])
     steps = task.horizon if steps is None else steps
     if steps > task.horizon and not task.autoregressive:
@@ -93,27 +92,7 @@ def forecast(
     window, last = (jnp.asarray(part.astype(np.float32)) for part in (read, series.values[-1:]))
     found = quantiles(trained.model, window, last, task, scaling, steps, jax.random.key(0), PATHS)[0]
     time = None if series.offset is None else later(series.time[-1], Step(series.step, series.offset), steps)
-    return Forecast(chosen.name, seed, series, time, np.asarray(found, np.float64))
-
-
-def _chosen(folder: Path, pattern: str | None) -> Arm:
-    """The arm that is meant."""
-    results = open_results(folder)
-    arms = results.only(pattern).arms if pattern and pattern not in results.arms else results.arms
-    found = [arms[pattern]] if pattern in arms else list(arms.values())
-    known = [arm for arm in found if "scaling" in arm.baselines]
-    if not known:
-        raise SettingError(f"{folder}: {found[0].name} forecasts no series; a run of --exp=forecasting does")
-    tasks = dict.fromkeys(arm.task for arm in known)
-    if len(tasks) > 1:
-        raise SettingError(f"{folder}: holds networks of {', '.join(tasks)}; choose one, as in arm='{known[0].task}/*'")
-    return min(known, key=lambda arm: min(map(_lowest, arm.trials)))
-
-
-def _lowest(trial) -> float:
-    """The lowest held-out loss."""
-    losses = trial.curve.get("eval/loss", np.zeros(0))
-    return float(np.min(losses[np.isfinite(losses)], initial=math.inf))
+    return Forecast(chosen.name, best.seed, series, time, np.asarray(found, np.float64))
 
 
 def _check_fits(series: Data, task: Series, scaling: Scaling, arm: Arm) -> None:

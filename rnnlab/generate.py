@@ -5,12 +5,11 @@ The characters appear as they are drawn; the same seed draws the same text.
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,16 +20,16 @@ from jaxtyping import Array
 
 from rnnlab.data.texts import Text as Characters
 from rnnlab.model import SequenceModel
+from rnnlab.runs.best_trial import best_trial
 from rnnlab.runs.callable_module import callable_as
 from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.files import Damaged, read_json
 from rnnlab.runs.folder import RunFolder
-from rnnlab.runs.ledger import Ledger, Trial, all_trials
-from rnnlab.runs.load_network import load, read_arms
+from rnnlab.runs.ledger import Ledger, Trial
+from rnnlab.runs.load_network import load
 from rnnlab.runs.sources import data_digests
 from rnnlab.runs.trained import Trained
-from rnnlab.settings.errors import SettingError, nearest
-from rnnlab.settings.resolve import ArmSpec
+from rnnlab.settings.errors import SettingError
 from rnnlab.tasks.text import Text
 
 FLAGS = flags.FlagValues()
@@ -62,7 +61,7 @@ def generate(
       characters: how many are generated.
       temperature: the logits are divided by it; 1 as the network predicts, 0 always the most likely character.
       seed: of the draws.
-      arm: its name, or a shell pattern that matches one; left out, the trial of the lowest held-out loss.
+      arm: its name, or a shell pattern; of those that match, the trial of the lowest held-out loss.
 
     Raises:
       SettingError: there is no such run or arm, it was not trained on text, or its text is another by now.
@@ -72,33 +71,10 @@ def generate(
 
 
 def choose(run: Path, arm: str | None = None) -> Trained:
-    """The network of the lowest held-out loss among the run's trials on text, or among those of one arm."""
-    arms = {name: spec for name, spec in read_arms(run).items() if isinstance(spec.task, Text)}
-    if not arms:
-        raise SettingError(f"{run}: no arm was trained on text; rnnlab run --exp=text makes such a run")
-    if arm is not None:
-        name = _one_arm(run, arms, arm)
-        arms = {name: arms[name]}
-    ledger = Ledger(RunFolder.to_read(run))
-    losses: dict[Trial, float] = {}
-    for trial in all_trials(arms):
-        curve = (ledger.ended(trial) or {}).get("curve", {}).get("eval/loss", [])
-        if known := [loss for loss in curve if loss is not None and math.isfinite(loss)]:
-            losses[trial] = min(known)
-    if not losses:
-        raise SettingError(f"{run}: no trial on text has ended with a finite loss; the run's own command resumes it")
-    best = min(losses, key=losses.__getitem__)
-    _check_text(run, ledger, best)
+    """The network of the lowest held-out loss among the run's trials on text, or among those of some arms."""
+    best = best_trial(run, Text, "--exp=text", arm)
+    _check_text(run, Ledger(RunFolder.to_read(run)), best)
     return load(run, best.arm, best.seed, at="best")
-
-
-def _one_arm(run: Path, arms: Mapping[str, ArmSpec], arm: str) -> str:
-    """The one arm on text that is meant."""
-    found = [arm] if arm in arms else [name for name in arms if fnmatch.fnmatchcase(name, arm)]
-    if len(found) != 1:
-        told = f"matches {', '.join(found)}: name one" if found else f"no such arm on text{nearest(arm, arms)}"
-        raise SettingError(f"{run}: --arm={arm}: {told}")
-    return found[0]
 
 
 def _check_text(run: Path, ledger: Ledger, trial: Trial) -> None:

@@ -112,7 +112,8 @@ def run(
 
 def _ledger(job: Job, folder: RunFolder, console: Screen) -> tuple[Ledger, Progress]:
     """What a run is written to and what is said of it; the first words."""
-    progress = Progress(console, {name: spec.seeds for name, spec in job.arms.items()})
+    without_rule = {name for name, spec in job.arms.items() if not (spec.task.has_stop_rule or spec.train.streak)}
+    progress = Progress(console, {name: spec.seeds for name, spec in job.arms.items()}, without_rule)
     if _LATE:
         progress.warn(_LATE)
     if os.environ.get("JAX_ENABLE_X64", "0").lower() in ("1", "true", "on", "yes"):

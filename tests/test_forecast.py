@@ -103,9 +103,11 @@ def test_what_cannot_be_forecast_is_one_line_with_the_ways_out(runs, tmp_path):
         SettingError, match=r"4 steps at once: ask for 4 at most, or .* task.horizon=9 or task.mode=auto"
     ):
         rnnlab.forecast(direct, steps=9)
-    with pytest.raises(SettingError, match=r"arms=sales/VanillaRNNU: matches no arm; the nearest is sales/VanillaRNN"):
+    with pytest.raises(
+        SettingError, match=r"arm=sales/VanillaRNNU: no such arm of Series; the nearest is sales/VanillaRNN"
+    ):
         rnnlab.forecast(direct, arm="sales/VanillaRNNU")
-    with pytest.raises(SettingError, match="has no seed 7"):
+    with pytest.raises(SettingError, match="seed=7: no such trial; there are 0 to 1"):
         rnnlab.forecast(direct, seed=7)
     with pytest.raises(UserError, match="no such file"):
         rnnlab.forecast(direct, csv=tmp_path / "none.csv")

@@ -61,7 +61,7 @@ def test_characters_that_training_lacks_are_left_out_and_said(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--arm=Text/LSTN"], "no such arm on text; the nearest is Text/LSTM"),
+        (["--arm=Text/LSTN"], "no such arm of Text; the nearest is Text/LSTM"),
         (["--temperature=-1"], "temperature=-1.0: must be a number of at least 0"),
         (["--characters=-1"], "characters"),
         (["--tempo=1"], "--tempo: no such flag; the nearest is --temperature"),

@@ -80,13 +80,19 @@ def _half_life(arm: Arm) -> str:
     return format_interval(life, 2)
 
 
+def _learned(arm: Arm) -> str:
+    if not arm.trained:
+        return "not trained"
+    return "n/a" if arm.rule is None else format_rate(arm.learned, len(arm.trials))
+
+
 def _median_time(arm: Arm) -> Interval | None:
-    return median_time(arm.times()) if arm.trained else None
+    return median_time(arm.times()) if arm.trained and arm.rule is not None else None
 
 
 def _sequences(arm: Arm) -> str:
     found, times = _median_time(arm), arm.times()
-    return "not trained" if found is None else format_time(found, max([*times.solved, *times.unsolved]))
+    return _learned(arm) if found is None else format_time(found, max([*times.solved, *times.unsolved]))
 
 
 def _guessed(arm: Arm) -> tuple[int, int]:
@@ -158,11 +164,7 @@ def _one_rate(arm: Arm) -> str:
 
 COLUMNS: dict[str, Column] = {
     "trials": Column("trials", lambda arm: len(arm.trials), _trials),
-    "learned": Column(
-        "learned",
-        lambda arm: arm.success if arm.trained else None,
-        lambda arm: format_rate(arm.learned, len(arm.trials)) if arm.trained else "not trained",
-    ),
+    "learned": Column("learned", lambda arm: arm.success if arm.trained and arm.rule is not None else None, _learned),
     "sequences": Column("sequences to solve", _median_time, _sequences),
     "decay": _decay(lambda arm: "h", "of dL/dh"),
     "decay_c": _decay(lambda arm: "c", "of dL/dc"),

@@ -46,7 +46,7 @@ def _caption(results: Results, columns: Sequence[str]) -> str:
         said.append(f"Horizon: the largest lag whose {what} is above {results.fraction:g} of lag 0.")
     rules: dict[str, dict[str, None]] = {}
     for arm in results.arms.values():
-        if arm.rule and arm.trained and not arm.rule.startswith("Never"):
+        if arm.rule and arm.trained:
             rules.setdefault(arm.rule, {})[arm.task] = None
     if rules and "learned" in columns:
         told = [rule + (f" ({', '.join(tasks)})" if len(rules) > 1 else "") for rule, tasks in rules.items()]

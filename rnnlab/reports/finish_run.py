@@ -11,7 +11,7 @@ from rnnlab.reports.reporting import report_on
 from rnnlab.reports.tables import line_width, listed, markdown, terminal
 from rnnlab.runs.arm_events import write_arms
 from rnnlab.runs.console import Screen
-from rnnlab.runs.files import write_json
+from rnnlab.runs.files import write_line
 from rnnlab.runs.gather_results import gather
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger
@@ -33,12 +33,12 @@ def finish(
     """
     folder = ledger.folder.path
     found = gather(job, ledger)
-    write_json(folder / "results.json", found)  # first: a report that fails loses nothing
+    write_line(folder / "results.json", found)  # first: a report that fails loses nothing
     results = results_from(found)
     report = report_on(results, folder)
     tables = all_tables(results, report, columns)
     told = {"verdict": report.answer, "claims": [claim._asdict() for claim in report.claims]}
-    write_json(folder / "results.json", found | told)
+    write_line(folder / "results.json", found | told)
     pngs = write(results, report, folder, tables, lambda text: console.say(f"warning: {text}"))
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:

@@ -110,7 +110,7 @@ def _task(kind: type) -> list[str]:
     task = kind()
     lag = "not stated" if task.needed_lag is None else f"{task.needed_lag:,}"
     sizes = [f"{size:,}" for size in (task.length, task.in_features, task.out_features)]
-    return [*sizes, lag, format_number(task.chance), stop_rule(task)]
+    return [*sizes, lag, format_number(task.chance), stop_rule(task) or "none"]
 
 
 def _told(describe: Callable[[type], list[str]], kind: type, columns: int) -> list[str]:

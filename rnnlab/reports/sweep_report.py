@@ -165,7 +165,7 @@ def _importance(shares: Shares, results: Results, **options):
 
 def _learned(arms: Mapping[str, Arm]) -> str:
     """Every arm's count, or of many arms how many learned and which did soonest."""
-    if len(arms) <= len(COLOURS):
+    if len(arms) <= len(COLOURS) or next(iter(arms.values())).rule is None:
         return sentences.learned_by(arms)
     task = next(iter(arms.values())).task
     most = {label: arm for label, arm in arms.items() if 2 * arm.learned > len(arm.trials)}

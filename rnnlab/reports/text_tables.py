@@ -124,12 +124,8 @@ def _horizon(when: When) -> Column:
     return Column(f"horizon of one answer {said} (characters)", number, text)
 
 
-def _learned(arm: Arm) -> str:
-    return COLUMNS_OF_ALL["learned"].text(arm) if arm.settings.get("task") != "Text" else "n/a"
-
-
 COLUMNS = (
-    Column("learned", COLUMNS_OF_ALL["learned"].number, _learned),
+    COLUMNS_OF_ALL["learned"],
     COLUMNS_OF_ALL["accuracy"]._replace(head="accuracy (validation)"),
     Column("bits a character (test)", bits, _bits_text),
     Column("bits saved over the best n-gram model", _saved, _saved_text),

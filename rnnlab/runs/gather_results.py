@@ -75,8 +75,10 @@ def _baselines(arms: Mapping[str, ArmSpec]) -> list[dict[str, Any]]:
     return [each for each in found if each["found"]]
 
 
-def stop_rule(task: Task) -> str:
-    """When a task counts as learned, in words; of a `solved` of a task's own, those of its docstring."""
+def stop_rule(task: Task) -> str | None:
+    """When a task counts as learned, in words: of a `solved` of a task's own, its docstring; None: nothing says so."""
+    if not task.has_stop_rule:
+        return None
     if type(task).solved is Task.solved:
         return f"held-out accuracy of at least {task.solved_accuracy:g}"
     doc = inspect.getdoc(vars(type(task)).get("solved")) or ""

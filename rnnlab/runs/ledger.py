@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnlab.runs.files import Damaged, as_read, read_json, read_jsonl, write_json, write_whole
+from rnnlab.runs.files import Damaged, as_read, read_json, read_jsonl, write_line, write_whole
 from rnnlab.runs.folder import ARM_EVENTS, TRIAL_EVENTS, RunFolder, locked, slug
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.checkpoint import Checkpoints
@@ -153,7 +153,7 @@ class Ledger:
         """The trial has ended and counts from now on."""
         code = {"sources": self.sources[trial.arm]} if trial.arm in self.sources else {}
         entry = {"result": as_read(dict(result) | code)}
-        write_json(self.place(trial) / "result.json", {"digest": _digest(entry)} | entry)
+        write_line(self.place(trial) / "result.json", {"digest": _digest(entry)} | entry)
 
     def keep_flow(self, trial: Trial, when: str, logs: Mapping[str, np.ndarray]) -> None:
         """A measured gradient flow: log10 norms [T, B] by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,13 @@ LINE_SECONDS = 10.0  # between two plain lines
 class Progress:
     """One bar a group of trials (updates done, updates a second, time left, held-out loss), one line an arm that ended.
 
-    `trials`: how many each arm has.
+    `trials`: how many each arm has; `without_rule`: arms whose task has no stop rule.
     """
 
-    def __init__(self, console: Console, trials: Mapping[str, int]):
+    def __init__(self, console: Console, trials: Mapping[str, int], without_rule: Collection[str] = ()):
         self._console = console
         self._trials = trials
+        self._without_rule = without_rule
         self._ended: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in trials}
         self._bars: Bars | None = None
         self._task = None
@@ -86,9 +87,13 @@ class Progress:
         arm.append({name: trial[name] for name in ("arm", "seed", "status", "steps", "budget", "reason")})
         if len(arm) < self._trials[trial["arm"]]:
             return
-        learned = sum(t["status"] == "learned" for t in arm)
-        trained = any(t["budget"] for t in arm)
-        said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials" if trained else f"{trial['arm']}: measured"
+        if not any(t["budget"] for t in arm):
+            said = f"{trial['arm']}: measured"
+        elif trial["arm"] in self._without_rule:
+            said = f"{trial['arm']}: trained"
+        else:
+            learned = sum(t["status"] == "learned" for t in arm)
+            said = f"{trial['arm']}: learned in {learned} of {len(arm)} trials"
         for t in arm:
             if t["reason"]:
                 said += f"; seed {t['seed']} {t['status']}: {t['reason']}"

@@ -150,7 +150,7 @@ class Arm:
     settings: Mapping[str, str]  # every dotted path
     chance: float  # the loss of a predictor without memory
     needed_lag: int | None  # steps that every answer asks to be bridged
-    rule: str  # the stop rule in words
+    rule: str | None  # the stop rule in words; None: its task has none
     fit: HorizonIntervals | None  # of dL/dh's mean profile over trials at initialisation; None without one
     trials: Sequence[Trial]
     card: DataCard | None = None  # of its task's data

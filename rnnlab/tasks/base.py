@@ -110,6 +110,11 @@ class Task:
         """Means over the batch."""
         return {"loss": jnp.mean(self.losses(outputs, batch)), "accuracy": jnp.mean(self.right(outputs, batch))}
 
+    @property
+    def has_stop_rule(self) -> bool:
+        """Whether `solved` says when it is learned; of most real data nothing does."""
+        return True
+
     def solved(self, metrics: dict[str, Any]) -> Any:
         """Whether held-out `metrics` meet the task's stop rule."""
         return metrics["accuracy"] >= self.solved_accuracy

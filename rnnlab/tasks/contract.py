@@ -123,6 +123,8 @@ def _check_losses(task: Task) -> None:
     expect(not unread, kind, "losses", f"does not read batch.{', batch.'.join(unread)}")
     lacking = [name for name in ("loss", "accuracy") if name not in metrics]
     expect(not lacking, kind, "metrics", f"gave no {' and no '.join(lacking)}, which the curves and stop rule read")
+    if not task.has_stop_rule:
+        return
     solved = jax.eval_shape(task.solved, metrics)
     expect(hasattr(solved, "shape"), kind, "solved", f"gave {type(solved).__name__}, where True or False is needed"
            + forgotten(solved))  # fmt: skip

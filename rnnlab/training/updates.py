@@ -161,7 +161,7 @@ def window(spec: TrialSpec, state: TrainState) -> tuple[TrainState, dict[str, An
         best = state.best
         state, measured = updates(spec, state._replace(best=None))  # what updates do not read is not carried by them
         held_out = evaluated(spec, state)
-        if not train.streak:
+        if not train.streak and spec.task.has_stop_rule:
             state = apply_stop_rule(train, state, spec.task.solved(held_out) & (state.status == RUNNING))
         state = keep_best(train, state._replace(best=best), held_out["loss"])
         step = state.step + (state.status == DIVERGED)  # the update that was tried
