@@ -12,6 +12,7 @@ the M4 competition of 100,000 series pure machine learning lost to them (Makrida
 
 Command. python -m rnnlab.run --exp=forecasting [--tier=smoke|quick|paper]
 On a file of one's own: --exp=forecasting task.csv=prices.csv task.column=close [task.time=date task.horizon=12]
+Refitted as the series goes on: task.folds=3; the paper tier does.
 """
 
 from pathlib import Path
@@ -19,8 +20,8 @@ from pathlib import Path
 from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.probes.forecasts import forecasts
 from rnnlab.probes.gradients.input_gradient import input_gradient_of_last_answer
-from rnnlab.reports import figures, forecast_figures, forecast_verdicts
-from rnnlab.reports.forecasts import kinds_table, models_table
+from rnnlab.reports import figures, forecast_figures, forecast_lags, forecast_verdicts
+from rnnlab.reports.forecasts import fold_name, kinds_table, last_folds, models_table, steps_table
 from rnnlab.reports.report import Report
 from rnnlab.specs.grid import product
 from rnnlab.tasks import Series
@@ -52,15 +53,32 @@ def config(tier):
     return common | tiers[tier]
 
 
-def arms(tier, settings=()):
+def arms(tier, settings=None):
     """Every series with every cell; `settings` of the command line take the place of a series' own."""
+    settings = settings or {}
     chosen = {"sunspots": SERIES["sunspots"]} if tier == "smoke" else SERIES
     if "task.csv" in settings:
-        return product({Path(settings["task.csv"]).stem: {}}, CELLS)
-    if "task.series" in settings:
-        chosen = {settings["task.series"]: SERIES.get(settings["task.series"], {})}
-    own = {name: {"task.series": name} | values for name, values in chosen.items()}
-    return product({n: {p: v for p, v in of.items() if p not in settings} for n, of in own.items()}, CELLS)
+        own: dict = {Path(settings["task.csv"]).stem: {}}
+    else:
+        if "task.series" in settings:
+            chosen = {settings["task.series"]: SERIES.get(settings["task.series"], {})}
+        own = {name: {"task.series": name} | values for name, values in chosen.items()}
+    own = {name: {path: value for path, value in of.items() if path not in settings} for name, of in own.items()}
+    return product(in_folds(own, settings, 3 if tier == "paper" else 1), CELLS)
+
+
+def in_folds(series, settings, folds):
+    """Every fold of every series; a number that is none is refused later, by its path."""
+    given = {} if "task.folds" in settings else {"task.folds": folds}
+    folds = str(settings.get("task.folds", folds))
+    if "task.fold" in settings or not folds.isdecimal() or int(folds) < 2:
+        return series
+    each = range(1, int(folds) + 1)
+    return {fold_name(name, k): of | given | {"task.fold": k} for name, of in series.items() for k in each}
+
+
+def learning(results, **options):
+    return figures.learning(last_folds(results), **options)
 
 
 def probes(spec):
@@ -72,12 +90,12 @@ def report(results):
         answer=forecast_verdicts.answer(results),
         claims=forecast_verdicts.claims(results),
         main=models_table(results),
-        tables=[kinds_table(results)],
+        tables=[steps_table(results), kinds_table(results)],
         figures={
             "forecasts": forecast_figures.forecasts,
             "steps": forecast_figures.by_step,
             "calibration": forecast_figures.calibration,
-            "lags": forecast_figures.by_lag,
-            "learning": figures.learning,
+            "lags": forecast_lags.by_lag,
+            "learning": learning,
         },
     )

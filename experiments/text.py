@@ -18,7 +18,7 @@ Command. python -m rnnlab.run --exp=text [--tier=smoke|quick|paper] [task.file=b
 from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.probes.characters.loss import LossByMemory, TestLoss, flow_at_the_end
 from rnnlab.probes.characters.units import Units
-from rnnlab.reports import figures, text_claims, text_figures, text_tables, text_units
+from rnnlab.reports import figures, text_answer, text_claims, text_figures, text_tables, text_units
 from rnnlab.reports.report import Report
 from rnnlab.specs.grid import product
 from rnnlab.tasks import OpenMark, Text
@@ -69,7 +69,7 @@ def probes(spec):
 
 def report(results):
     return Report(
-        answer=text_tables.answer(results),
+        answer=text_answer.answer(results),
         figures={"memory": text_figures.memory, "marks": text_figures.marks_by_distance, "flow": text_figures.flow,
                  "learning": figures.learning},
         claims=text_claims.claims(results),

@@ -73,7 +73,7 @@ def forecast(
       SettingError: there is no such run, arm or seed, or the network cannot forecast so far.
       UserError: the file cannot be read, or is too short.
     """
-    best = best_trial(folder, Series, "--exp=forecasting", arm, seed)
+    best = best_trial(folder, Series, "--exp=forecasting", arm, seed, lambda task: task.fold == task.folds)
     chosen = open_results(Path(folder)).arms[best.arm]
     trained = load(folder, best.arm, best.seed, at="best")
     task, scaling = trained.task, Scaling.from_json(chosen.baselines["scaling"])

@@ -49,6 +49,13 @@ class Series:
     def __len__(self) -> int:
         return len(self.values)
 
+    def until(self, rows: int) -> Series:
+        """The first so many rows."""
+        first = slice(rows)
+        time = None if self.time is None else self.time[first]
+        cut = {name: getattr(self, name)[first] for name in ("values", "observed", "covariates")}
+        return dataclasses.replace(self, **cut, time=time)
+
     def when(self, row: int) -> str:
         """A step's time, or its number, counted from 0, where there is none."""
         if self.time is None:

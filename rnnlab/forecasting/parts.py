@@ -36,20 +36,25 @@ class Parts(NamedTuple):
         return {part: f"{b - a:,} rows, {when(a)} to {when(b - 1)}" for part, (a, b) in ends.items() if b > a}
 
 
-def split(rows: int, validation: float | int, test: float | int, first: int, horizon: int) -> Parts:
-    """Parts by fractions below 1 or by counts from 1 on.
+def split(
+    rows: int, validation: float | int, test: float | int, first: int, horizon: int, fold: int = 1, folds: int = 1
+) -> Parts:
+    """Parts by fractions below 1 or by counts from 1 on; of one fold, where the test part is in several blocks.
+
+    Fold k is tested on block k, and trained and chosen on what is before it; behind its block the series ends.
 
     Raises:
       UserError: a part has no room for an origin with its targets.
     """
-    sizes = [round(rows * given) if given < 1 else int(given) for given in (validation, test)]
-    parts = Parts(rows - sum(sizes), rows - sizes[1], rows)
+    kept, size = (round(rows * given) if given < 1 else int(given) for given in (validation, test))
+    start, stop = (rows - size + round(size * k / folds) for k in (fold - 1, fold))
+    parts = Parts(start - kept, start, stop)
     for part in ("training", "validation", "test"):
         if not len(parts.origins(part, first, horizon)):
-            have = f"{max(rows - sum(sizes), 0):,}, {sizes[0]:,} and {sizes[1]:,} rows of training, validation and test"
+            have = f"{max(parts.training, 0):,}, {kept:,} and {stop - start:,} rows of training, validation and test"
             needs = f"{first + 1 + horizon:,} of training and {horizon:,} of each other"
             told = f"a series of {rows:,} rows has {have}, where horizon={horizon} needs {needs}"
-            raise UserError(f"{told}: a shorter length or horizon?")
+            raise UserError(f"{told}: a shorter length or horizon{', or fewer folds' * (folds > 1)}?")
     return parts
 
 

@@ -19,7 +19,10 @@ BANDS = {"80 %": (QUANTILES.index(0.1), QUANTILES.index(0.9)), "95 %": (0, len(Q
 
 
 def values_of(
-    score: str, actual: Float[np.ndarray, "O h"], quantiles: Float[np.ndarray, "O h Q"], scale: float = 1.0
+    score: str,
+    actual: Float[np.ndarray, "O h"],
+    quantiles: Float[np.ndarray, "O h Q"],
+    scale: float | Float[np.ndarray, "O 1"] = 1.0,
 ) -> Float[np.ndarray, "O h"]:
     """What a score is the mean of, by origin and step; that of RMSE is squared.
 

@@ -1,4 +1,4 @@
-"""Bits a character of test text: of networks, n-gram models and compressors; and which marks are told how far back.
+"""Bits a character of test text: of networks, n-gram models and compressors.
 
 Reads the probes of `experiments/text.py` (`test`, `memory`, `units`) and the baselines of `rnnlab.tasks.text.Text`.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from rnnlab.reports.arm_columns import COLUMNS as COLUMNS_OF_ALL
 from rnnlab.reports.arm_columns import Column, format_horizon
-from rnnlab.reports.tables import Table, format_interval, listed
+from rnnlab.reports.tables import Table, format_interval
 from rnnlab.runs.results import Arm, Results, Trial, When
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
@@ -165,7 +164,7 @@ def _memory_table(results: Results) -> list[Table]:
     saved = {label: estimates.mean(arm.each(saved_by_memory)) for label, arm in arms.items()}
     if any(of.n for of in saved.values()):
         columns.append(f"saved, {more:,} instead of {fewer:,}")
-        rows = [[*row, _four_places(saved[row[0]]) if saved[row[0]].n else "n/a"] for row in rows]
+        rows = [[*row, four_places(saved[row[0]]) if saved[row[0]].n else "n/a"] for row in rows]
     caption = (
         "Bits a character by exactly how many characters before it were read, from a zero carry; the same characters "
         "of the test part in every column. Median and interval over trials; what is saved: mean and interval of the "
@@ -174,7 +173,7 @@ def _memory_table(results: Results) -> list[Table]:
     return [Table(caption, columns, rows)] if ends else []
 
 
-def _four_places(found: Interval) -> str:
+def four_places(found: Interval) -> str:
     """`0.0035 [0.0007, 0.0063]`: of differences that may be nothing but rounding."""
     estimate, low, high = (f"{round(value, 4) + 0.0:.4f}" for value in found[:3])
     return estimate if math.isnan(found.low) else f"{estimate} [{low}, {high}]"
@@ -204,52 +203,3 @@ def fit_of(trial: Trial, name: str, when: When = "trained") -> float | None:
     """The size of the best unit's measure; None where it was not measured."""
     found = trial.probe("units", when)
     return None if found is None else abs(float(found[name]))
-
-
-def answer(results: Results) -> str:
-    """Which networks lose to what has none, what far memory buys, and how far back each cell tells a mark."""
-    said = [*_on_text(results), *_on_marks(on_marks(results))]
-    return " ".join(said) or "Nothing was trained."
-
-
-def _on_text(results: Results) -> list[str]:
-    arms = on_text(results)
-    known = {label: found.estimate for label, arm in arms.items() if (found := bits(arm)).n}
-    if not known:
-        return []
-    best, *others = sorted(known, key=known.__getitem__)
-    rest = "".join(f", {label} {known[label]:.2f}" for label in others)
-    said = f"On the test part of {arms[best].card.name} {best} needs {known[best]:.2f} bits a character{rest}"
-    models, xz = ngrams(results), compressors(results).get("xz", math.inf)
-    references = {}
-    if models:
-        order = min(models, key=models.__getitem__)
-        references[f"the best n-gram model (order {order}: {models[order]:.2f})"] = models[order]
-    if xz < max(known.values()):
-        references[f"xz ({xz:.2f})"] = xz
-    lost = [f"{_losers(known, value)} more than {name}" for name, value in references.items()]
-    said += f": {', '.join(lost)}." if lost else "."
-    saved = {label: found for label, arm in arms.items() if (found := estimates.mean(arm.each(saved_by_memory))).n}
-    if not saved:
-        return [said]
-    gains = [f"{label} {_four_places(found)} bits" for label, found in saved.items() if found.low > 0]
-    rest = [label for label, found in saved.items() if not found.low > 0]
-    told = [listed(gains)] if gains else []
-    told += [f"{listed(rest)} nothing that can be told from 0"] if rest else []
-    return [said, f"{FAR[1]:,} characters read instead of {FAR[0]:,} save {', and '.join(told)}."]
-
-
-def _losers(known: Mapping[str, float], reference: float) -> str:
-    """The labels that need more bits than a reference."""
-    found = [label for label, value in known.items() if value > reference]
-    return "none" if not found else "all" if len(found) == len(known) else listed(found)
-
-
-def _on_marks(marks: Mapping[str, Mapping[int, Arm]]) -> list[str]:
-    if not marks:
-        return []
-    furthest = {}
-    for label, arms in marks.items():
-        furthest[label] = max((d for d, arm in arms.items() if 2 * arm.learned > len(arm.trials)), default=0)
-    told = [f"{f'up to {d:,} characters ago' if d else 'at no distance'} by {label}" for label, d in furthest.items()]
-    return [f"Which mark was opened is learned in most trials {listed(told)}."]

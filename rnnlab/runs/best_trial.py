@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fnmatch
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
@@ -14,7 +16,12 @@ from rnnlab.tasks import Task
 
 
 def best_trial(
-    folder: str | Path, kind: type[Task], made_by: str, arm: str | None = None, seed: int | None = None
+    folder: str | Path,
+    kind: type[Task],
+    made_by: str,
+    arm: str | None = None,
+    seed: int | None = None,
+    preferred: Callable[[Any], bool] = lambda task: True,
 ) -> Trial:
     """Of the trials on one task that have ended, that of the lowest held-out loss at any evaluation.
 
@@ -24,6 +31,7 @@ def best_trial(
       made_by: what makes such a run, as in `--exp=text`.
       arm: its name, or a shell pattern; left out, any arm.
       seed: the trial's; left out, any.
+      preferred: of a task, whether its arms are meant where none is named.
 
     Raises:
       SettingError: there is no such run, arm or seed, none of its trials has ended with a finite loss, or they are of
@@ -33,7 +41,9 @@ def best_trial(
     arms = {name: spec for name, spec in read_arms(folder).items() if isinstance(spec.task, kind)}
     if not arms:
         raise SettingError(f"{folder}: no arm has the task {kind.__name__}; rnnlab run {made_by} makes such a run")
-    if arm is not None:
+    if arm is None:
+        arms = {name: spec for name, spec in arms.items() if preferred(spec.task)} or arms
+    else:
         found = [arm] if arm in arms else [name for name in arms if fnmatch.fnmatchcase(name, arm)]
         if not found:
             raise SettingError(f"{folder}: arm={arm}: no such arm of {kind.__name__}{nearest(arm, arms)}")

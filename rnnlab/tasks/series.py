@@ -54,6 +54,8 @@ class Series(Task):
 
     `direct`: one answer after the last step, all h steps at once. `autoregressive`: the next step after every step;
     longer forecasts are paths, of which each step is drawn from the one before.
+
+    `folds`: an expanding window (Tashman 2000): the test part in blocks, fold k of which knows what is before block k.
     """
 
     series: str = chz.field(default="sp500", doc="sp500, sunspots, co2 or electricity; not read where csv is given")
@@ -74,6 +76,14 @@ class Series(Task):
     )
     validation: float = field(0.15, "fraction, or number, of rows that choose the network", above=0)
     test: float = field(0.2, "fraction, or number, of rows at the end that are forecast", above=0)
+
+    folds: int = field(1, "blocks of the test part, each forecast by what was fitted to all before it", low=1)
+    fold: int = field(1, "which of the blocks, from 1", low=1)
+
+    @chz.validate
+    def _fold_fits(self):
+        if self.fold > self.folds:
+            raise ValueError(f"fold={self.fold}: at most folds = {self.folds}")
 
     @chz.validate
     def _mode_fits(self):
@@ -194,7 +204,8 @@ def _mean_of(loss: Float[Array, "N B h"], there: Bool[Array, "N B h"]) -> Float[
 
 @functools.lru_cache(maxsize=16)
 def _prepare(task: Series, series: data.Series) -> Prepared:
-    parts = split(len(series), task.validation, task.test, task.length, task.horizon)
+    parts = split(len(series), task.validation, task.test, task.length, task.horizon, task.fold, task.folds)
+    series = series.until(parts.test)
     if task.transform == "returns" and series.values.min() <= 0:
         row = int(np.argmin(series.values))
         told = f"{series.name}, {series.when(row)}: {series.values[row]:g}"

@@ -1,5 +1,7 @@
 """What a network reads and answers, and which part of a series it comes from."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,16 @@ def test_origins_do_not_overlap_where_there_are_enough():
     assert (np.diff(spread(np.arange(1000), 20)) >= 25).all() and len(spread(np.arange(1000), 20)) == 40
     few = spread(np.arange(82), 11)
     assert 20 <= len(few) <= 40 and few[-1] == 81
+
+
+@pytest.mark.parametrize("folds", [1, 3, 7])
+def test_folds_are_the_test_part_in_blocks_each_behind_all_it_was_fitted_to(folds):
+    parts = [split(100, 10, 0.3, 5, 2, fold, folds) for fold in range(1, folds + 1)]
+    assert parts[0].validation == 70 and parts[-1].test == 100
+    assert all(one.test == two.validation for one, two in itertools.pairwise(parts))
+    assert all(each.training == each.validation - 10 for each in parts)
+
+
+def test_a_block_that_is_too_short_asks_for_fewer_folds():
+    with pytest.raises(UserError, match=r"87, 10 and 3 rows .* where horizon=4 .* or fewer folds"):
+        split(100, 10, 10, 5, 4, 3, 3)

@@ -1,5 +1,6 @@
 """What a report says of forecasts whose errors are known."""
 
+import dataclasses
 import math
 from unittest import mock
 
@@ -10,7 +11,8 @@ import scipy.stats
 
 from rnnlab.forecasting.scaling import QUANTILES
 from rnnlab.reports import forecast_verdicts, forecasts
-from rnnlab.reports.forecasts import Forecasts
+from rnnlab.reports.forecasts import Forecasts, _together, series_name
+from rnnlab.settings.experiments import load_experiment
 
 RUN = made_results.read(made_results.made())  # which forecasts nothing
 Z = scipy.stats.norm.ppf(QUANTILES)
@@ -21,9 +23,10 @@ def made(lstm=1.0, ridge=1.0, series="a", transform="levels", origins=40, seed=0
     rng = np.random.default_rng(seed)
     actual = rng.normal(size=(origins, 4))
     flat = np.broadcast_to(Z, (origins, 4, 7))
-    found = {"mase_scale": 0.5, "origins": list(range(0, 2 * origins, 2)), "scaling": {"transform": transform}}
+    found = {"origins": list(range(0, 2 * origins, 2)), "scaling": {"transform": transform}}
     networks = {"GRU": flat[None] + 9.0, "LSTM": np.stack([flat + lstm, flat - lstm])}
-    return Forecasts(series, found, actual, networks, {"naive": flat[None] + 5.0, "ridge": flat[None] + ridge})
+    return Forecasts(series, found, actual, networks, {"naive": flat[None] + 5.0, "ridge": flat[None] + ridge},
+                     np.full((origins, 1), 0.5))  # fmt: skip
 
 
 def said(*series):
@@ -107,3 +110,33 @@ def test_a_relative_difference_is_in_percent(low, shown):
     from rnnlab.stats.estimates import Interval
 
     assert forecast_verdicts.percent(Interval(-0.041, low, -0.002, 9)) == shown
+
+
+def test_folds_are_put_together_over_their_origins():
+    """By seeds that every fold has; each fold's errors are over its own scale."""
+
+    def fold(first, scale, seeds):
+        quantiles = np.arange(first, first + 2)[:, None, None] + np.zeros((2, 1, 7))
+        found = {
+            "origins": [first, first + 1], "actual": [[float(first)], [first + 2.0]], "mase_scale": scale,
+            "models": {"naive": {"quantiles": quantiles.tolist()}}, "time": None,
+            "tail": {"first": first - 4, "values": [float(row) for row in range(first - 4, first + 3)]},
+        }  # fmt: skip
+        return found, {"LSTM": {seed: quantiles + seed for seed in seeds}}
+
+    each = _together("a", *zip(fold(10, 2.0, [0, 1]), fold(13, 4.0, [1, 2]), strict=True))
+    assert each.found["origins"] == [10, 11, 13, 14] and each.folds == 2
+    assert each.found["tail"] == {"first": 6, "values": [float(row) for row in range(6, 16)]}
+    np.testing.assert_array_equal(each.networks["LSTM"][:, :, 0, 0], [[11, 12, 14, 15]])
+    np.testing.assert_allclose(each.values("MASE", "naive")[0, :, 0], [0, 1 / 2, 0, 1 / 4])
+
+
+def test_arms_of_all_folds_are_one_series_and_the_last_fold_is_drawn():
+    experiment = load_experiment("forecasting")
+    arms = experiment.arms("paper")
+    assert [name for name in arms if name.endswith("LSTM")][:3] == [f"sp500, fold {k}/LSTM" for k in (1, 2, 3)]
+    assert len(experiment.arms("quick", {"task.csv": "my/sales.csv", "task.folds": "4"})) == 4 * 3
+    assert len(experiment.arms("quick", {"task.folds": "4", "task.fold": "2", "task.series": "co2"})) == 3
+    assert len(experiment.arms("quick", {"task.folds": "many"})) == len(experiment.arms("quick"))
+    of = {"LSTM": dataclasses.replace(next(iter(RUN.arms.values())), settings={"task.fold": "2", "task.folds": "3"})}
+    assert series_name("sp500, fold 2", of) == "sp500" and series_name("sp500, fold 1", of) == "sp500, fold 1"

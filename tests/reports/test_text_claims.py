@@ -6,7 +6,7 @@ import pytest
 from made_results import made, read
 
 from rnnlab.data.card import DataCard
-from rnnlab.reports import text_figures, text_tables, text_units
+from rnnlab.reports import text_answer, text_figures, text_tables, text_units
 from rnnlab.reports.text_claims import claims
 
 UNIT = {f"{name}{of}": value for name in text_tables.UNITS for of, value in ((" unit", 0), (" values", [0, 50]))}
@@ -35,12 +35,12 @@ def on_text(seeds=4, far=0.01):
 
 
 def test_the_answer_names_every_cell_that_loses_and_what_memory_buys():
-    said = text_tables.answer(on_text())
+    said = text_answer.answer(on_text())
     assert "VanillaRNN 2.30: VanillaRNN and LSTM forget bias 1 more than the best n-gram model (order 2: 2.00)" in said
     assert "all more than xz (1.70)." in said
     assert "1,000 characters read instead of 100 save LSTM chrono 0.0100 [" in said
     assert "VanillaRNN and LSTM forget bias 1 nothing that can be told from 0" in said
-    assert "save VanillaRNN, LSTM forget bias 1 and LSTM chrono nothing that can" in text_tables.answer(
+    assert "save VanillaRNN, LSTM forget bias 1 and LSTM chrono nothing that can" in text_answer.answer(
         on_text(far=0.0)
     )
 

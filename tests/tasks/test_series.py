@@ -62,6 +62,24 @@ def test_no_number_of_the_test_part_reaches_training(transform, tmp_path):
     assert np.array_equal(before, same_before) and not np.array_equal(after, other_after)
 
 
+def test_a_fold_knows_nothing_of_what_is_behind_its_block(tmp_path):
+    """Other values behind it: its weights, forecasts and baselines are the same, to the bit."""
+    values = ar1(300)
+    other = values.copy()
+    other[-30:] = 7 - 3 * other[-30:]
+    found = []
+    for name, series in (("one", values), ("two", other)):
+        csv = written(tmp_path / f"{name}.csv", series)
+        task = Series(csv=csv, length=10, horizon=3, transform="levels", fold=1, folds=2)
+        assert task.prepared().parts == (195, 240, 270)
+        state, _ = trained(task, 5, eval_size=16, batch_size=4)
+        quantiles = forecasts(task)(state.model, None, None, None)["quantiles"]
+        found.append((jax.tree.leaves(state.model), quantiles, task.baselines()["models"]))
+    (weights, quantiles, models), (again, same, others) = found
+    assert all(np.array_equal(a, b) for a, b in zip(weights, again, strict=True))
+    assert np.array_equal(quantiles, same) and models == others
+
+
 @pytest.mark.parametrize("mode", ["direct", "autoregressive"])
 def test_windows_end_at_their_origins_and_targets_lie_in_their_part(mode, tmp_path):
     """A series that counts its rows tells where everything comes from."""
@@ -154,6 +172,7 @@ def test_what_cannot_be_had_is_told_when_it_is_asked_for(options, message):
         ({"csv": "a.csv", "covariates": ("x",), "mode": "autoregressive"}, "mode=autoregressive: not with covariates"),
         ({"horizon": 0}, "horizon=0: must be at least 1"),
         ({"test": 0.0}, "test=0.0: must be above 0"),
+        ({"fold": 3, "folds": 2}, "fold=3: at most folds = 2"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(options, message):
