@@ -3,6 +3,7 @@
 import gc
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two test workers share an accelerator
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's remarks on programs that it reads from a cache
@@ -28,7 +29,7 @@ settings.register_profile("same", max_examples=4, deadline=None, derandomize=Tru
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all", action="store_true", help="the long fault campaigns too")
+    parser.addoption("--all", action="store_true", help="the slow tests and the long fault campaigns too")
 
 
 def pytest_configure(config):
@@ -40,10 +41,19 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--all") and "campaign" not in (config.option.markexpr or ""):
-        left_out = [item for item in items if item.get_closest_marker("campaign")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Without --all, slow tests run where their file, folder or mark is named, campaigns where their mark is."""
+    if config.getoption("--all"):
+        return
+    named = {Path(path.partition("::")[0]).resolve() for path in config.option.file_or_dir}
+    asked = {mark for mark in ("slow", "campaign") if mark in (config.option.markexpr or "")}
+
+    def left_out(item):
+        marks = {mark.name for mark in item.iter_markers()} & {"slow", "campaign"}
+        return bool(marks - asked - ({"slow"} if named & {item.path, *item.path.parents} else set()))
+
+    left = [item for item in items if left_out(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in set(left)]
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from rnnlab import run as command
 from rnnlab.runs.job import make_job
 from rnnlab.settings.resolve import parse_overrides
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CHECKS = {  # what an example must do besides running

@@ -12,6 +12,8 @@ from rnnlab import forecast as command
 from rnnlab.settings.errors import SettingError
 from rnnlab.specs.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"task.length": 8, "task.horizon": 4, "cell.features": 4, "train.steps": 4, "train.window": 2, "seeds": 2,
          "flow.examples": 2, "train.eval_size": 8}  # fmt: skip
 

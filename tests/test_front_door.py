@@ -17,6 +17,8 @@ import rnnlab
 from rnnlab import __main__ as command
 from rnnlab.settings.errors import SettingError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):

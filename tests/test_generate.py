@@ -14,6 +14,8 @@ from rnnlab import generate as program
 from rnnlab.generate import choose, readable, stream
 from rnnlab.settings.errors import SettingError
 
+pytestmark = pytest.mark.slow
+
 BOOK = 'The "gate" was shut (so they said).\n' * 200
 
 

@@ -17,6 +17,8 @@ from program import TINY, WITH_MY_CELL, contents, environment, here, run, start,
 from rnnlab.runs.files import read_json, read_jsonl
 from rnnlab.settings import experiments, resolve
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -6,6 +6,8 @@ import sys
 import pytest
 from program import environment
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import jax, rnnlab
 small = {"train.steps": 4, "train.window": 2, "cell.features": 4, "seeds": 2, "flow.examples": 2}

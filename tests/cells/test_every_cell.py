@@ -22,6 +22,8 @@ from rnnlab.scan.unroll import unroll
 from rnnlab.specs.contract import quickly_compiled
 from rnnlab.specs.discover import subclasses
 
+pytestmark = pytest.mark.slow
+
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 SPECS = sorted((name, spec) for name, spec in subclasses(CellSpec).items() if spec.__module__.startswith("rnnlab."))
 T, B, D, H = 6, 3, 3, 4

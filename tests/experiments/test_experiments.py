@@ -22,6 +22,8 @@ from rnnlab.runs.progress import Progress
 from rnnlab.runs.results_file import results_from
 from rnnlab.settings import experiments
 
+pytestmark = pytest.mark.slow
+
 TINY = {"cell.features": "4", "flow.examples": "2", "seeds": "2", "train.batch_size": "4", "train.eval_size": "8"}
 CHOSEN = {  # arms that share few programs, and what they are made smaller by
     "exploding_gradient": ("*1.*", {}),

@@ -16,6 +16,8 @@ from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import ArmSpec, flat, from_flat
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_spec_is_text_and_comes_back():
     by_class, by_name = (ArmSpec(cell=FlaxCell(module=module)) for module in (nnx.GRUCell, "GRUCell"))

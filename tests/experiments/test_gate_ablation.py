@@ -9,6 +9,8 @@ from made_results import read
 from rnnlab.reports.claims import claims_table
 from rnnlab.settings import experiments, resolve
 
+pytestmark = pytest.mark.slow
+
 MODULE = experiments.load_experiment("gate_ablation")
 SPEED = {"no linearity": 8, "no input gate": 2, "no output gate": 1}  # times the whole LSTM's sequences
 

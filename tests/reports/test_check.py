@@ -7,6 +7,8 @@ from program import TINY, WITH_MY_CELL, here
 import rnnlab
 from rnnlab.settings.errors import SettingError
 
+pytestmark = pytest.mark.slow
+
 MY_TASK = """
 import chz, jax
 import numpy as np

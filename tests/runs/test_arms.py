@@ -7,6 +7,8 @@ from program import TINY
 import rnnlab
 from rnnlab.runs.files import read_json
 
+pytestmark = pytest.mark.slow
+
 ARMS = {"32": '{"cell": LSTM}', "64": '{"cell": LSTM, "cell.dtype": "float64", "cell.param_dtype": "float64"}'}
 OURS = TINY[: TINY.index("def arms")] + "def arms(tier):\n    return {ARMS}\n\n\n" + TINY[TINY.index("def probes") :]
 

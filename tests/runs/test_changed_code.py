@@ -16,6 +16,8 @@ from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import ArmSpec, resolve
 
+pytestmark = pytest.mark.slow
+
 EXPERIMENT = WITH_MY_CELL.replace('"cell": LSTM', '"cell": MyCell').replace('"seeds": 2', '"seeds": 1')
 
 

@@ -15,6 +15,8 @@ from rnnlab.runs import fit_network
 from rnnlab.settings.errors import SettingError
 from rnnlab.training.spec import precision_of
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 XS = RNG.normal(size=(5, 24, 2)).astype(np.float32)
 SUM = XS[..., 0].sum(axis=0)

@@ -16,6 +16,8 @@ from rnnlab.training.loop import fit
 from rnnlab.training.state import RUNNING, initial_state
 from rnnlab.training.updates import compile_windows, program_key
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_length_of_a_window_changes_no_bit():
     """But of the best model, which is that of an evaluation: there is one a window."""

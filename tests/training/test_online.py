@@ -16,6 +16,8 @@ from rnnlab.training.spec import TrainSpec, TrialSpec
 from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, initial_state
 from rnnlab.training.updates import compile_windows, program_key, train_step, window
 
+pytestmark = pytest.mark.slow
+
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 CELL = LSTM1997(features=4, input_biases=(-1.0, -2.0), gradient="truncated", init_range=0.5)
 TRAIN = TrainSpec(

@@ -17,6 +17,8 @@ from rnnlab.tasks.base import Batch
 from rnnlab.tasks.contract import check_task
 from rnnlab.training.spec import BATCHES, TrialSpec, stream
 
+pytestmark = pytest.mark.slow
+
 UNEQUAL = Adding(length=9, shortest=4)
 DROPOUT = Dropout(between=0.2, variational=0.1, recurrent=0.1, zoneout_c=0.1, zoneout_h=0.1)
 

@@ -17,6 +17,8 @@ from rnnlab.training.spec import HELD_OUT, TrialSpec, stream
 from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, STALE, initial_state, kept_network
 from rnnlab.training.updates import compile_windows, evaluate, program_key, train_step
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd", "adamw"])
 def test_an_update_is_optaxs_on_the_gradient_of_the_mean_loss(optimizer):
