@@ -41,8 +41,11 @@ def config(tier):
     return common | {"task": Text} | tiers[tier]
 
 
-def arms(tier):
-    """Every cell on the text, in windows of truncated BPTT, and on marks at every distance, by BPTT in full."""
+def arms(tier, settings=None):
+    """Every cell on the text, in windows of truncated BPTT, and on marks at every distance, by BPTT in full.
+
+    How networks are trained, and their width, give way to `settings` of the command line.
+    """
     length, truncation = LENGTHS[tier]
     on_text, on_marks = STEPS[tier]
     text = {"task": Text, "task.length": length, "train.truncation": truncation, "train.steps": on_text}
@@ -52,11 +55,14 @@ def arms(tier):
         text |= {"cell.features": {"quick": 128, "paper": 512}[tier], "train.eval_size": 16}
         text |= {"train.batch_size": {"quick": 16, "paper": 32}[tier]}
         marks |= {"cell.features": {"quick": 64, "paper": 128}[tier], "train.eval_size": 256, "train.window": 20}
+    given = {path for path in settings or () if path.startswith(("train.", "cell."))}
+    text, marks = ({path: value for path, value in of.items() if path not in given} for of in (text, marks))
     distances = {f"OpenMark {d}": marks | {"task.length": d + 1} for d in DISTANCES[tier]}
     if tier == "smoke":  # every code path, once
         few = {name: CELLS[name] for name in ("VanillaRNN", "LSTM")}
         return product({"Text": text}, few) | product(distances, {"LSTM": CELLS["LSTM"]})
-    readers = {name: cell | {"train.learning_rate": RATES[name]} for name, cell in CELLS.items()}
+    rates = {} if "train.learning_rate" in given else RATES
+    readers = {name: cell | ({"train.learning_rate": rates[name]} if rates else {}) for name, cell in CELLS.items()}
     return product({"Text": text}, readers) | product(distances, CELLS)
 
 

@@ -86,7 +86,8 @@ def forecast(
         )
     if csv is not None and not task.csv:
         raise SettingError(f"csv={csv}: {chosen.name} was trained on {task.series}, which is no file")
-    series = csv_series(str(csv), task.column, task.time, task.covariates) if csv else task.read_series()
+    column = task.column or chosen.baselines["unit"]  # of a file's series the unit is its column
+    series = csv_series(str(csv), column, task.time, task.covariates) if csv else task.read_series()
     _check_fits(series, task, scaling, chosen)
     read = scaling.inputs(series.values, series.covariates)[-task.length :, None]
     window, last = (jnp.asarray(part.astype(np.float32)) for part in (read, series.values[-1:]))

@@ -21,6 +21,7 @@ FORMATS = ("ISO8601", "%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y"
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
 OFFSET = re.compile(r"[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)? ?(Z|[+-]\d\d:?(?:\d\d)?)$")
 YEAR = re.compile(r"[12]\d{3}(\.0)?")
+QUARTER = re.compile(r"([12]\d{3})[- ]?[Qq]([1-4])")
 TIMES = ("date", "time", "day", "month", "year", "week", "timestamp", "period", "ds")  # what such a column is named
 
 
@@ -38,11 +39,11 @@ def numbers(table: CsvTable, name: str, cells: Sequence[str]) -> Numbers:
     What is no number, infinite, or above 1e30 in size is taken as missing, and said. Raises UserError where no cell
     tells which comma it is.
     """
-    values, text, unclear = _values(table, cells)
+    values, text, unclear, read = _values(table, cells)
     if unclear is not None:
         told = f"{table.path}, row {table.rows[unclear]}: {name}={cells[unclear]!r} may hold a decimal or a thousands"
         raise UserError(f"{told} comma: write numbers with a decimal point, without thousands commas")
-    repairs = []
+    repairs = [f"{name}: read as with {' and '.join(read)}"] if read else []
     if text:
         shown, rows = cells[text[0]][:20], [table.rows[place] for place in text]
         repairs.append(f"{name}: text in {listed_rows(rows)}, as in {shown!r}: taken as missing")
@@ -56,12 +57,23 @@ def numbers(table: CsvTable, name: str, cells: Sequence[str]) -> Numbers:
 
 def is_numeric(table: CsvTable, cells: Sequence[str]) -> bool:
     """Whether a column is one of numbers, a few cells of text aside."""
-    values, text, _ = _values(table, cells)
+    values, text, *_ = _values(table, cells)
     return bool(np.isfinite(values).any()) and len(text) <= MOST_TEXT * len(cells)
 
 
-def _values(table: CsvTable, cells: Sequence[str]) -> tuple[np.ndarray, list[int], int | None]:
-    """Numbers [n], the places of text, and the first place of a comma where all may be decimal or thousands commas."""
+def numbers_or_text(table: CsvTable, cells: Sequence[str]) -> list[int]:
+    """Places of cells that are neither a number nor empty."""
+    return _values(table, cells).text
+
+
+class _Values(NamedTuple):
+    numbers: Float[np.ndarray, " n"]
+    text: list[int]  # places
+    unclear: int | None  # the first place of a comma where all may be decimal or thousands commas
+    read: list[str]  # what was taken for parts of a number
+
+
+def _values(table: CsvTable, cells: Sequence[str]) -> _Values:
     bare = [re.sub(r"^([-+]?)[$€£¥]\s?|\s?%$", r"\1", cell).replace("\N{MINUS SIGN}", "-") for cell in cells]
     comma = table.separator != "," and not any("." in cell for cell in bare if re.match(r"[-+\d]", cell))
     marked = [place for place, cell in enumerate(bare) if comma and re.fullmatch(r"[-+]?[\d,]*,\d*", cell)]
@@ -69,18 +81,20 @@ def _values(table: CsvTable, cells: Sequence[str]) -> tuple[np.ndarray, list[int
     if marked and all(re.fullmatch(r"[-+]?[1-9]\d{0,2}(,\d{3})+", bare[place]) for place in marked):
         comma = all(bare[place].count(",") == 1 for place in marked)  # 1,234,567 holds thousands commas
         unclear = marked[0] if comma else None
-    values, text = np.full(len(cells), np.nan), []
+    values, text, thousands = np.full(len(cells), np.nan), [], False
     for place, cell in enumerate(bare):
         if cell.lower() in MISSING:
             continue
         found = cell.replace(",", ".") if comma else cell
         if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", found):
-            found = found.replace(",", "")
+            found, thousands = found.replace(",", ""), True
         try:
             values[place] = float(found.replace("_", "x"))
         except ValueError:
             text.append(place)
-    return values, text, unclear
+    signs = any(found != cell.replace("\N{MINUS SIGN}", "-") for found, cell in zip(bare, cells, strict=True))
+    kinds = {"a decimal comma": comma and marked, "thousands commas": thousands, "signs of currency or %": signs}
+    return _Values(values, text, unclear, [kind for kind, there in kinds.items() if there])
 
 
 def is_named_time(name: str) -> bool:
@@ -96,13 +110,16 @@ def share_of_times(name: str, cells: Sequence[str]) -> float:
         forms = (YEAR, re.compile(r"[12]\d{7}")) if is_named_time(name) else ()
         share = max((sum(bool(form.fullmatch(cell)) for cell in few) for form in forms), default=0) / len(few)
         return share if share >= 1 - MOST_TEXT else 0.0  # a counter may end among years
-    return max(int((~np.isnat(_stamps(few, form))).sum()) for form in _forms()) / len(few)
+    quarters = sum(bool(QUARTER.fullmatch(cell)) for cell in few)
+    return max(quarters, *(int((~np.isnat(_stamps(few, form))).sum()) for form in _forms())) / len(few)
 
 
 def times(table: CsvTable, name: str, cells: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     """Times [n] of datetime64[s] and what was done. Raises UserError for the first that is none."""
     if all(YEAR.fullmatch(cell) for cell in cells):
         return np.array([f"{int(float(cell)):04d}-01-01" for cell in cells], "datetime64[s]"), []
+    if all(quarters := [QUARTER.fullmatch(cell) for cell in cells]):
+        return np.array([f"{q[1]}-{3 * int(q[2]) - 2:02d}-01" for q in quarters], "datetime64[s]"), []
     fitting = {form: found for form in _forms() if (found := _parsed(cells, form)) is not None}
     if not fitting:
         raise UserError(_unparsed(table, name, cells))
@@ -112,7 +129,9 @@ def times(table: CsvTable, name: str, cells: Sequence[str]) -> tuple[np.ndarray,
     if any(not np.array_equal(first[1], found) for _, found in others):
         told = f"{table.path}: {name}={cells[0]} may be month/day or day/month: write dates as YYYY-MM-DD"
         raise UserError(told)
-    return _local(name, cells, *first)
+    found, told = _local(name, cells, *first)
+    order = {form[:5]: words for form, words in (("%m/%d", "month/day"), ("%d/%m", "day/month"))}.get(first[0][:5])
+    return found, [f"{name}: read as {order}/year, as no other order fits", *told] if order else told
 
 
 def _local(name: str, cells: Sequence[str], form: str, utc: np.ndarray) -> tuple[np.ndarray, list[str]]:

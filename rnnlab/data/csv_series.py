@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnlab.data.card import digest
-from rnnlab.data.csv_cells import MOST_TEXT, is_named_time, is_numeric, numbers, share_of_times, times
+from rnnlab.data.csv_cells import MOST_TEXT, is_named_time, is_numeric, numbers, numbers_or_text, share_of_times, times
 from rnnlab.data.csv_table import CsvTable, listed_rows, read_table
 from rnnlab.data.series import Series, filled
 from rnnlab.data.time_index import MOST_MISSING, UNEVEN, is_fine, step_of, whole
@@ -100,7 +100,7 @@ def _time_column(table: CsvTable, taken: set[str | None]) -> str | None:
     found = found or [name for name, share in shares if share and is_named_time(name)]
     if len(found) > 1:
         raise UserError(
-            f"{table.path}: columns {' and '.join(found)} both hold times: choose one, as in time={found[0]}"
+            f"{table.path}: columns {' and '.join(found)} both hold times: choose one, as in task.time={found[0]}"
         )
     return found[0] if found else None
 
@@ -108,10 +108,25 @@ def _time_column(table: CsvTable, taken: set[str | None]) -> str | None:
 def _value_column(table: CsvTable, taken: set[str | None]) -> str:
     columns = zip(table.header, zip(*table.cells, strict=True), strict=True)
     found = [name for name, cells in columns if name not in taken and is_numeric(table, cells)]
-    if len(found) != 1:
-        told = f"columns of numbers are {', '.join(found)}" if found else "no column holds numbers"
-        raise UserError(f"{table.path}: {told}: choose one, as in column={(found or list(table.header))[0]}")
+    if doubled := [name for name in found if table.header.count(name) > 1]:
+        raise UserError(f"{table.path}: {doubled[0]} names {table.header.count(doubled[0])} columns: rename one")
+    if len(found) > 1:
+        told = f"columns of numbers are {', '.join(found)}"
+        raise UserError(f"{table.path}: {told}: choose one, as in task.column={found[0]}")
+    if not found:
+        raise UserError(f"{table.path}: no column holds numbers{_nearly_numbers(table, taken)}")
     return found[0]
+
+
+def _nearly_numbers(table: CsvTable, taken: set[str | None]) -> str:
+    """Of a column that is half numbers at least, how much of it is text."""
+    for name, cells in zip(table.header, zip(*table.cells, strict=True), strict=True):
+        text = numbers_or_text(table, cells)
+        if name not in taken and text and 2 * len(text) < len(cells):
+            shown, row = cells[text[0]][:30], table.rows[text[0]]
+            share = f"{len(text) / len(cells):.0%} of {name} is text, as in row {row}, {shown!r}"
+            return f": {share}; at most {MOST_TEXT:.0%} may be"
+    return ""
 
 
 def _in_order(data: _Rows, name: str, repairs: list[str]) -> _Rows:

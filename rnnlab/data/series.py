@@ -57,9 +57,9 @@ class Series:
         return dataclasses.replace(self, **cut, time=time)
 
     def when(self, row: int) -> str:
-        """A step's time, or its number, counted from 0, where there is none."""
+        """A step's time, or its number, counted from 1, where there is none."""
         if self.time is None:
-            return f"row {row:,}"
+            return f"value {row + 1:,}"
         text = str(self.time[row]).replace("T", " ")
         return text.removesuffix(" 00:00:00") if text.endswith(" 00:00:00") else text.removesuffix(":00")
 

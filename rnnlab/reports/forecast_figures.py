@@ -65,8 +65,9 @@ def forecasts(results: Results, *, width: Width = "page") -> Figure | None:
     shown += [Line2D([], [], label=name, **(looks[name] | {"marker": "", "ls": (0, (2, 1))})) for name in others]
     legend(figure, shown, [])
     figure.set_label(
-        f"Forecasts of the test part from the T values before each: median of the {network} (its first trial) and the "
-        "bands that should hold 80 and 95 % of the values, dashed the best model without a network."
+        f"Forecasts of the test part from the last values before each (task.length of them): median of the {network} "
+        "(its first trial) and the bands that should hold 80 and 95 % of the values, dashed the best model without a "
+        "network."
     )
     return figure
 

@@ -163,8 +163,8 @@ def models_table(results: Results) -> Table | None:
         return None
     caption = (
         "Forecasts of the test part; networks: medians over trials, with their intervals. MASE: absolute error over "
-        "that of the seasonal naive forecast in training; CRPS from seven quantiles; point forecasts are medians. "
-        "CRPS and RMSE are in the series' own unit. "
+        "that of the seasonal naive forecast in training (of a series without a season, of the naive one); CRPS from "
+        "seven quantiles; point forecasts are medians. CRPS and RMSE are in the series' own unit. "
     )
     return Table(f"{caption}{'; '.join(told)}.", ["model", *(HEADS.get(name, name) for name in SHOWN)], rows)
 

@@ -127,6 +127,7 @@ class Group:
                 self._waiting.append((UnderWay(trial, recorder, known["first"], known["token"]), state))
         if resumed := [f"{u.trial} from update {state.step}" for u, state in self._waiting]:
             self._progress.say(f"  resuming: {'; '.join(resumed)}")
+            self._progress.resume(sum(int(state.step) for _, state in self._waiting))
 
     def _recorder(self, trial, state, sizes=None):
         components = [plain(part, trial.spec.layers) for part in jax.tree.leaves(state.model.names()[-1])]
@@ -185,7 +186,7 @@ class Group:
             self._entries[entry] = UnderWay(trial, self._recorder(trial, states), known, token)
             self._entries[entry].recorder.gates(0, first.gates)
         self._probe(states, list(taken))
-        if self.spec.train.steps:  # a baseline of what is learned
+        if self.spec.train.steps and self.spec.task.has_stop_rule:  # a baseline of what is learned
             guessed = self._wait(start(guessing, self.spec, self._where, states, list(taken)))
             for entry, found in zip(taken, guessed, strict=True):
                 self._entries[entry].first["guessing"] = found

@@ -62,6 +62,10 @@ class Progress:
                 f"{name}: {trials} trials {work}{' each' * bool(steps)}" if trials > 1 else f"{name}: 1 trial {work}"
             )
 
+    def resume(self, updates: int) -> None:
+        """So many updates of the group were made before."""
+        self._done += updates
+
     def window(self, updates: int, losses: Sequence[float]) -> None:
         """A window is done: so many updates of all trials, the held-out losses of those that made them."""
         self._done += updates

@@ -30,10 +30,11 @@ MENDED = {  # what is wrong: (lines, what is said, the values of it)
     "nothing": (GOOD, None, {}),
     "byte order mark": (["\ufeff" + GOOD[0], *GOOD[1:]], None, {}),
     "semicolons and decimal commas": (["date;close", *(f"{day};{v},5" for v, day in enumerate(days(30)))],
-                                      None, {9: 9.5}),
+                                      "close: read as with a decimal comma", {9: 9.5}),
     "tabs": (["date\tclose", *(f"{day}\t{v}" for v, day in enumerate(days(30)))], None, {29: 29}),
     "blank lines": ([*GOOD[:10], "", "", *GOOD[10:]], None, {}),
-    "dollars and thousands": (changed(3, '2024-01-02,"$1,234.50"'), None, {1: 1234.5}),
+    "dollars and thousands": (changed(3, '2024-01-02,"$1,234.50"'), "with thousands commas and signs of currency",
+                              {1: 1234.5}),
     "a gap in time": (changed(12, None), "1 row is missing of one a day (the first after row 11): put in", {10: 109}),
     "a gap of three": ([*GOOD[:11], *GOOD[14:]], "3 rows are missing of one a day (the first after row 11)", {12: 109}),
     "no weekends and a holiday": (rows(BUSINESS, range(len(BUSINESS))), None, {}),
@@ -67,12 +68,13 @@ MENDED = {  # what is wrong: (lines, what is said, the values of it)
     "UTC": (rows([f"{d}T00:00:00Z" for d in days(30)], range(30)), None, {}),
     "no times": (["n,close", *(f"a,{i}" for i in range(30))], "no column of times: each row is one step", {}),
     "none in a column named time": (["time,close", *(f"{1980 + i}s,{i}" for i in range(30))], "no column of times", {}),
-    "millions": (["date;close", *(f"{d};{1 + i},234,000" for i, d in enumerate(days(30)))], None, {1: 2234000}),
+    "millions": (["date;close", *(f"{d};{1 + i},234,000" for i, d in enumerate(days(30)))],
+                 "close: read as with thousands commas", {1: 2234000}),
     "three decimals and one": (["date;close", *(f"{d};{i},{'25' if i == 4 else '250'}"
                                                 for i, d in enumerate(days(30)))],
-                               None, {4: 4.25, 5: 5.25}),
+                               "read as with a decimal comma", {4: 4.25, 5: 5.25}),
     "below one with three decimals": (["date;close", *(f"{d};0,{100 + i}" for i, d in enumerate(days(30)))],
-                                      None, {5: 0.105}),
+                                      "read as with a decimal comma", {5: 0.105}),
     "a month without business days": (rows(np.delete(BUSINESS, range(10, 20)), range(len(BUSINESS) - 10)),
                                       "1 gap of more than 7 days (the first after row 11): left as they are", {}),
     "a month on the 15th missing": (rows([f"{2020 + m // 12}-{1 + m % 12:02d}-15" for m in range(30) if m != 9],
@@ -103,7 +105,7 @@ REFUSED = {  # what is wrong: (lines or bytes, options, what is said)
     "the same name twice": (["date,close,close", *(f"{line},1" for line in GOOD[1:])], {"column": "close"},
                             "row 1: columns 2 and 3 are both named close: rename one"),
     "two columns of numbers": (["date,open,close", *(f"{line},1" for line in GOOD[1:])], {},
-                               "columns of numbers are open, close: choose one, as in column=open"),
+                               "columns of numbers are open, close: choose one, as in task.column=open"),
     "a column of text": (["date,close,who", *(f"{line},me" for line in GOOD[1:])], {"column": "who"},
                          "row 2: column=who holds text, as in 'me', where numbers are needed"),
     "no numbers": (rows(days(30), ["a"] * 30), {}, "no column holds numbers"),
@@ -230,3 +232,45 @@ def test_a_time_index_goes_on(name, tmp_path):
     assert (series.step, series.offset) == (re.split(" (?:on|from|in|to|end)", name)[0], offset) and not series.repairs
     [after] = later(series.time[-1], Step(series.step, series.offset), 1)
     assert after == np.datetime64(following, "s")
+
+
+@pytest.mark.parametrize(
+    ("header", "cells", "told"),
+    [
+        ("d;v", [f"{day:02d}.03.2023;{day},50" for day in range(1, 29)], "v: read as with a decimal comma"),
+        ("d,v", [f'2023-03-{day:02d},"{day},000.5"' for day in range(1, 29)], "v: read as with thousands commas"),
+        ("d,v", [f"2023-03-{day:02d},${day}.00" for day in range(1, 29)], "v: read as with signs of currency or %"),
+        ("d,v", [f"03/{day:02d}/2023,{day}" for day in range(1, 29)], "d: read as month/day/year"),
+        ("d,v", [f"{day:02d}/03/2023,{day}" for day in range(1, 29)], "d: read as day/month/year"),
+    ],
+)
+def test_what_a_number_or_a_date_was_read_as_is_told(header, cells, told, tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join([header, *cells]))
+    series = csv_series(file)
+    assert any(repair.startswith(told) for repair in series.repairs), series.repairs
+    assert str(series.time[0]).startswith("2023-03-01") and series.step == "day"
+
+
+@pytest.mark.parametrize("mark", ["-Q", "Q", " q"])
+def test_quarters_are_times(mark, tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text("\n".join(["when,v", *(f"{1990 + n // 4}{mark}{n % 4 + 1},{n % 7}" for n in range(40))]))
+    series = csv_series(file)
+    assert series.step == "quarter" and str(series.time[5]).startswith("1991-04-01")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("d,v,v\n" + "2023-01-01,1,2\n" * 30, "v names 2 columns: rename one"),
+        ("d,v\n" + "".join(f"2023-01-{1 + n},{'x' if n % 5 == 4 else n}\n" for n in range(25)),
+         "no column holds numbers: 20% of v is text, as in row 6, 'x'; at most 10% may be"),
+        ("d,a,b\n" + "2023-01-01,1,2\n" * 30, "choose one, as in task.column=a"),
+    ],
+)  # fmt: skip
+def test_a_column_that_cannot_be_chosen_says_why(text, told, tmp_path):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(UserError) as error:
+        csv_series(tmp_path / "a.csv")
+    assert told in str(error.value)
