@@ -22,7 +22,7 @@ class SequenceModel(nnx.Module):
     Args:
       spec: of each layer's cell.
       in_features: D; with tokens as inputs how many there are.
-      out_features: K.
+      out_features: K; None: no readout, of a model that another reads (`states`).
       layers: cells stacked over one another.
       embedding: width E of a table [D, E] through which inputs are read; None: none, and tokens are one-hot.
       bidirectional: a second cell a layer reads time backwards; the layer above reads both, [2H] (Schuster & Paliwal
@@ -37,7 +37,7 @@ class SequenceModel(nnx.Module):
         self,
         spec: CellSpec,
         in_features: int,
-        out_features: int,
+        out_features: int | None,
         *,
         layers: int = 1,
         embedding: int | None = None,
@@ -49,6 +49,7 @@ class SequenceModel(nnx.Module):
     ):
         types = {"dtype": jnp.promote_types(spec.dtype, jnp.float32), "param_dtype": jnp.dtype(spec.param_dtype)}
         self.in_features = in_features
+        self.dtype = types["dtype"]
         self.residual = residual
         self.dropout = dropout or Dropout()
         self.embedding = None if embedding is None else nnx.Embed(in_features, embedding, rngs=rngs, **types)
@@ -58,7 +59,8 @@ class SequenceModel(nnx.Module):
         second = [self._cell(spec, width, rngs) for width in widths] if bidirectional else []
         self.backward_cells = nnx.List(second)  # of each layer, or none at all
         self.norms = nnx.List([nnx.LayerNorm(width, rngs=rngs, **types) for _ in range(layers if layer_norm else 0)])
-        self.readout = nnx.Linear(width, out_features, rngs=rngs, **types, **spec.readout_options())
+        read = {"rngs": rngs, **types, **spec.readout_options()}
+        self.readout = None if out_features is None else nnx.Linear(width, out_features, **read)
 
     def _cell(self, spec: CellSpec, in_features: int, rngs: nnx.Rngs):
         cell = spec.build(in_features, rngs=rngs)
@@ -70,6 +72,11 @@ class SequenceModel(nnx.Module):
     def bidirectional(self) -> bool:
         """Whether a second cell a layer reads time backwards."""
         return bool(len(self.backward_cells))
+
+    @property
+    def stepwise(self) -> bool:
+        """Whether step t needs nothing but the carries of step t-1 and its input, as `step` and a reverse scan do."""
+        return not self.bidirectional
 
     @property
     def plain(self) -> bool:
@@ -91,7 +98,7 @@ class SequenceModel(nnx.Module):
         """What the first layer reads: numbers [..., B, D], or tokens [..., B] as rows of the table or one-hot."""
         tokens = jnp.issubdtype(inputs.dtype, jnp.integer)
         if self.embedding is None:
-            return jax.nn.one_hot(inputs, self.in_features, dtype=self.readout.dtype) if tokens else inputs
+            return jax.nn.one_hot(inputs, self.in_features, dtype=self.dtype) if tokens else inputs
         return self.embedding(inputs) if tokens else inputs @ self.embedding.embedding[...].astype(inputs.dtype)
 
     def read(self, layer: int, below: Float[Array, "*T B H"]) -> Float[Array, "*T B H"]:
@@ -134,10 +141,30 @@ class SequenceModel(nnx.Module):
         Returns:
           The outputs, and with `return_carry` the last carry of each layer.
         """
+        answers = len(inputs) if answers is None else answers
+        steps = {"lengths": lengths, "resets": resets}
+        below, last = self.states(inputs, answers=answers, carry=carry, key=key, taps=taps, segment=segment, **steps)
+        found = self.outputs(below)
+        if lengths is not None:
+            found = select(has_answers(lengths, answers, len(inputs)), found, zeros_like(found))
+        return (found, last) if return_carry else found
+
+    def states(
+        self,
+        inputs: Num[Array, "T B *D"],
+        *,
+        answers: int,
+        lengths: Int[Array, " B"] | None = None,
+        resets: Bool[Array, "T B"] | None = None,
+        carry: list[PyTree] | None = None,
+        key: Array | None = None,
+        taps: list[PyTree] | None = None,
+        segment: int | None = None,
+    ) -> tuple[Float[Array, "N B H"], list[PyTree]]:
+        """What the readout reads at the last `answers` steps, and the last carry of each layer: see `__call__`."""
         length, batch_size = inputs.shape[:2]
         if inputs.ndim == 3 and inputs.shape[2] != self.in_features:
             raise UserError(f"inputs are {list(inputs.shape)}, where [T, B, D] with D = {self.in_features} is needed")
-        answers = length if answers is None else answers
         taps = [None] * len(self.cells) if taps is None else taps
         before = self.initial_carry(batch_size) if carry is None else carry
         keys = (
@@ -155,10 +182,7 @@ class SequenceModel(nnx.Module):
             last.append(carry)
         if self.bidirectional and answers < length:
             below = both_ends(below, lengths, resets, answers)
-        found = self.outputs(self._dropped(below, keys[-1][0]))
-        if lengths is not None:
-            found = select(has_answers(lengths, answers, length), found, zeros_like(found))
-        return (found, last) if return_carry else found
+        return self._dropped(below, keys[-1][0]), last
 
     def _layer(self, layer, carry, xs, answers, key, *, taps, resets, **options):
         """A layer's last carry, and its outputs at the last `answers` steps."""
@@ -252,7 +276,7 @@ class SequenceModel(nnx.Module):
                 ys, one = traced(cell, carry, xs, when, named, prefix)
             found |= one
             below = ys + below if self.residual and layer else ys
-        return found | {"outputs": when.only_present(self.outputs(below))}
+        return found if self.readout is None else found | {"outputs": when.only_present(self.outputs(below))}
 
 
 def _later(lengths, resets, length) -> Presence:

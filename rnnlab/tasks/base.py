@@ -63,6 +63,11 @@ class Task:
         return 1
 
     @property
+    def source_steps(self) -> int | None:
+        """Of pairs the steps that an encoder reads, the first, before a decoder's; None: one network reads all."""
+        return None
+
+    @property
     def needed_lag(self) -> int | None:
         """The shortest lag, in steps back from the last one, that every answer depends on; None: not known."""
         return None

@@ -14,7 +14,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from rnnlab.cells import LSTM, CellSpec
-from rnnlab.model import Dropout, SequenceModel
+from rnnlab.model import Dropout, EncoderDecoder, SequenceModel
 from rnnlab.model.dropout import check_noise
 from rnnlab.probes.training.flossing import flosser
 from rnnlab.specs.fields import field
@@ -109,6 +109,9 @@ class TrialSpec:
     bidirectional: bool = chz.field(default=False, doc="a second cell a layer reads time backwards")
     residual: bool = chz.field(default=False, doc="each layer but the first adds what it reads to its output")
     layer_norm: bool = chz.field(default=False, doc="layer norm of what a layer, and the readout, reads from below")
+    attention: Literal["none", "additive", "dot"] = chz.field(
+        default="none", doc="of a decoder to its source: additive (Bahdanau et al. 2015) or dot (Luong et al. 2015)"
+    )
     dropout: Dropout = chz.field(default_factory=Dropout, blueprint_unspecified=Dropout, doc="noise in training")
     task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
     train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
@@ -126,6 +129,19 @@ class TrialSpec:
             check_noise(self.dropout, cell, type(self.cell).__name__)
 
     @chz.validate
+    def _source_fits(self):
+        name = type(self.task).__name__
+        if self.task.source_steps is None:
+            if self.attention != "none":
+                raise ValueError(f"attention={self.attention}: {name} has no source to attend to; none is")
+            return
+        for path in ("truncation", "omega", "floss"):
+            if given := getattr(self.train, path):
+                raise ValueError(f"train.{path}={given}: not with {name}, which an encoder and a decoder learn")
+        if self.attention == "additive" and self.dropout.any():
+            raise ValueError(f"attention=additive: not with dropout; attention=dot takes it, {self.dropout} is given")
+
+    @chz.validate
     def _flossing_fits(self):
         for name in ("embedding", "bidirectional") if self.train.floss else ():
             if getattr(self, name):
@@ -139,7 +155,11 @@ class TrialSpec:
         task, train = self.task, self.train
         names = ("layers", "embedding", "bidirectional", "residual", "layer_norm", "dropout")
         chosen = {name: getattr(self, name) for name in names}
-        model = SequenceModel(self.cell, task.in_features, task.out_features, rngs=rngs, **chosen)
+        if task.source_steps is None:
+            kind = SequenceModel
+        else:
+            kind, chosen = EncoderDecoder, chosen | {"source_steps": task.source_steps, "attention": self.attention}
+        model = kind(self.cell, task.in_features, task.out_features, rngs=rngs, **chosen)
         if train.floss:
             model.cells[0] = _flosser(task, train)(model.cells[0], stream(seed, FLOSSING))
         return model

@@ -59,13 +59,13 @@ def gradient_flow(
       the constant error carousel of Hochreiter & Schmidhuber 1997, section 3.2; for a vanilla RNN nothing
       before lag 0). Adjoints are total: dL/dc_t counts c_t's use in h_t = o tanh(c_t) of the same step.
       A NaN among weights or inputs makes the norms it reaches NaN. rnnlab.probes.gradients.paths splits them further.
-      Of a bidirectional model, whose second direction is `layer0 backward/h`, there is no cell path, and norms come
-      from the backward pass itself: below the smallest float32 number they are zero.
+      Of a bidirectional model, whose second direction is `layer0 backward/h`, and of an encoder with a decoder there
+      is no cell path, and norms come from the backward pass itself: below the smallest float32 number they are zero.
 
     Raises:
       ValueError: `answers` is not within 1 to T.
     """
-    if model.bidirectional:
+    if not model.stepwise:
         return _from_taps(model, inputs, losses, answers, lengths, resets)
     both = np.array([[True], [False]]) if has_paths(model.cells[-1]) else np.array([[True]])
     found = reverse_scan(model, inputs, losses, answers, both, _norms, lengths=lengths, resets=resets)

@@ -1,0 +1,162 @@
+"""Pairs of sentences as tokens: numbered, split by their source sentence, with their card."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Integer
+
+from rnnlab.data.card import DataCard
+from rnnlab.data.tokens import UNKNOWN, Units, sentence, tokens
+from rnnlab.specs.errors import UserError
+
+PADDING, BEGIN, END, OTHER = range(4)  # numbers that are no word: OTHER is any that training does not have
+SIGNS = 4
+PARTS = ("training", "validation", "test")
+HELD = 20  # in so many: 1 to validation, 1 to test
+FEWEST = 50  # pairs
+
+
+class Sentences(NamedTuple):
+    """n pairs as numbers, left-aligned, padding behind their ends."""
+
+    source: Integer[np.ndarray, "n S"]
+    target: Integer[np.ndarray, "n N"]  # with the sign to end
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+    """Pairs in three parts; nothing but the training part decides what is a token.
+
+    Numbers: the signs, then the targets' tokens, then the sources': what a decoder answers is below `outputs`.
+    """
+
+    name: str
+    units: Units
+    source_tokens: tuple[str, ...]
+    target_tokens: tuple[str, ...]
+    parts: Mapping[str, Sentences]
+    texts: Mapping[str, Sequence[tuple[str, str]]]  # of validation and test: source and target as `sentence` writes
+    card: DataCard
+
+    @property
+    def outputs(self) -> int:
+        """K, the numbers of targets."""
+        return SIGNS + len(self.target_tokens)
+
+    @property
+    def size(self) -> int:
+        """D, all numbers."""
+        return self.outputs + len(self.source_tokens)
+
+    def encode(self, text: str) -> tuple[list[int], list[str]]:
+        """A source sentence as numbers, and its tokens that training does not have."""
+        found = tokens(text, self.units)
+        known = {token: self.outputs + number for number, token in enumerate(self.source_tokens)}
+        return [known.get(token, OTHER) for token in found], [t for t in dict.fromkeys(found) if t not in known]
+
+    def target_words(self, numbers: Iterable[int]) -> list[str]:
+        """The tokens of a target up to its end."""
+        found = []
+        for number in map(int, numbers):
+            if number in (END, PADDING):
+                break
+            found.append(self.target_tokens[number - SIGNS] if number >= SIGNS else UNKNOWN)
+        return found
+
+    def source_words(self, numbers: Iterable[int]) -> list[str]:
+        """The tokens of a source up to its padding."""
+        there = [int(number) for number in numbers if number != PADDING]
+        return [self.source_tokens[n - self.outputs] if n >= self.outputs else UNKNOWN for n in there]
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """A target as a sentence."""
+        return sentence(self.target_words(numbers), self.units)
+
+
+def made(
+    about: Mapping[str, str],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    units: Units,
+    steps: tuple[int, int],
+    fewest: int,
+    sha256: str,
+    notes: Sequence[str],
+    reverse: bool = False,
+) -> Pairs:
+    """Pairs of sentences as numbers.
+
+    Args:
+      about: the card's name, source and licence.
+      pairs: source and target; a source may occur more than once, and all its pairs are in one part.
+      units: what a token is.
+      steps: S and N, with the sign to end: longer pairs are left out, and counted on the card.
+      fewest: times that a token must occur in the training part to have a number of its own.
+      reverse: the source is read from its end (Sutskever, Vinyals & Le 2014, section 3.3).
+
+    Raises:
+      UserError: too few pairs are left.
+    """
+    name, notes, kept, longer = about["name"], list(notes), {part: [] for part in PARTS}, 0
+    longest = [0, 0]
+    for pair in dict.fromkeys(pairs):
+        source, target = (tokens(text, units) for text in pair)
+        longest = [max(longest[0], len(source)), max(longest[1], len(target) + 1)]
+        if len(source) > steps[0] or len(target) + 1 > steps[1]:
+            longer += 1
+        elif source and target:
+            kept[_part(source)].append((source, target))
+    if copies := len(pairs) - len(set(pairs)):
+        notes.append(f"{copies:,} pairs that stood before are left out")
+    notes.append(f"the longest source has {longest[0]} {units}, the longest target {longest[1]} with its sign to end")
+    if longer:
+        notes.append(f"{longer:,} of {len(set(pairs)):,} pairs longer than {steps[0]} and {steps[1]} are left out")
+    left = sum(map(len, kept.values()))
+    for part in PARTS:
+        if left < FEWEST or not kept[part]:
+            fit = f"length={sum(longest)} source_length={longest[0]} takes the longest" if longer else "it is too short"
+            raise UserError(f"{about['source']}: {left:,} pairs are left, {len(kept[part]):,} of them for {part}; {fit}")
+    if all(target == kept["training"][0][1] for _, target in kept["training"]):
+        shown = sentence(kept["training"][0][1], units)[:40]
+        raise UserError(f"{about['source']}: all its targets are {shown!r}: there is nothing to learn")
+    sides, shares = [], []
+    for side, of in ((0, "source"), (1, "target")):
+        counts = collections.Counter(token for pair in kept["training"] for token in pair[side])
+        sides.append(tuple(sorted(token for token, times in counts.items() if times >= fewest)))
+        held = [token for part in PARTS[1:] for pair in kept[part] for token in pair[side]]
+        known = set(sides[-1])
+        shares.append(f"{100 * np.mean([token not in known for token in held]):.2g} % of {of} {units}")
+    notes.append(f"held out and unknown, as training has them less than {fewest} times: {', '.join(shares)}")
+    outputs = SIGNS + len(sides[1])
+    numbers = [{t: first + n for n, t in enumerate(side)} for first, side in zip((outputs, SIGNS), sides, strict=True)]
+    arrays, texts = {}, {}
+    for part, found in kept.items():
+        sources = [[numbers[0].get(t, OTHER) for t in (source[::-1] if reverse else source)] for source, _ in found]
+        targets = [[*(numbers[1].get(token, OTHER) for token in target), END] for _, target in found]
+        kind = np.min_scalar_type(outputs + len(sides[0]))
+        arrays[part] = Sentences(_filled(sources, steps[0], kind), _filled(targets, steps[1], kind))
+        texts[part] = [(sentence(source, units), sentence(target, units)) for source, target in found]
+    del texts["training"]
+    counts = {part: f"{len(found):,} pairs" for part, found in kept.items()}
+    notes.append(f"tokens: {units} in lower case; {len(sides[0]):,} of sources, {len(sides[1]):,} of targets")
+    card = DataCard(**about, rows=left, parts=counts, sha256=sha256, notes=notes)
+    return Pairs(name, units, *sides, arrays, texts, card)
+
+
+def _part(source: Sequence[str]) -> str:
+    """By a hash of the source: what is added to a file moves no pair from one part to another."""
+    number = int.from_bytes(hashlib.sha256("\x1f".join(source).encode()).digest()[:4])
+    return {0: "validation", 1: "test"}.get(number % HELD, "training")
+
+
+def _filled(rows: Sequence[Sequence[int]], width: int, kind: np.dtype) -> np.ndarray:
+    found = np.full((len(rows), width), PADDING, kind)
+    for at, row in enumerate(rows):
+        found[at, : len(row)] = row
+    return found

@@ -1,0 +1,1 @@
+"""Translations: searched for, scored, and made without a network."""
