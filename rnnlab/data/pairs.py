@@ -88,7 +88,6 @@ def made(
     fewest: int,
     sha256: str,
     notes: Sequence[str],
-    reverse: bool = False,
 ) -> Pairs:
     """Pairs of sentences as numbers.
 
@@ -98,7 +97,6 @@ def made(
       units: what a token is.
       steps: S and N, with the sign to end: longer pairs are left out, and counted on the card.
       fewest: times that a token must occur in the training part to have a number of its own.
-      reverse: the source is read from its end (Sutskever, Vinyals & Le 2014, section 3.3).
 
     Raises:
       UserError: too few pairs are left.
@@ -137,7 +135,7 @@ def made(
     numbers = [{t: first + n for n, t in enumerate(side)} for first, side in zip((outputs, SIGNS), sides, strict=True)]
     arrays, texts = {}, {}
     for part, found in kept.items():
-        sources = [[numbers[0].get(t, OTHER) for t in (source[::-1] if reverse else source)] for source, _ in found]
+        sources = [[numbers[0].get(t, OTHER) for t in source] for source, _ in found]
         targets = [[*(numbers[1].get(token, OTHER) for token in target), END] for _, target in found]
         kind = np.min_scalar_type(outputs + len(sides[0]))
         arrays[part] = Sentences(_filled(sources, steps[0], kind), _filled(targets, steps[1], kind))

@@ -20,7 +20,7 @@ TAG = re.compile(r"<[a-zA-Z/!][^>]*>")
 ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z]+);")
 
 
-def read_pairs(file: str, units: Units, steps: tuple[int, int], fewest: int, reverse: bool) -> Pairs:
+def read_pairs(file: str, units: Units, steps: tuple[int, int], fewest: int) -> Pairs:
     """The file's pairs: see `rnnlab.data.pairs.made`.
 
     A third column (an attribution) is left out; of four of which the first and third are numbers, Tatoeba's own
@@ -36,11 +36,11 @@ def read_pairs(file: str, units: Units, steps: tuple[int, int], fewest: int, rev
         there = [str(p) for p in sorted(path.parent.iterdir()) if p.is_file()] if path.parent.is_dir() else []
         raise UserError(f"pairs={file}: no such file{nearest(file, there)}")
     about = path.stat()
-    return _read(file, (about.st_mtime_ns, about.st_size), units, steps, fewest, reverse)
+    return _read(file, (about.st_mtime_ns, about.st_size), units, steps, fewest)
 
 
 @functools.lru_cache(maxsize=8)
-def _read(file, stamp, units, steps, fewest, reverse) -> Pairs:
+def _read(file, stamp, units, steps, fewest) -> Pairs:
     content = Path(file).read_bytes()
     notes: list[str] = []
     rows = _columns(file, _lines(file, _decoded(file, content, notes), notes), notes)
@@ -61,8 +61,7 @@ def _read(file, stamp, units, steps, fewest, reverse) -> Pairs:
         raise UserError(f"pairs={file}: both columns are the same in every line: there is nothing to translate")
     notes.append("split by a hash of the source: a sentence that stands in several lines is in one part")
     about = {"name": Path(file).name, "source": f"pairs={file}", "licence": "not stated: the user's own file"}
-    return made(about, pairs, units=units, steps=steps, fewest=fewest, sha256=digest(content), notes=notes,
-                reverse=reverse)  # fmt: skip
+    return made(about, pairs, units=units, steps=steps, fewest=fewest, sha256=digest(content), notes=notes)
 
 
 def _decoded(file: str, content: bytes, notes: list[str]) -> str:

@@ -13,7 +13,7 @@ from rnnlab.cells import CellSpec
 from rnnlab.model.attention import AdditiveScore, Kind, Mixture, Source, contexts, dot_scores, weights
 from rnnlab.model.layer import traced
 from rnnlab.model.sequence_model import SequenceModel
-from rnnlab.scan.presence import Presence
+from rnnlab.scan.presence import Presence, reverse
 from rnnlab.scan.projected import hidden
 from rnnlab.scan.unroll import unroll
 from rnnlab.specs.errors import Undefined, UserError
@@ -43,6 +43,8 @@ class EncoderDecoder(SequenceModel):
 
     Args:
       source_steps: S.
+      reverse_source: the encoder reads a source from its last token to its first (Sutskever, Vinyals & Le 2014, section
+        3.3); weights of attention are told in the source's own order.
       others: see `SequenceModel`; an embedding left out is as wide as the cell.
     """
 
@@ -54,6 +56,7 @@ class EncoderDecoder(SequenceModel):
         *,
         source_steps: int,
         attention: Kind = "none",
+        reverse_source: bool = False,
         embedding: int | None = None,
         bidirectional: bool = False,
         rngs: nnx.Rngs,
@@ -63,6 +66,7 @@ class EncoderDecoder(SequenceModel):
         super().__init__(spec, in_features, out_features, embedding=width, rngs=rngs, **options)
         self.source_steps = source_steps
         self.attention = attention
+        self.reverse_source = reverse_source
         values = spec.features * (2 if bidirectional else 1)
         projected = attention == "additive" or (attention == "dot" and bidirectional)
         keys = spec.features if projected else None
@@ -100,6 +104,7 @@ class EncoderDecoder(SequenceModel):
     ) -> Encoded:
         """Reads a source of any length."""
         lengths = jnp.sum(source != PADDING, axis=0)
+        source = reverse(source, lengths) if self.reverse_source else source
         ys, last = self.encoder.states(
             self.embed(source), answers=len(source), lengths=lengths, carry=carry, key=key, taps=taps, segment=segment
         )
@@ -186,7 +191,10 @@ class EncoderDecoder(SequenceModel):
             raise Undefined("attention=none: there are no weights of attention")
         source, target = self._parts(inputs)
         encoded = self.encode(source)
-        return self.decode(encoded.carry, target, encoded.source)[2]
+        found = self.decode(encoded.carry, target, encoded.source)[2]
+        if not self.reverse_source:
+            return found
+        return jnp.moveaxis(reverse(jnp.moveaxis(found, 0, -1), jnp.sum(source != PADDING, axis=0)), -1, 0)
 
     def _parts(self, inputs):
         return inputs[: self.source_steps], inputs[self.source_steps :]
@@ -218,7 +226,8 @@ class EncoderDecoder(SequenceModel):
         source, target = self._parts(inputs)
         read = jnp.sum(source != PADDING, axis=0)
         encoded = self.encode(source)
-        first = self.encoder.intermediates(self.embed(source), lengths=read)
+        first = self.encoder.intermediates(self.embed(reverse(source, read) if self.reverse_source else source),
+                                           lengths=read)  # fmt: skip
         xs = self.embed(target)
         if self.attention == "additive":
             xs = jnp.concatenate([xs, self._additive(encoded.carry, target, encoded.source)[2]], axis=-1)

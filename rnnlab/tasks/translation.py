@@ -17,6 +17,7 @@ from rnnlab.data.number_words import number_words
 from rnnlab.data.tokens import Units
 from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task, cross_entropy, mean_over_answers
+from rnnlab.translation.baselines import baselines
 
 
 @chz.chz
@@ -42,9 +43,6 @@ class Translation(Task):
     )
     units: Units = chz.field(default="words", doc="what a token is")
     fewest: int = field(2, "times that a token must occur in the training part, or it is read as unknown", low=1)
-    reverse_source: bool = chz.field(
-        default=False, doc="the source is read from its end (Sutskever, Vinyals & Le 2014, section 3.3)"
-    )
 
     @chz.validate
     def _holds_pairs(self):
@@ -59,7 +57,7 @@ class Translation(Task):
     @property
     def data(self) -> pairs.Pairs:
         """Its sentences."""
-        options = (self.units, (self.source_steps, self.answers), self.fewest, self.reverse_source)
+        options = (self.units, (self.source_steps, self.answers), self.fewest)
         if self.pairs is not None:
             return sentence_files.read_pairs(self.pairs, *options)
         return _numbers(self.source, self.target, self.numbers, self.size, *options)
@@ -96,8 +94,7 @@ class Translation(Task):
         return float(np.mean(loss.sum(axis=1) / np.sum(held != pairs.PADDING, axis=1)))
 
     def baselines(self) -> dict[str, Any]:
-        from rnnlab.translation.baselines import baselines
-
+        """The tested sentences, and what a copy, the most frequent target and a dictionary make of them."""
         return baselines(self.data)
 
     def sample(self, key: Array, batch_size: int) -> Batch:
@@ -134,7 +131,7 @@ def batch_of(source: Array, target: Array) -> Batch:
 
 
 @functools.lru_cache(maxsize=8)
-def _numbers(source, target, below, count, units, steps, fewest, reverse) -> pairs.Pairs:
+def _numbers(source, target, below, count, units, steps, fewest) -> pairs.Pairs:
     found, sha256 = number_words(source, target, below, count)
     about = {
         "name": f"number words, {source} to {target}",
@@ -143,5 +140,5 @@ def _numbers(source, target, below, count, units, steps, fewest, reverse) -> pai
     }
     notes = ["split by a hash of the source: no held-out number is seen in training"]
     return pairs.made(
-        about, found, units=units, steps=steps, fewest=fewest, sha256=sha256, notes=notes, reverse=reverse
+        about, found, units=units, steps=steps, fewest=fewest, sha256=sha256, notes=notes
     )

@@ -112,6 +112,9 @@ class TrialSpec:
     attention: Literal["none", "additive", "dot"] = chz.field(
         default="none", doc="of a decoder to its source: additive (Bahdanau et al. 2015) or dot (Luong et al. 2015)"
     )
+    reverse_source: bool = chz.field(
+        default=False, doc="an encoder reads its source from the end (Sutskever, Vinyals & Le 2014, section 3.3)"
+    )
     dropout: Dropout = chz.field(default_factory=Dropout, blueprint_unspecified=Dropout, doc="noise in training")
     task: Task = chz.field(default_factory=Adding, blueprint_unspecified=Adding, doc="the task")
     train: TrainSpec = chz.field(default_factory=TrainSpec, blueprint_unspecified=TrainSpec, doc="how it is trained")
@@ -132,8 +135,9 @@ class TrialSpec:
     def _source_fits(self):
         name = type(self.task).__name__
         if self.task.source_steps is None:
-            if self.attention != "none":
-                raise ValueError(f"attention={self.attention}: {name} has no source to attend to; none is")
+            if self.attention != "none" or self.reverse_source:
+                given = "reverse_source=True" if self.attention == "none" else f"attention={self.attention}"
+                raise ValueError(f"{given}: {name} has no source that an encoder reads; Translation has")
             return
         for path in ("truncation", "omega", "floss"):
             if given := getattr(self.train, path):
@@ -158,7 +162,8 @@ class TrialSpec:
         if task.source_steps is None:
             kind = SequenceModel
         else:
-            kind, chosen = EncoderDecoder, chosen | {"source_steps": task.source_steps, "attention": self.attention}
+            kind, chosen = EncoderDecoder, chosen | {"source_steps": task.source_steps}
+            chosen |= {"attention": self.attention, "reverse_source": self.reverse_source}
         model = kind(self.cell, task.in_features, task.out_features, rngs=rngs, **chosen)
         if train.floss:
             model.cells[0] = _flosser(task, train)(model.cells[0], stream(seed, FLOSSING))

@@ -1,0 +1,1 @@
+"""What translation probes measure: translations, gradients by source position, attention."""

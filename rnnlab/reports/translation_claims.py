@@ -1,0 +1,125 @@
+"""What was expected of translation with and without attention, and whether it holds; also where the LSTM lost.
+
+Exact match is judged over sentences of the test part, of these trained networks: its interval holds nothing of other
+seeds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rnnlab.reports.tables import format_interval, listed
+from rnnlab.reports.translations import Translated, translated
+from rnnlab.runs.results import Claim, Results
+from rnnlab.stats.estimates import Interval
+
+BAHDANAU = "Bahdanau, Cho & Bengio 2015, section 5.2.1, figure 2"
+CHO = "Cho, van Merrienboer, Bahdanau & Bengio 2014, section 4.1"
+SUTSKEVER = "Sutskever, Vinyals & Le 2014, section 3.3"
+PREFERRED = "LSTM"
+ATTENTION, REVERSED = ", attention", ", source reversed"
+CONVERGED = 99.0  # % of held-out numbers exactly right
+SMALL = 5.0  # points: a fall with length that counts as hardly any
+
+
+def claims(results: Results) -> list[Claim]:
+    """Of each task: attention helps each cell, a reversed source the LSTM, and length hurts without attention."""
+    return [claim for each in translated(results) for claim in _of(each)]
+
+
+def _of(each: Translated) -> list[Claim]:
+    told, plain = [], [label for label in each.arms if ", " not in label]
+    for label in plain:
+        if (other := label + ATTENTION) in each.arms:
+            says = f"{each.task}: {label} translates more sentences exactly with attention than without"
+            told.append(_above(says, BAHDANAU, each.difference(other, label)))
+        if (other := label + REVERSED) in each.arms:
+            says = f"{each.task}: {label} without attention translates more exactly from a reversed source"
+            told.append(_above(says, SUTSKEVER, each.difference(other, label)))
+    for label in plain:
+        if (found := _fall(each, label)).n:
+            says = f"{each.task}: without attention {label} is right less often in the longest sentences than in the shortest"
+            told.append(_above(says, CHO, found))
+        if (found := _fall(each, label + ATTENTION)).n:
+            says = f"{each.task}: with attention {label} hardly loses with length (less than {SMALL:g} points)"
+            told.append(_below(says, BAHDANAU, found, SMALL))
+    label = PREFERRED + ATTENTION
+    if label in each.arms and each.found["units"] == "words" and each.arms[label].rule:
+        says = f"{each.task}: {label} translates held-out numbers exactly"
+        found = each.mean(label)
+        met = bool(found.estimate >= CONVERGED) if found.n else None
+        told.append(Claim(says, "an exact task: the whole is made of a few rules", f"at least {CONVERGED:g} %",
+                          f"{format_interval(found)} %", met, "" if found.n else "nothing was translated"))  # fmt: skip
+    return told
+
+
+def _fall(each: Translated, label: str) -> Interval:
+    """Points of exact match that the longest group of sentences has less than the shortest; independent groups."""
+    nothing = Interval(*[math.nan] * 3, 0)
+    if label not in each.arms or len(groups := each.groups()) < 2:
+        return nothing
+    short, long = (each.mean(label, which=groups[place][1]) for place in (0, -1))
+    if not (short.n and long.n):
+        return nothing
+    values = each.each(label, "exact")
+    error = math.hypot(*(np.std(values[groups[p][1]]) / math.sqrt(len(groups[p][1])) for p in (0, -1)))
+    middle = short.estimate - long.estimate
+    return Interval(middle, middle - 1.96 * error, middle + 1.96 * error, len(values))
+
+
+def _above(says: str, source: str, found: Interval) -> Claim:
+    return _judged(says, source, "above 0 points", found, found.low > 0, found.high < 0)
+
+
+def _below(says: str, source: str, found: Interval, level: float) -> Claim:
+    return _judged(says, source, f"below {level:g} points", found, found.high < level, found.low > level)
+
+
+def _judged(says, source, expected, found, holds, fails) -> Claim:
+    if not found.n or math.isnan(found.low):
+        return Claim(says, source, expected, "n/a", None, "too few sentences")
+    met = True if holds else False if fails else None
+    why = "" if met is not None else "its interval over sentences holds both"
+    return Claim(says, source, expected, f"{format_interval(found)} points", met, why)
+
+
+def answer(results: Results) -> str:
+    """Where one fixed vector stops, what attention and a reversed source change, and which cell loses."""
+    said = []
+    for each in translated(results):
+        label = PREFERRED if PREFERRED in each.arms else next((n for n in each.arms if ", " not in n), None)
+        if label is None or not each.mean(label).n:
+            continue
+        said += _answer(each, label)
+    return " ".join(said) or "Nothing was translated."
+
+
+def _answer(each: Translated, label: str) -> list[str]:
+    groups, units = each.groups(), each.found["units"]
+    width = each.arms[label].settings.get("cell.features", "?")
+    (short, first), (long, last) = groups[0], groups[-1]
+    of_short, of_long = (each.mean(label, which=which).estimate for which in (first, last))
+    said = [
+        f"{each.task}: from one vector of {width} units a state the {label} writes {of_short:.0f} % of sentences of "
+        f"{short} {units} exactly, and {of_long:.0f} % of those of {long}"
+    ]
+    if (other := label + ATTENTION) in each.arms and each.mean(other).n:
+        ends = [each.mean(other, which=which).estimate for which in (first, last)]
+        said[0] += f"; with attention {ends[0]:.0f} % and {ends[1]:.0f} %"
+    if (other := label + REVERSED) in each.arms and each.mean(other).n:
+        said[0] += f"; from a reversed source {each.mean(other, which=last).estimate:.0f} % of the longest"
+    said[0] += "."
+    lost = []
+    for form in ("", ATTENTION):
+        ours = label + form
+        for other in each.arms:
+            if other != ours and other.endswith(form) and other.removesuffix(form).count(", ") == 0 and ours in each.arms:
+                if each.difference(other, ours).low > 0:
+                    lost.append(other)
+    best = max((n for n in each.found["models"]), key=lambda n: each.mean(n).estimate)
+    said.append(f"No other cell is better than the {label} in the same form." if not lost else
+                f"The {label} loses to {listed(lost)}.")  # fmt: skip
+    said.append(f"Without a network the best is {best}, {each.mean(best).estimate:.1f} % exact.")
+    return said
