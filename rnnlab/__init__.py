@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rnnlab.training.spec import TrialSpec as TrialSpec
     from rnnlab.training.state import initial_state as initial_state
     from rnnlab.training.updates import train_step as train_step
+    from rnnlab.translate import translate as translate
 
 _HOMES = {
     "SequenceModel": "rnnlab.model",
@@ -62,12 +63,12 @@ _HOMES = {
     "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
-_MODULES = ("cells", "forecast", "generate", "interop", "run", "tasks")  # three of them can be called
+_MODULES = ("cells", "forecast", "generate", "interop", "run", "tasks", "translate")  # four of them can be called
 
 __all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "forecast", "generate",
            "gradient_flow", "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
            "lyapunov_spectrum", "open_run", "parallelizability", "run", "solve_in_parallel", "tasks", "train_step",
-           "unroll"]  # fmt: skip
+           "translate", "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ COMMANDS = {
     "generate": 'writes text as a trained network does: rnnlab generate RUN --prompt="The gate"',
     "postmortem": "replays the update at which a trial diverged: rnnlab postmortem RUN",
     "publish": "keeps a run's result small enough for a repository: rnnlab publish RUN NAME",
+    "translate": 'translates a sentence by a trained network: rnnlab translate RUN "ninety-nine"',
 }
 
 

@@ -119,7 +119,9 @@ def made(
     for part in PARTS:
         if left < FEWEST or not kept[part]:
             fit = f"length={sum(longest)} source_length={longest[0]} takes the longest" if longer else "it is too short"
-            raise UserError(f"{about['source']}: {left:,} pairs are left, {len(kept[part]):,} of them for {part}; {fit}")
+            raise UserError(
+                f"{about['source']}: {left:,} pairs are left, {len(kept[part]):,} of them for {part}; {fit}"
+            )
     if all(target == kept["training"][0][1] for _, target in kept["training"]):
         shown = sentence(kept["training"][0][1], units)[:40]
         raise UserError(f"{about['source']}: all its targets are {shown!r}: there is nothing to learn")

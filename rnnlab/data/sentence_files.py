@@ -53,7 +53,9 @@ def _read(file, stamp, units, steps, fewest) -> Pairs:
         if times := sum(bool(pattern.search(text)) for pair in pairs for text in pair):
             notes.append(f"{times:,} sentences have {what}, which are read as they stand")
     if len(pairs) < FEWEST:
-        raise UserError(f"pairs={file}: {len(pairs):,} pairs; at least {FEWEST} are needed, and thousands to learn from")
+        raise UserError(
+            f"pairs={file}: {len(pairs):,} pairs; at least {FEWEST} are needed, and thousands to learn from"
+        )
     for side, which in ((0, "sources"), (1, "targets")):
         if len({pair[side] for pair in pairs}) == 1:
             raise UserError(f"pairs={file}: all its {which} are {pairs[0][side][:SHOWN]!r}: there is nothing to learn")
@@ -85,7 +87,9 @@ def _decoded(file: str, content: bytes, notes: list[str]) -> str:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         notes.append(f"{ends:,} line ends with a carriage return made plain")
     if text.lstrip()[:20].lower().startswith(("<!doctype", "<html", "<?xml", "<tmx")):
-        raise UserError(f"pairs={file}: a web page or XML ({text.strip()[:20]!r}): save its table as tab-separated text")
+        raise UserError(
+            f"pairs={file}: a web page or XML ({text.strip()[:20]!r}): save its table as tab-separated text"
+        )
     return text
 
 
@@ -148,6 +152,7 @@ def _columns(file: str, rows: Sequence[tuple[int, list[str]]], notes: list[str])
 
 def _unquoted(pairs: list[tuple[str, str]], notes: list[str]) -> list[tuple[str, str]]:
     """Without the quotation marks that programs put around every cell."""
+
     def quoted(text: str) -> bool:
         return len(text) > 1 and text[0] == text[-1] == '"'
 

@@ -217,7 +217,9 @@ class EncoderDecoder(SequenceModel):
         decoder = [forward for forward, _ in taps] if backward else taps
         return jax.tree.map(of_source, taps), jax.tree.map(lambda t: taken(t, len(target), end - written), decoder)
 
-    def intermediates(self, inputs: Int[Array, "T B"], *, lengths: None = None, resets: None = None) -> dict[str, Array]:
+    def intermediates(
+        self, inputs: Int[Array, "T B"], *, lengths: None = None, resets: None = None
+    ) -> dict[str, Array]:
         """Every h_t, c_t and gate over the steps of source and target, by name, and the outputs [N, B, K].
 
         Of an encoder's second direction they are over the source's steps alone.

@@ -115,7 +115,12 @@ def _answer(each: Translated, label: str) -> list[str]:
     for form in ("", ATTENTION):
         ours = label + form
         for other in each.arms:
-            if other != ours and other.endswith(form) and other.removesuffix(form).count(", ") == 0 and ours in each.arms:
+            if (
+                other != ours
+                and other.endswith(form)
+                and other.removesuffix(form).count(", ") == 0
+                and ours in each.arms
+            ):
                 if each.difference(other, ours).low > 0:
                     lost.append(other)
     best = max((n for n in each.found["models"]), key=lambda n: each.mean(n).estimate)

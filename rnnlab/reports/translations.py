@@ -120,7 +120,9 @@ def models_table(results: Results) -> Table | None:
                 found = each.scores(model, search)
                 row.append(format_interval(each.mean(model, search=search)) if found else "n/a")
                 for score in ("bleu", "chrf"):
-                    row.append(format_interval(estimates.median([getattr(s, score) for s in found])) if found else "n/a")
+                    row.append(
+                        format_interval(estimates.median([getattr(s, score) for s in found])) if found else "n/a"
+                    )
             rows.append(row + [""] * (7 - len(row)))
     if not rows:
         return None

@@ -139,6 +139,4 @@ def _numbers(source, target, below, count, units, steps, fewest) -> pairs.Pairs:
         "licence": "num2words: LGPL; its words are no work",
     }
     notes = ["split by a hash of the source: no held-out number is seen in training"]
-    return pairs.made(
-        about, found, units=units, steps=steps, fewest=fewest, sha256=sha256, notes=notes
-    )
+    return pairs.made(about, found, units=units, steps=steps, fewest=fewest, sha256=sha256, notes=notes)

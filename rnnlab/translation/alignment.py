@@ -56,5 +56,3 @@ def most_likely(table: dict[int, dict[int, float]]) -> dict[int, int]:
 def unpadded(rows: Integer[np.ndarray, "n W"], drop: Sequence[int] = (0,)) -> list[list[int]]:
     """Each row without these numbers."""
     return [[int(number) for number in row if number not in drop] for row in rows]
-
-

@@ -42,5 +42,3 @@ def baselines(data: Pairs) -> dict[str, Any]:
             "a dictionary (IBM model 1)": word_by_word,
         },
     }
-
-

@@ -85,8 +85,14 @@ def reverse_scan(
     if not 1 <= answers <= length:
         raise ValueError(f"answers={answers}: must be 1 to T = {length}")
     if not model.stepwise:
-        told = "its second direction begins at the sequence's end" if model.bidirectional else "its decoder has inputs of its own"
-        raise ValueError(f"a {'bidirectional' if model.bidirectional else 'encoder-decoder'} model has no reverse scan: {told}")
+        told = (
+            "its second direction begins at the sequence's end"
+            if model.bidirectional
+            else "its decoder has inputs of its own"
+        )
+        raise ValueError(
+            f"a {'bidirectional' if model.bidirectional else 'encoder-decoder'} model has no reverse scan: {told}"
+        )
     fresh = model.initial_carry(batch)
     xs, begins, outputs = _aligned(model, inputs, answers, lengths, resets)
     model, fresh, inputs, begins = varying_alike((model, fresh, xs, begins))
