@@ -11,7 +11,8 @@ Bengio 2014; Bahdanau, Cho & Bengio 2015, section 5.2.1 and figure 2). A reverse
 the first words come closer to their translation (Sutskever, Vinyals & Le 2014, section 3.3). A vanilla RNN needs
 attention most: its gradient fades on its way to the first words.
 
-Command. python -m rnnlab.run --exp=translation [--tier=smoke|quick|paper] [task.pairs=FILE] [task.source=en task.target=fr]
+Command. python -m rnnlab.run --exp=translation [--tier=smoke|quick|paper]
+On pairs of one's own: task.pairs=FILE, source TAB target a line; other languages' numbers: task.source=en task.target=it
 """
 
 from pathlib import Path

@@ -54,7 +54,8 @@ def translate(run: str | Path, text: str, beam: int = WIDTH, arm: str | None = N
       seed: the trial's; left out, that of the lowest held-out loss of those that match.
 
     Raises:
-      SettingError: there is no such run, arm or seed, its sentences are others by now, or there is nothing to translate.
+      SettingError: there is no such run, arm or seed, its sentences are others by now, or there is
+        nothing to translate.
     """
     trained = choose(Path(run), arm, seed)
     if not trained.task.data.encode(text)[0]:

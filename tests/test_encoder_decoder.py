@@ -149,7 +149,7 @@ def test_longer_padding_changes_nothing(attention, bidirectional):
 @float64
 @pytest.mark.parametrize("attention", KINDS)
 def test_taps_are_the_norms_of_the_encoders_adjoints_by_lag(attention):
-    """Against the gradient of the loop by hand with something added to each h; the lag counts the decoder's steps too."""
+    """Against the gradient of the loop by hand with something added to each h; lags count the decoder's steps too."""
     model = model_of(attention)
     source, target = tokens()
     there = jnp.asarray(target != 0)[..., None]
@@ -159,6 +159,7 @@ def test_taps_are_the_norms_of_the_encoders_adjoints_by_lag(attention):
 
     found = gradient_flow(model, jnp.concatenate([source, target]), losses, N)["layer0/h"].log10()
     for b, (read, written) in enumerate(LENGTHS):
+
         def total(shift, read=read, written=written, b=b):
             return jnp.sum(by_hand(model, source[:read, b], target[:written, b], shift) ** 2)
 
@@ -173,9 +174,9 @@ def test_every_adjoint_and_gradient_is_there(attention, spec):
     model = model_of(attention, spec, bidirectional=True)
     source, target = tokens()
     inputs = jnp.concatenate([source, target])
-    gradient, norms = jax.grad(
-        lambda model, taps: jnp.sum(model(inputs, answers=N, taps=taps) ** 2), argnums=(0, 1)
-    )(model, model.tap_zeros(S + N, 3))
+    gradient, norms = jax.grad(lambda model, taps: jnp.sum(model(inputs, answers=N, taps=taps) ** 2), argnums=(0, 1))(
+        model, model.tap_zeros(S + N, 3)
+    )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert jax.tree.structure(norms) == jax.tree.structure(model.names())
     assert all(np.asarray(leaf).any() for leaf in jax.tree.leaves(norms)[len(jax.tree.leaves(norms)) // 2 :])

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
@@ -60,7 +60,7 @@ class Pairs:
         known = {token: self.outputs + number for number, token in enumerate(self.source_tokens)}
         return [known.get(token, OTHER) for token in found], [t for t in dict.fromkeys(found) if t not in known]
 
-    def target_words(self, numbers: Iterable[int]) -> list[str]:
+    def target_words(self, numbers: Iterable[Any]) -> list[str]:
         """The tokens of a target up to its end."""
         found = []
         for number in map(int, numbers):
@@ -69,12 +69,12 @@ class Pairs:
             found.append(self.target_tokens[number - SIGNS] if number >= SIGNS else UNKNOWN)
         return found
 
-    def source_words(self, numbers: Iterable[int]) -> list[str]:
+    def source_words(self, numbers: Iterable[Any]) -> list[str]:
         """The tokens of a source up to its padding."""
         there = [int(number) for number in numbers if number != PADDING]
         return [self.source_tokens[n - self.outputs] if n >= self.outputs else UNKNOWN for n in there]
 
-    def decode(self, numbers: Iterable[int]) -> str:
+    def decode(self, numbers: Iterable[Any]) -> str:
         """A target as a sentence."""
         return sentence(self.target_words(numbers), self.units)
 

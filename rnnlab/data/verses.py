@@ -95,6 +95,8 @@ def _files(source: Path) -> Mapping[str, bytes]:
     at = 8
     while at + 60 <= len(content):  # an ar archive: headers of 60 bytes
         name, size = content[at : at + 16].decode("ascii", "replace").strip().rstrip("/"), content[at + 48 : at + 58]
+        if not size.strip().isdigit():
+            raise UserError(f"{source}: is a damaged package (byte {at})")
         body = content[at + 60 : at + 60 + int(size)]
         if name.startswith("data.tar"):
             return _unpacked(source, name, body)
@@ -107,9 +109,11 @@ def _unpacked(source: Path, name: str, body: bytes) -> dict[str, bytes]:
         raise UserError(
             f"{source}: packed by zstd, which Python does not read: dpkg-deb -x {source} FOLDER, and the folder"
         )
-    body = lzma.decompress(body) if name.endswith(".xz") else body
-    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-        return {str(PurePosixPath(m.name)): archive.extractfile(m).read() for m in archive if m.isfile()}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body)) as archive:  # it tells gzip and xz by what they begin with
+            return {str(PurePosixPath(m.name)): archive.extractfile(m).read() for m in archive if m.isfile()}
+    except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise UserError(f"{source}: is a damaged package ({error})") from error
 
 
 def pairs(source: str | Path, target: str | Path) -> list[tuple[str, str]]:

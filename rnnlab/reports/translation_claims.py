@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from rnnlab.reports.tables import format_interval, listed
-from rnnlab.reports.translations import Translated, translated
+from rnnlab.reports.translations import Translated, source_profiles, translated
 from rnnlab.runs.results import Claim, Results
 from rnnlab.stats.estimates import Interval
 
@@ -40,7 +38,9 @@ def _of(each: Translated) -> list[Claim]:
             told.append(_above(says, SUTSKEVER, each.difference(other, label)))
     for label in plain:
         if (found := _fall(each, label)).n:
-            says = f"{each.task}: without attention {label} is right less often in the longest sentences than in the shortest"
+            says = (
+                f"{each.task}: without attention {label} is right less often in the longest sentences than the shortest"
+            )
             told.append(_above(says, CHO, found))
         if (found := _fall(each, label + ATTENTION)).n:
             says = f"{each.task}: with attention {label} hardly loses with length (less than {SMALL:g} points)"
@@ -56,17 +56,21 @@ def _of(each: Translated) -> list[Claim]:
 
 
 def _fall(each: Translated, label: str) -> Interval:
-    """Points of exact match that the longest group of sentences has less than the shortest; independent groups."""
+    """Points of exact match that the longest group of sentences has less than the shortest.
+
+    The groups are independent, so their intervals combine as Newcombe 1998 writes (Interval estimation for the
+    difference between independent proportions, method 10).
+    """
     nothing = Interval(*[math.nan] * 3, 0)
     if label not in each.arms or len(groups := each.groups()) < 2:
         return nothing
     short, long = (each.mean(label, which=groups[place][1]) for place in (0, -1))
     if not (short.n and long.n):
         return nothing
-    values = each.each(label, "exact")
-    error = math.hypot(*(np.std(values[groups[p][1]]) / math.sqrt(len(groups[p][1])) for p in (0, -1)))
     middle = short.estimate - long.estimate
-    return Interval(middle, middle - 1.96 * error, middle + 1.96 * error, len(values))
+    low = middle - math.hypot(short.estimate - short.low, long.high - long.estimate)
+    high = middle + math.hypot(short.high - short.estimate, long.estimate - long.low)
+    return Interval(middle, low, high, short.n + long.n)
 
 
 def _above(says: str, source: str, found: Interval) -> Claim:
@@ -111,20 +115,25 @@ def _answer(each: Translated, label: str) -> list[str]:
     if (other := label + REVERSED) in each.arms and each.mean(other).n:
         said[0] += f"; from a reversed source {each.mean(other, which=last).estimate:.0f} % of the longest"
     said[0] += "."
-    lost = []
+    if (found := _reach(each, label)) is not None:
+        said.append(
+            f"In the longest sentences the gradient at the first token read is {found:.1f} times that at the last."
+        )
+    lost, same = [], []
     for form in ("", ATTENTION):
-        ours = label + form
-        for other in each.arms:
-            if (
-                other != ours
-                and other.endswith(form)
-                and other.removesuffix(form).count(", ") == 0
-                and ours in each.arms
-            ):
-                if each.difference(other, ours).low > 0:
-                    lost.append(other)
-    best = max((n for n in each.found["models"]), key=lambda n: each.mean(n).estimate)
-    said.append(f"No other cell is better than the {label} in the same form." if not lost else
-                f"The {label} loses to {listed(lost)}.")  # fmt: skip
+        for cell in (name for name in each.arms if ", " not in name and name != label):
+            if cell + form in each.arms and label + form in each.arms:
+                found = each.difference(cell + form, label + form)
+                (lost if found.low > 0 else same if found.high >= 0 else []).append(cell + form)
+    said.append(f"The {label} loses to {listed(lost)}." if lost else f"No cell beats the {label} in the same form.")
+    if same:
+        said.append(f"No difference from it is shown of {listed(same)}.")
+    best = max(each.found["models"], key=lambda name: each.mean(name).estimate)
     said.append(f"Without a network the best is {best}, {each.mean(best).estimate:.1f} % exact.")
     return said
+
+
+def _reach(each: Translated, label: str) -> float | None:
+    """The encoder's gradient at the furthest step back that any sentence has, over that at its last token read."""
+    profiles = source_profiles(each.arms[label], "trained")
+    return None if profiles.size == 0 else float(10 ** profiles.mean(axis=0)[-1])

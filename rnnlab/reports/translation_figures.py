@@ -7,12 +7,13 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from rnnlab.probes.translation.probes import long_rows
 from rnnlab.reports.figures import looks_of
 from rnnlab.reports.style import Width, legend, panels, styled
-from rnnlab.reports.translations import Translated, translated
-from rnnlab.runs.results import Arm, Results, When
+from rnnlab.reports.translations import Translated, source_profiles, translated
+from rnnlab.runs.results import Arm, Results
 
 FLOOR = -4.5  # decades, of the relative gradient that is drawn
 DODGE = 0.035  # of the axis, between arms at one length
@@ -58,13 +59,14 @@ def _exact(panel, each: Translated, looks):
             panel.plot([place, place], [low, high], color=looks[label]["color"], lw=0.8)
         panel.plot(x, middle, **looks[label])
     panel.set(ylim=(-3, 103), xlabel=f"{each.found['units']} of the source", ylabel="exactly right, %", title=each.task)
+    panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.grid(axis="y", lw=0.4, color="0.85")
 
 
 def _gradient(panel, each: Translated, looks):
     for label, arm in each.arms.items():
         for when in ("init", "trained"):
-            profiles = _profiles(arm, when)
+            profiles = source_profiles(arm, when)
             if not len(profiles):
                 continue
             steps = np.arange(profiles.shape[1])
@@ -78,16 +80,6 @@ def _gradient(panel, each: Translated, looks):
     panel.set(ylim=(low, None), xlabel="steps back from the last token read", title="dL/dh of the encoder")
     panel.set_ylabel("$\\log_{10}$ of its norm,\nrelative to that token")
     panel.axhline(0, color="0.85", lw=0.6, zorder=0)
-
-
-def _profiles(arm: Arm, when: When) -> np.ndarray:
-    """log10 norms relative to the last token read, [trials, S], as far as sentences go."""
-    found = [of["h"] for trial in arm.trials if (of := trial.probe("source", when))]
-    if not found:
-        return np.zeros((0, 0))
-    log10 = np.array([of["log10"] for of in found], np.float64)
-    there = np.isfinite(log10).all(axis=0)
-    return log10[:, : int(np.argmin(there)) if not there.all() else len(there)]
 
 
 @styled
@@ -114,8 +106,8 @@ def attention(results: Results, *, width: Width = "page") -> Figure | None:
         figure.supxlabel("source")
         figure.colorbar(image, ax=grid[0, -1], label="weight of attention", shrink=0.8)
         figure.set_label(
-            f"Attention of {arm.label} (seed {trial.seed}) over sentences of the test part, their own target read: each "
-            "row, a step of the target, is spread over the tokens of the source."
+            f"Attention of {arm.label} (seed {trial.seed}) over sentences of the test part, their own target read: "
+            "each row, a step of the target, is spread over the tokens of the source."
         )
         return figure
     return None

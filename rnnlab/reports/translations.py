@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from rnnlab.data.pairs import END, PADDING
 from rnnlab.data.tokens import sentence
 from rnnlab.reports.tables import Table, format_interval
-from rnnlab.runs.results import Arm, Results, Trial
+from rnnlab.runs.results import Arm, Results, Trial, When
 from rnnlab.stats import estimates
 from rnnlab.stats.blocks import block_mean
 from rnnlab.stats.estimates import Interval
@@ -75,7 +75,7 @@ class Translated(NamedTuple):
     def mean(self, model: str, score: str = "exact", search: str = "greedy", which: Any = slice(None)) -> Interval:
         """The mean over sentences, with the bootstrap interval over them."""
         found = self.each(model, score, search)
-        return Interval(*[math.nan] * 3, 0) if found is None else block_mean(found[which])
+        return Interval(*[math.nan] * 3, 0) if found is None else _percent(found[which])
 
     def difference(self, one: str, other: str, score: str = "exact", which: Any = slice(None)) -> Interval:
         """The first model's score less the other's, paired by sentence."""
@@ -94,6 +94,17 @@ class Translated(NamedTuple):
         return found or [(f"{edges[0]}", np.arange(len(self.lengths)))]
 
 
+def _percent(values: Float[np.ndarray, " n"]) -> Interval:
+    """The mean of percentages, its interval within 0 and 100: the bootstrap's, or Wilson's where all agree, since a
+    bootstrap takes that for certainty.
+    """
+    if len(values) and (values == values[0]).all() and values[0] in (0, 100):
+        found = estimates.proportion(int(len(values) * values[0] / 100), len(values))
+        return Interval(*(100 * part for part in found[:3]), found.n)
+    found = block_mean(values)
+    return found._replace(low=max(found.low, 0.0), high=min(found.high, 100.0)) if len(values) > 1 else found
+
+
 @functools.lru_cache(maxsize=256)
 def _scores(texts: tuple[str, ...], references: tuple[str, ...]) -> Scores:
     return scores(texts, references)
@@ -107,6 +118,16 @@ def translated(results: Results) -> list[Translated]:
         if baselines is not None:
             found.append(Translated(task, baselines, arms))
     return found
+
+
+def source_profiles(arm: Arm, when: When) -> Float[np.ndarray, "trials S"]:
+    """log10 norms relative to the last token read, [trials, S], as far as sentences go."""
+    found = [of["h"] for trial in arm.trials if (of := trial.probe("source", when))]
+    if not found:
+        return np.zeros((0, 0))
+    log10 = np.array([of["log10"] for of in found], np.float64)
+    there = np.isfinite(log10).all(axis=0)
+    return log10[:, : int(np.argmin(there)) if not there.all() else len(there)]
 
 
 def models_table(results: Results) -> Table | None:
@@ -128,8 +149,8 @@ def models_table(results: Results) -> Table | None:
         return None
     caption = (
         "Translations of the test part. Exact: % of sentences that are their reference, the mean over trials and its "
-        "bootstrap interval over sentences. BLEU and chrF of the corpus, 0 to 100, medians over trials with their range "
-        f"or interval. {'; '.join(told)}. sacrebleu: {'; '.join(signatures())}. Text is in lower case."
+        "bootstrap interval over sentences. BLEU and chrF of the corpus, 0 to 100, medians over trials with their "
+        f"range or interval. {'; '.join(told)}. sacrebleu: {'; '.join(signatures())}. Text is in lower case."
     )
     heads = [f"{score}, {search}" for search in ("greedy", "beam of 4") for score in ("exact %", "BLEU", "chrF")]
     return Table(caption, ["model", *heads], rows)

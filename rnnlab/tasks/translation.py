@@ -48,6 +48,8 @@ class Translation(Task):
     def _holds_pairs(self):
         if self.source_length is not None and self.source_length > self.length - 2:
             raise ValueError(f"source_length={self.source_length}: at most length - 2 = {self.length - 2}")
+        if self.pairs is None and self.source == self.target:
+            raise ValueError(f"source={self.source} target={self.target}: both are one language")
         self.data  # noqa: B018  reads and checks it
 
     @property

@@ -1,4 +1,4 @@
-"""IBM model 1 on a corpus small enough to be computed by hand, and beside a program that is written as its equations."""
+"""IBM model 1 on a corpus small enough to be computed by hand, and beside its equations written out."""
 
 import collections
 import itertools
