@@ -12,7 +12,7 @@ the first words come closer to their translation (Sutskever, Vinyals & Le 2014, 
 attention most: its gradient fades on its way to the first words.
 
 Command. python -m rnnlab.run --exp=translation [--tier=smoke|quick|paper]
-On pairs of one's own: task.pairs=FILE, source TAB target a line; other languages' numbers: task.source=en task.target=it
+On pairs of one's own: task.pairs=FILE, source TAB target a line; numbers of other languages: task.target=fr
 """
 
 from pathlib import Path

@@ -4,15 +4,17 @@ import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tiny_training import run
 
 from rnnlab.cells import LSTM
 from rnnlab.data.pairs import BEGIN, END, OTHER, PADDING
 from rnnlab.tasks import Translation
 from rnnlab.training.spec import TrainSpec, TrialSpec
-from tiny_training import run
 
-WORDS = "one two three four five six seven eight nine ten".split()
-SPANISH = dict(zip(WORDS, "uno dos tres cuatro cinco seis siete ocho nueve diez".split(), strict=True))
+WORDS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+SPANISH = dict(
+    zip(WORDS, ["uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve", "diez"], strict=True)
+)
 ROWS = [((a, b, c), (SPANISH[a], SPANISH[b], SPANISH[c])) for a in WORDS for b in WORDS for c in WORDS[:4]]
 TRAIN = TrainSpec(steps=4, window=2, batch_size=8, eval_size=8, learning_rate=1e-2)
 
