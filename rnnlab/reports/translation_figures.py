@@ -11,13 +11,15 @@ from matplotlib.ticker import MaxNLocator
 
 from rnnlab.probes.translation.probes import long_rows
 from rnnlab.reports.figures import looks_of
-from rnnlab.reports.style import Width, legend, panels, styled
+from rnnlab.reports.style import GREY, Width, legend, panels, styled
 from rnnlab.reports.translations import Translated, source_profiles, translated
 from rnnlab.runs.results import Arm, Results
+from rnnlab.translation.baselines import DICTIONARY
 
 FLOOR = -4.5  # decades, of the relative gradient that is drawn
 DODGE = 0.035  # of the axis, between arms at one length
 FAINT = 0.15
+BY_WORDS = {"color": GREY, "lw": 0.8, "ls": "-.", "marker": "x", "ms": 4}
 
 
 @styled
@@ -32,7 +34,8 @@ def by_length(results: Results, *, width: Width = "page") -> Figure | None:
         _exact(axes[0], each, looks)
         _gradient(axes[1], each, looks)
     lines = [Line2D([], [], color="k", label="after training"),
-             Line2D([], [], color="k", lw=0.6, ls=(0, (1, 1)), label="at initialisation (right)")]  # fmt: skip
+             Line2D([], [], color="k", lw=0.6, ls=(0, (1, 1)), label="at initialisation (right)"),
+             Line2D([], [], label=f"{DICTIONARY} (left)", **BY_WORDS)]  # fmt: skip
     legend(figure, [Line2D([], [], label=label, **look) for label, look in looks.items()], lines)
     figure.set_label(
         "Left: sentences of the test part whose greedy translation is the reference, by the length of their source; "
@@ -58,6 +61,8 @@ def _exact(panel, each: Translated, looks):
         for place, (low, high) in zip(x, ends, strict=True):
             panel.plot([place, place], [low, high], color=looks[label]["color"], lw=0.8)
         panel.plot(x, middle, **looks[label])
+    middle = [each.mean(DICTIONARY, which=which).estimate for _, which in groups]
+    panel.plot(at, middle, **BY_WORDS)
     panel.set(ylim=(-3, 103), xlabel=f"{each.found['units']} of the source", ylabel="exactly right, %", title=each.task)
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.grid(axis="y", lw=0.4, color="0.85")
@@ -97,10 +102,15 @@ def attention(results: Results, *, width: Width = "page") -> Figure | None:
         for panel, row, of in zip(grid[0], rows, weights, strict=False):
             sources, targets = each.found["source words"][row], [*each.found["target words"][row], "(end)"]
             shown = of[: len(targets), : len(sources)]
-            image = panel.imshow(shown, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            image = panel.pcolormesh(shown, cmap="Greys", vmin=0, vmax=1)
+            panel.invert_yaxis()
             size = 6.5 if max(len(sources), len(targets)) <= 30 else 4
-            panel.set_xticks(range(len(sources)), [_plain(word) for word in sources], rotation=90, fontsize=size)
-            panel.set_yticks(range(len(targets)), [_plain(word) for word in targets], fontsize=size)
+            panel.set_xticks(
+                [at + 0.5 for at in range(len(sources))], [_plain(word) for word in sources], rotation=90, fontsize=size
+            )
+            panel.set_yticks(
+                [at + 0.5 for at in range(len(targets))], [_plain(word) for word in targets], fontsize=size
+            )
             panel.spines[["top", "right"]].set_visible(True)
         grid[0, 0].set_ylabel("target")
         figure.supxlabel("source")

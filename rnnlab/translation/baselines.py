@@ -14,6 +14,7 @@ from rnnlab.translation.alignment import ibm_model_1, most_likely, unpadded
 TESTED = 300  # sentences of the test part that are translated
 SHOWN = 2  # of which attention is drawn
 ITERATIONS = 5
+DICTIONARY = "a dictionary (IBM model 1)"
 
 
 def baselines(data: Pairs) -> dict[str, Any]:
@@ -39,6 +40,6 @@ def baselines(data: Pairs) -> dict[str, Any]:
         "models": {
             "a copy of the source": [source for source, _ in tested],
             "the most frequent target": [data.decode(frequent)] * len(tested),
-            "a dictionary (IBM model 1)": word_by_word,
+            DICTIONARY: word_by_word,
         },
     }

@@ -33,6 +33,10 @@ CHOSEN = {  # arms that share few programs, and what they are made smaller by
     "lyapunov": ("*VanillaRNN*", {"cell.features": "8", "train.steps": "4", "train.window": "2", "probe_every": "2"}),
     "parallel_in_time": ("*g=*", {}),
     "text": ("*", {}),
+    "translation": (
+        "*",
+        {"task.size": "400", "task.numbers": "1000", "task.length": "20", "task.source_length": "10", "embedding": "4"},
+    ),
     "vanishing_gradient": ("*5", {}),
 }
 THEORY = ("theory", "mean field")  # how the label of a line begins that no run measured
