@@ -35,7 +35,7 @@ def by_length(results: Results, *, width: Width = "page") -> Figure | None:
         _gradient(axes[1], each, looks)
     lines = [Line2D([], [], color="k", label="after training"),
              Line2D([], [], color="k", lw=0.6, ls=(0, (1, 1)), label="at initialisation (right)"),
-             Line2D([], [], label=f"{DICTIONARY} (left)", **BY_WORDS)]  # fmt: skip
+             Line2D([], [], label="IBM model 1, word by word (left)", **BY_WORDS)]  # fmt: skip
     legend(figure, [Line2D([], [], label=label, **look) for label, look in looks.items()], lines)
     figure.set_label(
         "Left: sentences of the test part whose greedy translation is the reference, by the length of their source; "

@@ -11,7 +11,7 @@ from rnnlab.data.pairs import END, PADDING, Pairs
 from rnnlab.data.tokens import sentence
 from rnnlab.translation.alignment import ibm_model_1, most_likely, unpadded
 
-TESTED = 300  # sentences of the test part that are translated
+TESTED = 500  # sentences of the test part that are translated
 SHOWN = 2  # of which attention is drawn
 ITERATIONS = 5
 DICTIONARY = "a dictionary (IBM model 1)"
