@@ -16,6 +16,7 @@ from rnnlab.specs.errors import UserError
 from rnnlab.tasks import Adding
 from rnnlab.training.spec import TrialSpec
 
+pytestmark = pytest.mark.slow
 S, N, H, VOCABULARY, OUTPUTS = 6, 5, 7, 11, 8
 LENGTHS = ((6, 5), (4, 3), (2, 5))  # of the source, and of what the decoder reads
 KINDS = ("none", "dot", "additive")

@@ -8,6 +8,7 @@ import rnnlab
 from rnnlab import translate as program
 from rnnlab.settings.errors import SettingError
 
+pytestmark = pytest.mark.slow
 ARMS = "number words/LSTM*"
 
 

@@ -49,7 +49,7 @@ class Translated(NamedTuple):
         probed = trial.probe("translations", "trained")
         return None if probed is None else [self.text(row) for row in probed[search]]
 
-    def text(self, numbers: Sequence[float]) -> str:
+    def text(self, numbers: Sequence[float | int]) -> str:
         """A target up to its end."""
         words = []
         for number in map(int, numbers):
