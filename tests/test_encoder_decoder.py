@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+import rnnlab
 from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.model import EncoderDecoder
 from rnnlab.model.attention import AdditiveScore, Source, contexts, dot_scores, weights
@@ -199,7 +200,14 @@ def test_weights_of_a_reversed_source_are_told_in_its_own_order():
     np.testing.assert_allclose(two.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_what_does_not_fit_is_one_line():
+def test_what_does_not_fit_is_one_line(tmp_path):
+    model = model_of("dot", dtype="float32")
+    with pytest.raises(UserError, match="an encoder with a decoder is no program of one input"):
+        rnnlab.export(model, tmp_path / "model")
+    with pytest.raises(UserError, match="has no counterpart in"):
+        rnnlab.interop.to_torch(model, tmp_path / "model")
+    with pytest.raises(ValueError, match="has no step of one input"):
+        model.step(model.initial_carry(1), jnp.zeros(1, jnp.int32))
     with pytest.raises(UserError, match="answers=2: an encoder-decoder answers at all 5 steps"):
         model_of("none", dtype="float32")(jnp.concatenate(tokens()), answers=2)
     with pytest.raises(UserError, match="there are no weights of attention"):

@@ -12,7 +12,7 @@ from jax.export import export as export_program
 from jaxtyping import Array, Float, Num
 
 from rnnlab.interop.tensors import needs
-from rnnlab.model import SequenceModel
+from rnnlab.model import EncoderDecoder, SequenceModel
 from rnnlab.model.layer import both_ends
 from rnnlab.runs.files import write_whole
 from rnnlab.specs.errors import UserError
@@ -37,8 +37,10 @@ def export(
       platforms: that it is to run on, as in ("cpu", "cuda"); left out, the one of this process.
 
     Raises:
-      UserError: the package flatbuffers is missing.
+      UserError: the package flatbuffers is missing, or the model is an encoder with a decoder.
     """
+    if isinstance(model, EncoderDecoder):
+        raise UserError(f"{file}: an encoder with a decoder is no program of one input; rnnlab.load gives it")
     needs("flatbuffers", file)
     length, batch = symbolic_shape("T, B", constraints=[f"T >= {answers or 1}", "B >= 1"])
     counted = model.embedding is not None if tokens is None else tokens

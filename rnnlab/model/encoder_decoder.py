@@ -85,6 +85,14 @@ class EncoderDecoder(SequenceModel):
     def plain(self) -> bool:
         return False
 
+    def step(self, carries: list[PyTree], x: Array) -> tuple[list[PyTree], Array]:
+        """None: `decode` makes one step, or many, of a target.
+
+        Raises:
+          ValueError: always.
+        """
+        raise ValueError("an encoder-decoder has no step of one input: encode a source, then decode one token or more")
+
     def initial_carry(self, batch_size: int) -> list[PyTree]:
         """Where the encoder begins."""
         return self.encoder.initial_carry(batch_size)
