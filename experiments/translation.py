@@ -55,7 +55,7 @@ def arms(tier, settings=()):
     numbers = "task.pairs" not in settings
     name = "number words" if numbers else Path(settings["task.pairs"]).stem
     plain = {"task.source", "task.target", "task.numbers", "task.units"}.isdisjoint(settings)
-    task = {path: value for path, value in NUMBERS.items() if numbers and plain and path not in settings}
+    task = dict(NUMBERS) if numbers and plain and not any(path in settings for path in NUMBERS) else {}
     if numbers and tier == "smoke" and "task.size" not in settings:
         task |= {"task.size": 2000}
     found = {}

@@ -119,7 +119,7 @@ def main(argv: list[str]) -> None:
     trained = choose(Path(folder), FLAGS.arm, FLAGS.seed)
     if text != "-" and not trained.task.data.encode(text)[0]:
         raise SettingError(f"{text!r:.40}: nothing to translate")
-    lines = (line.rstrip("\n") for line in sys.stdin) if text == "-" else [text]
+    lines = _input_lines() if text == "-" else [text]
     found = translations(trained, _told(trained, lines), FLAGS.beam)
     if FLAGS.out is not None:
         write_whole(Path(FLAGS.out), "".join(f"{line}\n" for line in found).encode())
@@ -131,6 +131,15 @@ def main(argv: list[str]) -> None:
             screen.file.flush()
     except BrokenPipeError:
         screen.on_broken_pipe()
+
+
+def _input_lines() -> Iterator[str]:
+    """Of the standard input. Raises SettingError for a line that is not UTF-8."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise SettingError(f"standard input, line {number}: not UTF-8 ({error.reason})") from error
 
 
 def _told(trained: Trained, lines: Iterable[str]) -> Iterator[str]:

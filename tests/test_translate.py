@@ -40,12 +40,16 @@ def test_a_sentence_in_python_and_on_the_command_line(folder, capsys):
 
 
 def test_lines_of_the_standard_input_and_a_file(folder, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("sys.stdin", io.StringIO("one\n\nxylophone " + "seven " * 12 + "\n"))
+    lines = "one\n\nxylophone " + "seven " * 12 + "\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
     assert program.main(["translate", str(folder), "-", f"--out={tmp_path / 'out.txt'}"]) == 0
     out, err = capsys.readouterr()
     assert not out and len((tmp_path / "out.txt").read_text().split("\n")) == 4
     assert "'xylophone': not in the training sentences, read as unknown" in err
     assert "13 words: longer than any in training, of at most 10" in err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\n\xff\n")))
+    assert program.main(["translate", str(folder), "-"]) == 2
+    assert "standard input, line 2: not UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

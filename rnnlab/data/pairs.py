@@ -20,6 +20,7 @@ SIGNS = 4
 PARTS = ("training", "validation", "test")
 HELD = 20  # in so many: 1 to validation, 1 to test
 FEWEST = 50  # pairs
+MOST_UNKNOWN = 0.5  # of the target tokens held out, that training does not have
 
 
 class Sentences(NamedTuple):
@@ -103,18 +104,20 @@ def made(
     """
     name, notes, kept, longer = about["name"], list(notes), {part: [] for part in PARTS}, 0
     longest = [0, 0]
-    for pair in dict.fromkeys(pairs):
-        source, target = (tokens(text, units) for text in pair)
+    each = dict.fromkeys(tuple(tokens(text, units) for text in pair) for pair in pairs)
+    for source, target in each:
         longest = [max(longest[0], len(source)), max(longest[1], len(target) + 1)]
         if len(source) > steps[0] or len(target) + 1 > steps[1]:
             longer += 1
         elif source and target:
             kept[_part(source)].append((source, target))
-    if copies := len(pairs) - len(set(pairs)):
+    if copies := len(pairs) - len(each):
         notes.append(f"{copies:,} pairs that stood before are left out")
+    if others := _one_a_source(kept):
+        notes.append(f"{others:,} pairs held out with a source that has another target there are left out")
     notes.append(f"the longest source has {longest[0]} {units}, the longest target {longest[1]} with its sign to end")
     if longer:
-        notes.append(f"{longer:,} of {len(set(pairs)):,} pairs longer than {steps[0]} and {steps[1]} are left out")
+        notes.append(f"{longer:,} of {len(each):,} pairs longer than {steps[0]} and {steps[1]} are left out")
     left = sum(map(len, kept.values()))
     for part in PARTS:
         if left < FEWEST or not kept[part]:
@@ -131,7 +134,14 @@ def made(
         sides.append(tuple(sorted(token for token, times in counts.items() if times >= fewest)))
         held = [token for part in PARTS[1:] for pair in kept[part] for token in pair[side]]
         known = set(sides[-1])
-        shares.append(f"{100 * np.mean([token not in known for token in held]):.2g} % of {of} {units}")
+        unknown = np.mean([token not in known for token in held])
+        if side and unknown > MOST_UNKNOWN:
+            told = f"{100 * unknown:.0f} % of its target {units} held out are not in training"
+            raise UserError(f"{about['source']}: {told}: task.units=characters, or more pairs")
+        shares.append(f"{100 * unknown:.2g} % of {of} {units}")
+    trained = {target for _, target in kept["training"]}
+    seen = np.mean([target in trained for _, target in kept["test"]])
+    notes.append(f"{100 * seen:.2g} % of the test part's targets are also those of other sources in training")
     notes.append(f"held out and unknown, as training has them less than {fewest} times: {', '.join(shares)}")
     outputs = SIGNS + len(sides[1])
     numbers = [{t: first + n for n, t in enumerate(side)} for first, side in zip((outputs, SIGNS), sides, strict=True)]
@@ -149,10 +159,33 @@ def made(
     return Pairs(name, units, *sides, arrays, texts, card)
 
 
+def _one_a_source(kept: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]]) -> int:
+    """Leaves each source of validation and test its first target; how many others there were.
+
+    And puts these parts in the order of a hash, so that some of the first are a sample: files are often sorted.
+    """
+    others = 0
+    for part in PARTS[1:]:
+        first: dict[tuple[str, ...], tuple[str, ...]] = {}
+        for source, target in kept[part]:
+            first.setdefault(source, target)
+        others += len(kept[part]) - len(first)
+        kept[part] = sorted(first.items(), key=lambda pair: _hash(pair[0]))
+    return others
+
+
 def _part(source: Sequence[str]) -> str:
-    """By a hash of the source: what is added to a file moves no pair from one part to another."""
-    number = int.from_bytes(hashlib.sha256("\x1f".join(source).encode()).digest()[:4])
+    """By a hash of the source: what is added to a file moves no pair from one part to another.
+
+    Punctuation is left out of it, since sources that differ in that alone have one translation.
+    """
+    words = [token for token in source if any(map(str.isalnum, token))]
+    number = int.from_bytes(_hash(words or source)[:4])
     return {0: "validation", 1: "test"}.get(number % HELD, "training")
+
+
+def _hash(words: Sequence[str]) -> bytes:
+    return hashlib.sha256("\x1f".join(words).encode()).digest()
 
 
 def _filled(rows: Sequence[Sequence[int]], width: int, kind: np.dtype) -> np.ndarray:

@@ -136,6 +136,10 @@ def _columns(file: str, rows: Sequence[tuple[int, list[str]]], notes: list[str])
         notes.append("columns 1 and 3 are Tatoeba's numbers of sentences, left out")
         return [(cells[1], cells[3]) for _, cells in rows]
     if numbered(0) and widths == {3}:
+        counts = [int(cells[0]) for _, cells in rows]
+        if sorted(set(counts)) != counts:
+            told = "column 1 holds numbers that do not count up: is it the source, or the numbers of lines?"
+            raise UserError(f"pairs={file}: {told} Write source TAB target alone")
         notes.append("column 1 holds numbers of lines, left out")
         return [(cells[1], cells[2]) for _, cells in rows]
     if numbered(0) and numbered(1):

@@ -9,7 +9,10 @@ from typing import Literal
 
 Units = Literal["words", "characters"]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # shown for a token that the training part does not have
-WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+# Letters with the marks that combine with them: Devanagari's vowels, say, which \w leaves out.
+MARKS = "".join(chr(code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M")
+LETTERS = rf"(?:\w[{MARKS}]*)+"
+WORD = re.compile(rf"{LETTERS}(?:['\u2019]{LETTERS})*|[^\w\s][{MARKS}]*")
 CLOSES, OPENS, JOINS = set(",.;:!?%)]}\u00bb\u2026\u201d"), set("([{\u00bf\u00a1\u00ab\u201c"), set("-\u2010\u2011/")
 
 
@@ -18,7 +21,7 @@ def tokens(sentence: str, units: Units) -> tuple[str, ...]:
 
     A word is letters, digits and apostrophes within it; white space of any kind and number is one space.
     """
-    plain = " ".join(unicodedata.normalize("NFC", sentence).lower().split())
+    plain = " ".join(unicodedata.normalize("NFC", sentence.lower()).split())
     return tuple(WORD.findall(plain)) if units == "words" else tuple(plain)
 
 

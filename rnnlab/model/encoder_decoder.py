@@ -228,9 +228,10 @@ class EncoderDecoder(SequenceModel):
     def intermediates(
         self, inputs: Int[Array, "T B"], *, lengths: None = None, resets: None = None
     ) -> dict[str, Array]:
-        """Every h_t, c_t and gate over the steps of source and target, by name, and the outputs [N, B, K].
+        """Every h_t and c_t over the steps of source and target, by name, and the outputs [N, B, K].
 
-        Of an encoder's second direction they are over the source's steps alone.
+        Of an encoder's second direction they are over the source's steps alone. Gates are left out: statistics of them
+        would count the steps of padding, which differ between sentences.
         """
         del lengths, resets
         source, target = self._parts(inputs)
@@ -242,7 +243,8 @@ class EncoderDecoder(SequenceModel):
         if self.attention == "additive":
             xs = jnp.concatenate([xs, self._additive(encoded.carry, target, encoded.source)[2]], axis=-1)
         then = self._traced(encoded.carry, xs)
-        found = {name: jnp.concatenate([part, then[name]]) if name in then else part for name, part in first.items()}
+        kept = jax.tree.leaves(self.names())
+        found = {name: jnp.concatenate([first[name], then[name]]) if name in then else first[name] for name in kept}
         return found | {"outputs": self.decode(encoded.carry, target, encoded.source)[1]}
 
     def _traced(self, carries, xs):

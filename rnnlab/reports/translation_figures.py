@@ -38,7 +38,8 @@ def by_length(results: Results, *, width: Width = "page") -> Figure | None:
              Line2D([], [], label="IBM model 1, word by word (left)", **BY_WORDS)]  # fmt: skip
     legend(figure, [Line2D([], [], label=label, **look) for label, look in looks.items()], lines)
     figure.set_label(
-        "Left: sentences of the test part whose greedy translation is the reference, by the length of their source; "
+        "Left: of sentences of the test part the share whose greedy translation is the reference (or the mean chrF, "
+        "where that is the axis), by the length of their source; "
         "means over trials, bars 95 % bootstrap intervals over sentences; groups hold about as many sentences each, at "
         "their mean length, set a little apart. Right: the norm of dL/dh of the encoder, relative to that at the last "
         "token it read, by steps back from there (with a reversed source that is the sentence's first word); means of "
@@ -52,7 +53,7 @@ def _exact(panel, each: Translated, looks):
     at = np.array([each.lengths[which].mean() for _, which in groups])
     reach = max(float(np.ptp(at)), 1.0)
     for number, label in enumerate(each.arms):
-        values = [each.mean(label, which=which) for _, which in groups]
+        values = [each.mean(label, each.quality, which=which) for _, which in groups]
         if not values[0].n:
             continue
         x = at + reach * DODGE * (number - (len(each.arms) - 1) / 2) / 2
@@ -61,9 +62,10 @@ def _exact(panel, each: Translated, looks):
         for place, (low, high) in zip(x, ends, strict=True):
             panel.plot([place, place], [low, high], color=looks[label]["color"], lw=0.8)
         panel.plot(x, middle, **looks[label])
-    middle = [each.mean(DICTIONARY, which=which).estimate for _, which in groups]
+    middle = [each.mean(DICTIONARY, each.quality, which=which).estimate for _, which in groups]
     panel.plot(at, middle, **BY_WORDS)
-    panel.set(ylim=(-3, 103), xlabel=f"{each.found['units']} of the source", ylabel="exactly right, %", title=each.task)
+    shown = "exactly right, %" if each.quality == "exact" else each.measured
+    panel.set(ylim=(-3, 103), xlabel=f"{each.found['units']} of the source", ylabel=shown, title=_plain(each.task))
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.grid(axis="y", lw=0.4, color="0.85")
 

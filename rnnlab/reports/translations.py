@@ -44,6 +44,16 @@ class Translated(NamedTuple):
         """Tokens of each source."""
         return np.array(self.found["lengths"])
 
+    @property
+    def quality(self) -> str:
+        """The score by length: exact match where there is a stop rule of it, else the chrF of each sentence."""
+        return "exact" if any(arm.rule for arm in self.arms.values()) else "each_chrf"
+
+    @property
+    def measured(self) -> str:
+        """The same in words."""
+        return "exact match" if self.quality == "exact" else "chrF of a sentence"
+
     def texts(self, trial: Trial, search: str = "greedy") -> list[str] | None:
         """A trial's translations after training; None where there are none."""
         probed = trial.probe("translations", "trained")
@@ -134,7 +144,7 @@ def models_table(results: Results) -> Table | None:
     """A row a model: exact match, BLEU and chrF of greedy search and of a beam."""
     rows, told = [], []
     for each in translated(results):
-        told.append(f"{each.task}: {len(each.references):,} sentences of the test part")
+        told.append(f"{each.task}: a sample of {len(each.references):,} sentences of it")
         for model in (*each.arms, *each.found["models"]):
             row = [f"{each.task}/{model}"]
             for search in SEARCHES if model in each.arms else SEARCHES[:1]:
@@ -157,20 +167,17 @@ def models_table(results: Results) -> Table | None:
 
 
 def tables(results: Results) -> list[Table]:
-    """Exact match by the length of the source, and differences paired by sentence."""
+    """Exact match, or chrF, by the length of the source, and differences paired by sentence."""
     found = []
     for each in translated(results):
         groups = each.groups()
         rows = [
-            [f"{each.task}/{model}", *(_shown(each.mean(model, which=which)) for _, which in groups)]
+            [f"{each.task}/{model}", *(_shown(each.mean(model, each.quality, which=which)) for _, which in groups)]
             for model in (*each.arms, *each.found["models"])
         ]
-        caption = (
-            "Exact match of greedy search, in %, by the words of the source: mean over trials, interval over sentences."
-            if each.found["units"] == "words"
-            else "Exact match of greedy search, in %, by the characters of the source: mean over trials, interval over "
-            "sentences."
-        )
+        what = f"{each.measured[0].upper()}{each.measured[1:]}, 0 to 100"
+        by = f"by the {each.found['units']} of the source"
+        caption = f"{what}, {by}, greedy search: mean over trials, interval over sentences."
         heads = [f"{name} ({len(which)})" for name, which in groups]
         found.append(Table(caption, ["model", *heads], rows))
         rows = [

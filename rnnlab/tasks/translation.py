@@ -18,6 +18,7 @@ from rnnlab.data.tokens import Units
 from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task, cross_entropy, mean_over_answers
 from rnnlab.translation.baselines import baselines
+from rnnlab.translation.writable import writable
 
 
 @chz.chz
@@ -29,7 +30,7 @@ class Translation(Task):
 
     A sentence is right where all its answers are, which is where the greedy translation is exactly the target: at the
     first step both read the same, and while both have been right so far the next step does. So `accuracy` is the exact
-    match of greedy decoding, in one pass.
+    match of greedy decoding, in one pass. A target with a word that training does not have cannot be written.
     """
 
     length: int = field(48, "S + N tokens: of the source, and of the target with its sign to end", low=4)
@@ -115,7 +116,7 @@ class Translation(Task):
 
     def right(self, outputs: Float[Array, "N B K"], batch: Batch) -> Float[Array, " B"]:
         """1 where all answers of a sentence are right, else 0."""
-        right = jnp.argmax(outputs, -1) == batch.targets
+        right = jnp.argmax(writable(outputs), -1) == batch.targets
         return jnp.all(right | ~batch.mask, axis=0).astype(outputs.dtype)
 
     @property

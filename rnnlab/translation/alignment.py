@@ -24,8 +24,12 @@ def ibm_model_1(
       targets: the same of their translations.
     """
     left, right, of_target, seen = [], [], [], 0  # for each pair of words: source, target, and the place it stands at
+    combinations = 0
     for source, target in list(zip(sources, targets, strict=True))[:PAIRS]:
-        if (len(left) and len(target) * (len(source) + 1) + sum(map(len, left)) > COMBINATIONS) or not target:
+        combinations += len(target) * (len(source) + 1)
+        if left and combinations > COMBINATIONS:
+            break
+        if not target:
             continue
         words = np.array([NULL, *source])
         left.append(np.tile(words, len(target)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnnlab.data.pairs import END, OTHER, PARTS, SIGNS
+from rnnlab.data.sentence_files import read_pairs
 from rnnlab.data.tokens import UNKNOWN, sentence, tokens
 from rnnlab.specs.errors import UserError
 from rnnlab.tasks import Translation
@@ -160,3 +161,36 @@ def test_sentences_are_written_as_one_writes_them():
     for text in ("twenty-one thousand, and four", "¿qué? don't (never)!", "ciento veintiuno mil"):
         for units in ("words", "characters"):
             assert sentence(tokens(text, units), units) == text
+
+
+def test_letters_keep_the_marks_that_combine_with_them():
+    assert tokens("\u0939\u093f\u0928\u094d\u0926\u0940 \u0964", "words") == (
+        "\u0939\u093f\u0928\u094d\u0926\u0940",
+        "\u0964",
+    )
+    assert tokens("\u0130stanbul'da, e\u0301t\u00e9!", "words") == ("i\u0307stanbul'da", ",", "\u00e9t\u00e9", "!")
+
+
+def test_the_held_out_sentences_are_a_sample_each_once_and_near_copies_lie_in_one_part(tmp_path):
+    """Of a file that is sorted by length, of a source in two spellings, and of one with two targets."""
+    words = [f"w{n % 97}" for n in range(4000)]
+    lines = [" ".join(words[n : n + 1 + n // 400]) + f" n{n}" for n in range(3000)]
+    rows = [f"{line}\t{line.upper()} x" for line in lines]
+    rows += [f"{line.upper()}!\tanother" for line in lines]
+    file = tmp_path / "sorted.tsv"
+    file.write_text("\n".join(rows))
+    found = read_pairs(str(file), "words", (20, 20), 1)
+    sources = [source for source, _ in found.texts["test"]]
+    assert len(sources) == len(set(sources))
+    lengths = [len(source.split()) for source in sources]
+    assert abs(np.mean(lengths[:100]) - np.mean(lengths)) < 1
+    bare = {part: {source.rstrip("!") for source, _ in found.texts[part]} for part in ("validation", "test")}
+    assert not bare["validation"] & bare["test"]
+    assert any("of the test part's targets are also those of other sources" in note for note in found.card.notes)
+
+
+def test_targets_that_training_cannot_know_are_refused(tmp_path):
+    file = tmp_path / "a.tsv"
+    file.write_text("\n".join(f"the number {n}\tzahl{n}" for n in range(2000)))
+    with pytest.raises(UserError, match=r"100 % of its target words held out are not in training: task.units=char"):
+        read_pairs(str(file), "words", (20, 20), 2)

@@ -1,5 +1,6 @@
 """Translations beside their references: what attention changes is paired by sentence, and a text is never markup."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -58,12 +59,32 @@ def test_scores_are_of_sentences(results):
 
 def test_claims_and_the_answer_say_what_length_does(results):
     told = {claim.says.split(": ", 1)[1]: claim.met for claim in claims(results)}
-    assert told["LSTM translates more sentences exactly with attention than without"] is True
-    assert told["LSTM without attention translates more exactly from a reversed source"] is True
+    assert told["LSTM translates better with attention than without, by exact match"] is True
+    assert told["LSTM without attention translates better from a reversed source, by exact match"] is True
     falls = next(met for says, met in told.items() if says.startswith("without attention LSTM is right less often"))
     assert falls is True
     said = answer(results)
     assert "with attention 100 % and 100 %" in said and "0.0 times that at the last" in said
+
+
+def test_a_network_that_translates_nothing_does_not_hold_on_with_length(results):
+    """0 % of the shortest and of the longest sentences is no small loss."""
+    for arm in results.arms.values():
+        for trial in arm.trials:
+            for probe in trial.probes:
+                probe["translations"] = {s: [[6, END, 0]] * 48 for s in ("greedy", "beam")}
+    told = {claim.says.split(": ", 1)[1]: claim for claim in claims(results)}
+    held = told["with attention LSTM hardly loses with length (less than 5 points)"]
+    assert held.met is None and held.why == "the shortest sentences leave nothing to lose"
+
+
+def test_where_nothing_says_what_is_learned_quality_is_chrf(results):
+    arms = {name: dataclasses.replace(arm, rule=None) for name, arm in results.arms.items()}
+    results = dataclasses.replace(results, arms=arms)
+    [each] = translated(results)
+    assert each.quality == "each_chrf" and "reaches a chrF of" in answer(results)
+    assert tables(results)[0].caption.startswith("ChrF of a sentence, 0 to 100, by the words of the source")
+    assert by_length(results).axes[0].get_ylabel() == "chrF of a sentence"
 
 
 def test_tables_figures_and_text_that_looks_like_markup(results):

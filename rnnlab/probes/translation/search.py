@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 from rnnlab.data.pairs import BEGIN, END, PADDING
 from rnnlab.model import EncoderDecoder
 from rnnlab.model.attention import Source
+from rnnlab.translation.writable import writable
 
 ALPHA = 0.6  # Wu et al. 2016, section 7, write that 0.6 to 0.7 was best
 
@@ -20,7 +21,7 @@ def greedy(model: EncoderDecoder, source: Int[Array, "S B"], steps: int) -> Int[
     def step(carry, _):
         state, token, done = carry
         state, outputs, _ = model.decode(state, token[None], encoded.source)
-        token = jnp.where(done, PADDING, jnp.argmax(outputs[0], axis=-1)).astype(jnp.int32)
+        token = jnp.where(done, PADDING, jnp.argmax(writable(outputs[0]), axis=-1)).astype(jnp.int32)
         return (state, token, done | (token == END)), token
 
     begin = jnp.full(source.shape[1], BEGIN, jnp.int32)
@@ -45,7 +46,7 @@ def beam(
     def step(carry, at):
         state, token, log_p, length, done, written = carry
         state, outputs, _ = model.decode(state, token.reshape(1, -1), to)
-        steps_log_p = jax.nn.log_softmax(outputs[0].astype(jnp.float32)).reshape(batch, width, -1)
+        steps_log_p = jax.nn.log_softmax(writable(outputs[0].astype(jnp.float32))).reshape(batch, width, -1)
         kinds = steps_log_p.shape[-1]
         resting = jnp.where(jnp.arange(kinds) == PADDING, 0.0, -jnp.inf)  # an ended one has one way to go on
         candidates = log_p[..., None] + jnp.where(done[..., None], resting, steps_log_p)

@@ -16,7 +16,8 @@ from rnnlab.tasks import Translation
 from rnnlab.tasks.translation import batch_of
 from rnnlab.training.spec import TrialSpec
 
-KINDS, STEPS = 5, 4  # 5^4 = 625 sequences of so many steps
+KINDS, STEPS = 7, 4
+WRITABLE = [END, 4, 5, 6]  # 4^4 = 256 sequences of so many steps
 SOURCE = jnp.asarray([[5, 6, 7], [6, 5, 0], [7, 0, 0]], jnp.int32).T
 
 
@@ -29,32 +30,39 @@ def model_of(attention="dot", seed=0):
     return model
 
 
+def log_probabilities(outputs):
+    """Of what may be written, the others at -inf."""
+    others = [kind for kind in range(KINDS) if kind not in WRITABLE]
+    return np.asarray(jax.nn.log_softmax(outputs.at[..., others].set(-np.inf)))
+
+
 def log_p(model, source, target):
     """log p of a target up to its end, by the whole forward pass."""
     tokens = jnp.asarray([BEGIN, *target[:-1]], jnp.int32)[:, None]
     encoded = model.encode(source[:, None])
     outputs = model.decode(encoded.carry, tokens, encoded.source)[1]
-    found = jax.nn.log_softmax(outputs[:, 0])
+    found = log_probabilities(outputs[:, 0])
     return float(sum(found[step, token] for step, token in enumerate(target)))
 
 
 @pytest.mark.parametrize("attention", ["none", "dot", "additive"])
 def test_a_beam_as_wide_as_everything_finds_the_best_target(attention):
     model = model_of(attention)
-    sequences = np.array(list(itertools.product(range(KINDS), repeat=STEPS))).T  # [N, 625]
+    sequences = np.array(list(itertools.product([PADDING, *WRITABLE], repeat=STEPS))).T  # [N, 625]
     ended = (sequences == END).cumsum(axis=0)
     valid = (ended == 0) | ((sequences == END) & (ended == 1)) | ((ended >= 1) & (sequences == PADDING))
+    valid &= (sequences != PADDING) | (ended >= 1)
     sequences = sequences[:, valid.all(axis=0) & (sequences == END).any(axis=0)]
     lengths = np.argmax(sequences == END, axis=0) + 1
-    width = KINDS**STEPS
+    width = len(WRITABLE) ** STEPS
     for alpha in (0.0, 0.6, 3.0):
         found, score = jax.jit(beam, static_argnums=(2, 3, 4))(model, SOURCE, STEPS, width, alpha)
         for b in range(SOURCE.shape[1]):
             every = jnp.repeat(SOURCE[:, b : b + 1], sequences.shape[1], axis=1)
             encoded = model.encode(every)
             read = np.concatenate([np.full((1, sequences.shape[1]), BEGIN), sequences[:-1]])
-            p = jax.nn.log_softmax(model.decode(encoded.carry, jnp.asarray(read), encoded.source)[1])
-            each = np.take_along_axis(np.asarray(p), sequences[..., None], axis=-1)[..., 0]
+            p = log_probabilities(model.decode(encoded.carry, jnp.asarray(read), encoded.source)[1])
+            each = np.take_along_axis(p, sequences[..., None], axis=-1)[..., 0]
             total = np.where(np.arange(STEPS)[:, None] < lengths, each, 0).sum(axis=0)
             ranked = total / ((5 + lengths) / 6) ** alpha
             np.testing.assert_array_equal(found[:, b], sequences[:, ranked.argmax()])
@@ -78,7 +86,7 @@ def test_a_width_of_one_is_greedy_search_and_greedy_search_is_a_loop(attention):
             encoded = model.encode(SOURCE[:, b : b + 1])
             read = jnp.asarray([BEGIN, *written], jnp.int32)[:, None]
             outputs = model.decode(encoded.carry, read, encoded.source)[1]
-            written.append(int(jnp.argmax(outputs[-1, 0])))
+            written.append(int(np.argmax(log_probabilities(outputs[-1, 0]))))
         assert found[: len(written), b].tolist() == written and not found[len(written) :, b].any()
 
 
@@ -89,6 +97,17 @@ def test_a_wider_beam_finds_no_less_likely_targets():
     for b in range(3):
         target = [int(t) for t in beam(model, SOURCE, 5, 300, 0.0)[0][:, b] if t != PADDING]
         np.testing.assert_allclose(log_p(model, SOURCE[:, b], target), scores[-1][b], rtol=1e-5)
+
+
+def test_what_is_no_word_is_never_written():
+    model = model_of(seed=1)
+    bias = np.zeros(KINDS)
+    bias[[kind for kind in range(KINDS) if kind not in WRITABLE]] = 100
+    model.readout.bias[...] = jnp.asarray(bias, model.readout.bias[...].dtype)
+    for written in (greedy(model, SOURCE, 6), beam(model, SOURCE, 6, 3)[0]):
+        for target in np.asarray(written).T:
+            ends = list(target).index(END) if END in target else len(target)
+            assert set(target[:ends]) <= set(WRITABLE) and not target[ends + 1 :].any()
 
 
 def test_a_sentence_is_right_where_its_greedy_translation_is_its_target():
