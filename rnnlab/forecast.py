@@ -86,6 +86,10 @@ def forecast(
         )
     if csv is not None and not task.csv:
         raise SettingError(f"csv={csv}: {chosen.name} was trained on {task.series}, which is no file")
+    if csv is None and task.csv and not Path(task.csv).exists():
+        raise SettingError(
+            f"{task.csv}: no such file from here, which {chosen.name} was trained on: name it with --csv=FILE"
+        )
     column = task.column or chosen.baselines["unit"]  # of a file's series the unit is its column
     series = csv_series(str(csv), column, task.time, task.covariates) if csv else task.read_series()
     _check_fits(series, task, scaling, chosen)

@@ -50,6 +50,8 @@ def _read(path, column, time, covariates, version) -> Series:
     table = read_table(path)
     time = time or _time_column(table, {column, *covariates})
     column = column or _value_column(table, {time, *covariates})
+    if column in covariates:
+        raise UserError(f"{path}: covariates={column}: is the column that is forecast")
     repairs = list(table.repairs)
     columns = []
     for name, setting in [(column, "column"), *((name, "covariates") for name in covariates)]:
@@ -107,7 +109,7 @@ def _time_column(table: CsvTable, taken: set[str | None]) -> str | None:
 
 def _value_column(table: CsvTable, taken: set[str | None]) -> str:
     columns = zip(table.header, zip(*table.cells, strict=True), strict=True)
-    found = [name for name, cells in columns if name not in taken and is_numeric(table, cells)]
+    found = [name for name, cells in columns if name.strip() and name not in taken and is_numeric(table, cells)]
     if doubled := [name for name in found if table.header.count(name) > 1]:
         raise UserError(f"{table.path}: {doubled[0]} names {table.header.count(doubled[0])} columns: rename one")
     if len(found) > 1:

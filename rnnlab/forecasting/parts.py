@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -58,9 +59,17 @@ def split(
     return parts
 
 
-def spread(origins: Int[np.ndarray, " O"], horizon: int, most: int = MOST_ORIGINS) -> Int[np.ndarray, " M"]:
-    """`most` of them at most, evenly apart, from the last one back; not overlapping where half as many are left so."""
+def spread(
+    origins: Int[np.ndarray, " O"], horizon: int, period: int = 1, most: int = MOST_ORIGINS
+) -> Int[np.ndarray, " M"]:
+    """`most` of them at most, evenly apart, from the last one back; not overlapping where half as many are left so.
+
+    They fall on all phases of a seasonal period alike: what lies between two has no factor with it, or steps ahead and
+    hours of the day, say, could not be told apart.
+    """
     count = len(origins)
     stride = horizon if count >= horizon * most // 2 else 1
     stride = max(stride, -(-count // most))
+    while math.gcd(stride, period) > 1:
+        stride += 1
     return origins[::-1][::stride][::-1]

@@ -35,14 +35,18 @@ def answer(results: Results) -> str:
         (better if found.high < 0 else worse if found.low > 0 else open_).append(told)
     if not (better or worse or open_):
         return "No network forecast anything."
-    said = [f"forecasts {listed(better)} better than any model without a network"] if better else []
-    said += [f"it is worse on {listed(worse)}"] if worse else []
-    said += [f"on {listed(open_)} no difference is shown"] if open_ else []
-    lead = f"By CRPS the {name} " if better else f"By CRPS the {name} beats the best model without a network nowhere: "
+    if better:
+        said = [f"the {name} forecasts {listed(better)} better than any model without a network"]
+        said += [f"it is worse on {listed(worse)}"] if worse else []
+    elif worse:
+        said = [f"the {name} is worse than the best model without a network on {listed(worse)}"]
+    else:
+        said = [f"no difference is shown between the {name} and the best model without a network on {listed(open_)}"]
+    said += [f"on {listed(open_)} no difference is shown"] if open_ and (better or worse) else []
     walks = [each.series for each in forecasts_of(results) if is_like_a_random_walk(each)]
     expected = [name for name in walks if not any(told.startswith(f"{name} (") for told in better)]
-    why = "none is expected: no model beats its last value, as of prices that are close to a martingale."
-    return f"{lead}{'; '.join(said)}.{f' On {listed(expected)} {why}' if expected else ''}"
+    why = "no better one is expected: no model beats its last value, as of prices that are close to a martingale."
+    return f"By CRPS {'; '.join(said)}.{f' On {listed(expected)} {why}' if expected else ''}"
 
 
 def is_like_a_random_walk(each: Forecasts) -> bool:
@@ -91,6 +95,8 @@ def _of_series(each: Forecasts) -> list[Claim]:
 def _beats(each: Forecasts, network: str, best: str) -> Claim:
     found = each.difference("CRPS", network, best)
     says = f"{each.series}: the {network} forecasts better than {best}, the best without a network, by CRPS"
+    if not math.isnan(found.low) and found.low <= 0 <= found.high:
+        return Claim(says, M4, "below 0 %", percent(found), None, "its interval over origins holds 0")
     return Claim(says, M4, "below 0 %", percent(found), *_judged(found, found.high < 0))
 
 

@@ -27,8 +27,9 @@ def parts(results: Results) -> dict[str, str]:
             if units := trial.probe("units", "trained"):
                 passage = "".join(chr(int(point)) for point in units["passage"])
                 before = trial.probe("units", "init")
-                drawn = [_drawn(passage, units, before, name) for name in UNITS if learned(arm, name)]
-                rest = ", ".join(says for name, says in UNITS.items() if not learned(arm, name))
+                added = [name for name in UNITS if learned(arm, name) and _adds(units, before, name)]
+                drawn = [_drawn(passage, units, before, name) for name in added]
+                rest = ", ".join(says for name, says in UNITS.items() if name not in added)
                 told = f"<p>Not drawn, since training adds nothing: {escape(rest)}.</p>" if rest else ""
                 found[f"Units of {label} over test text (seed {trial.seed})"] = LEGEND + "".join(drawn) + told
                 break
@@ -39,6 +40,11 @@ def learned(arm: Arm, name: str) -> bool:
     """Whether the best unit fits better after training than the best did before it, by the medians over trials."""
     before, after = (estimates.median(arm.each(functools.partial(fit_of, name=name, when=when))) for when in WHEN)
     return after.estimate > before.estimate
+
+
+def _adds(units: Mapping[str, Any], before: Mapping[str, Any], name: str) -> bool:
+    """Whether this trial's best unit fits better than before training, by more than what is printed of it."""
+    return abs(float(units[name])) - abs(float(before[name])) > 0.01
 
 
 def _drawn(passage: str, units: Mapping[str, Any], before: Mapping[str, Any], name: str) -> str:

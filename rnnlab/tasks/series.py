@@ -143,9 +143,10 @@ class Series(Task):
 
     def origins(self, part: str) -> np.ndarray:
         """The last rows that forecasts of the training, validation or test part read; of the test part some."""
-        parts = self.prepared().parts
+        series, parts, *_ = self.prepared()
         if part == "test":
-            return spread(parts.origins(part, self.length, self.horizon), self.horizon)
+            period = self.period or max(series.periods, default=1)
+            return spread(parts.origins(part, self.length, self.horizon), self.horizon, period)
         return parts.origins(part, self.length, self.steps)
 
     def sample(self, key: Array, batch_size: int) -> Batch:

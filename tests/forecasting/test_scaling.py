@@ -73,6 +73,13 @@ def test_origins_do_not_overlap_where_there_are_enough():
     assert 20 <= len(few) <= 40 and few[-1] == 81
 
 
+def test_origins_fall_on_all_phases_of_a_season():
+    """Hourly values, forecasts of half a day: 13 hours from one to the next, not 12."""
+    origins = spread(np.arange(1, 270), 12, 24)
+    assert set(np.diff(origins)) == {13} and len(set(origins % 24)) == len(origins) == 21
+    assert set(np.diff(spread(np.arange(1000), 48, 336))) == {53}
+
+
 @pytest.mark.parametrize("folds", [1, 3, 7])
 def test_folds_are_the_test_part_in_blocks_each_behind_all_it_was_fitted_to(folds):
     parts = [split(100, 10, 0.3, 5, 2, fold, folds) for fold in range(1, folds + 1)]
