@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from rnnlab.data.card import digest
+from rnnlab.data.card import DataCard, digest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,6 +52,14 @@ class Corpus:
     read_test: Callable[[], Part]
     mean: Float[np.ndarray, " D"]
     deviation: Float[np.ndarray, " D"]
+    about: DataCard  # without its parts
+    between: str  # what stands between tokens in text
+    voices: Mapping[str, str]  # of each part, in words
+
+    @property
+    def most(self) -> int:
+        """Tokens of the longest transcript that training or validation have."""
+        return max(self.training.labels.shape[1], self.validation.labels.shape[1])
 
     @property
     def test(self) -> Part:
@@ -61,16 +69,24 @@ class Corpus:
         """As the network reads them; in half precision, of which programs carry their data."""
         return ((features - self.mean) / self.deviation).astype(np.float16)
 
-    def said(self, labels: Sequence[int], between: str = " ") -> str:
+    def said(self, labels: Sequence[int]) -> str:
         """Tokens as text."""
-        return between.join(self.tokens[label - 1] for label in labels)
+        return self.between.join(self.tokens[label - 1] for label in labels)
 
 
-def corpus_of(tokens: Sequence[str], training: Part, validation: Part, read_test: Callable[[], Part]) -> Corpus:
+def corpus_of(
+    tokens: Sequence[str],
+    training: Part,
+    validation: Part,
+    read_test: Callable[[], Part],
+    about: DataCard,
+    between: str = " ",
+    voices: Mapping[str, str] | None = None,
+) -> Corpus:
     """Parts whose features are not scaled yet."""
     mean, deviation = training.frames.mean(axis=0), training.frames.std(axis=0)
     deviation = np.where(deviation > 1e-3, deviation, 1)  # of a band that is silent throughout
-    found = Corpus(tuple(tokens), training, validation, read_test, mean, deviation)
+    found = Corpus(tuple(tokens), training, validation, read_test, mean, deviation, about, between, voices or {})
 
     def scaled(part):
         return dataclasses.replace(part, frames=found.scaled(part.frames))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from scipy.signal import resample_poly
 
 from rnnlab.data import log_mel
+from rnnlab.data.card import DataCard, digest
 from rnnlab.data.speech import Corpus, Part, corpus_of
 from rnnlab.data.speech_synthesis import RATE, Utterance, speak
+from rnnlab.data.wav_file import resampled
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LONGEST = 7  # digits
@@ -49,18 +50,19 @@ def spoken(part: str, clips: int) -> Part:
     """The clips of one part, as log-mel features that are not scaled yet."""
     texts = utterances(part, clips)
     waves = speak([said for _, said in texts])
-    features = [log_mel.stacked(log_mel.log_mel(resampled(wave))) for wave in waves]
+    features = [log_mel.stacked(log_mel.log_mel(resampled(wave.astype(np.float64), RATE))) for wave in waves]
     return Part.of(features, [[1 + d for d in digits] for digits, _ in texts])
-
-
-def resampled(wave: np.ndarray, rate: int = RATE) -> np.ndarray:
-    """At `log_mel.RATE`."""
-    common = np.gcd(rate, log_mel.RATE)
-    return resample_poly(wave.astype(np.float64), log_mel.RATE // common, rate // common)
 
 
 @functools.lru_cache(maxsize=4)
 def spoken_digits(clips: int) -> Corpus:
     """`clips` of training, and those of `HELD_OUT`; the test part is spoken where it is asked for."""
-    return corpus_of(WORDS, spoken("training", clips), spoken("validation", HELD_OUT["validation"]),
-                     lambda: spoken("test", HELD_OUT["test"]))  # fmt: skip
+    training, validation = spoken("training", clips), spoken("validation", HELD_OUT["validation"])
+    about = DataCard(
+        "connected digits", "spoken by espeak-ng (espeakng-loader), drawn with fixed seeds", "GPL-3.0 (the synthesiser)",
+        0, {}, digest((training.sha256 + validation.sha256).encode()),
+        ("voices of the three parts are disjoint; the 8 accents of English are in all", "8 kHz, log-mel features"),
+    )  # fmt: skip
+    voices = {part: f", {len(of)} voices" for part, of in VOICES.items()}
+    test = functools.partial(spoken, "test", HELD_OUT["test"])
+    return corpus_of(WORDS, training, validation, test, about, voices=voices)
