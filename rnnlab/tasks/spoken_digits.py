@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from rnnlab.data import log_mel, recordings
+from rnnlab.data import log_mel, prompts, recordings
 from rnnlab.data.card import DataCard
 from rnnlab.data.speech import Corpus, Part
 from rnnlab.data.spoken_digits import HELD_OUT, LONGEST, WORDS, spoken_digits
@@ -40,6 +41,9 @@ class SpokenDigits(Task):
     folder: str | None = chz.field(
         default=None, doc="recordings of one's own in LJ Speech's layout: metadata.csv and wavs/NAME.wav"
     )
+    recordings: str | None = chz.field(
+        default=None, doc="a folder below which are 0.wav to 9.wav, real digits, that the trained network is tested on too"
+    )
     noise: float = field(0.3, "standard deviation of noise on training features, in units of theirs", low=0)
     masked: int = field(12, "training: of this many bands in each frame, at most, a run is hidden; 0: none", low=0)
     solved_at: float = field(0.95, "share of held-out recordings exactly right that counts as learned", low=0, high=1)
@@ -48,6 +52,10 @@ class SpokenDigits(Task):
     def _recordings_fit(self):
         if self.folder is not None and self.length >= 1:
             self.corpus  # noqa: B018  one line now rather than a traceback later
+            if self.recordings is not None:
+                raise ValueError(f"recordings={self.recordings}: digits, which a network of {self.folder} does not know")
+        if self.recordings is not None:
+            self.real()
 
     @property
     def corpus(self) -> Corpus:
@@ -59,6 +67,11 @@ class SpokenDigits(Task):
         if longest > self.length:
             raise UserError(f"length={self.length}: the longest clip has {longest} steps of 30 ms; at least {longest}")
         return found
+
+    def real(self) -> Part:
+        """The real digits of `recordings` and strings of them, scaled as the training part is."""
+        part = prompts.prompts(self.recordings, self.length)
+        return dataclasses.replace(part, frames=self.corpus.scaled(part.frames))
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -80,7 +93,8 @@ class SpokenDigits(Task):
 
     @property
     def files(self) -> tuple[str, ...]:
-        return () if self.folder is None else recordings.files_of(self.folder)
+        own = () if self.folder is None else recordings.files_of(self.folder)
+        return own if self.recordings is None else own + prompts.files_of(self.recordings)
 
     @property
     def solved_accuracy(self) -> float:

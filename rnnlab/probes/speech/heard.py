@@ -1,0 +1,89 @@
+"""What a network makes of the test part, and of real recordings where there are some."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rnnlab.data.speech import Part
+from rnnlab.model import SequenceModel
+from rnnlab.tasks.japanese_vowels import JapaneseVowels
+from rnnlab.tasks.spoken_digits import SpokenDigits, batch_of
+from rnnlab.tasks.transcription import best_path
+
+MORE = 4  # tokens that are kept of a transcript beyond the longest that was said
+
+
+@dataclasses.dataclass(frozen=True)
+class Transcripts:
+    """Of each recording of the test part the tokens of the best path [n, L], and the step at which each begins."""
+
+    task: SpokenDigits
+
+    def __call__(self, model: SequenceModel, inputs: Array, losses: Callable, answers: int, **steps: Array):
+        found = self._of(model, self.task.corpus.test)
+        if self.task.recordings is not None:
+            part = self.task.real()
+            found |= {f"real {name}": value for name, value in self._of(model, part).items()}
+            found["real said"] = jnp.asarray(part.labels)
+        return found
+
+    def _of(self, model: SequenceModel, part: Part) -> dict[str, Array]:
+        outputs, lengths = outputs_of(model, part, self.task.length)
+        most = min(part.labels.shape[1] + MORE, self.task.length)
+        return {"heard": best_path(outputs, lengths).T[:, :most], "steps": begins(outputs, lengths).T[:, :most]}
+
+
+def outputs_of(model: SequenceModel, part: Part, length: int) -> tuple[Float[Array, "T n K"], Int[Array, " n"]]:
+    """The network's outputs for all recordings of a part, and their lengths."""
+    batch = batch_of(part, np.arange(len(part)), length)
+    return model(batch.inputs, lengths=batch.lengths), batch.lengths
+
+
+def begins(outputs: Float[Array, "T B K"], lengths: Int[Array, " B"]) -> Int[Array, "T B"]:
+    """The step at which each token of the best path begins, from 0; 0 behind the last one."""
+    steps = jnp.arange(len(outputs), dtype=jnp.int32)[:, None]
+    path = jnp.where(steps < lengths, jnp.argmax(outputs, axis=-1), 0)
+    before = jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])
+    says = (path != 0) & (path != before)
+    place = jnp.where(says, jnp.cumsum(says, axis=0) - 1, len(outputs))
+    where = jnp.broadcast_to(steps, path.shape)
+    return jnp.zeros_like(where).at[place, jnp.arange(path.shape[1])].set(where, mode="drop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Posteriors:
+    """Of one recording of the test part, the first of the most tokens: log-mel features and each class's probability.
+
+    The longest recording says most about both directions; `number` is its place in the test part.
+    """
+
+    task: SpokenDigits
+
+    def __call__(self, model: SequenceModel, inputs: Array, losses: Callable, answers: int, **steps: Array):
+        part = self.task.corpus.test
+        number = int(np.argmax((part.labels > 0).sum(axis=1)))
+        batch = batch_of(part, np.array([number]), self.task.length)
+        p = jax.nn.softmax(model(batch.inputs, lengths=batch.lengths)[:, 0])
+        length = int(part.lengths[number])
+        return {"p": jnp.round(1000 * p[:length]), "features": jnp.round(10 * batch.inputs[:length, 0]),
+                "number": jnp.asarray(number)}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Speakers:
+    """Accuracy on JapaneseVowels' test part, and whom each utterance was taken for."""
+
+    task: JapaneseVowels
+
+    def __call__(
+        self, model: SequenceModel, inputs: Array, losses: Callable, answers: int, **steps: Array
+    ) -> Mapping[str, Array]:
+        batch = self.task.test_part()
+        taken = jnp.argmax(model(batch.inputs, answers=1, lengths=batch.lengths)[0], axis=-1)
+        return {"accuracy": jnp.mean((taken == batch.targets[0]).astype(jnp.float32)), "taken for": taken}
