@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from rnnlab.data import log_mel, prompts, recordings
 from rnnlab.data.card import DataCard
 from rnnlab.data.speech import Corpus, Part
-from rnnlab.data.spoken_digits import HELD_OUT, LONGEST, WORDS, spoken_digits
+from rnnlab.data.spoken_digits import LONGEST, WORDS, spoken_digits
 from rnnlab.specs.errors import UserError
 from rnnlab.specs.fields import field
 from rnnlab.tasks.base import Batch, Task
@@ -42,7 +42,8 @@ class SpokenDigits(Task):
         default=None, doc="recordings of one's own in LJ Speech's layout: metadata.csv and wavs/NAME.wav"
     )
     recordings: str | None = chz.field(
-        default=None, doc="a folder below which are 0.wav to 9.wav, real digits, that the trained network is tested on too"
+        default=None,
+        doc="a folder below which are 0.wav to 9.wav, real digits, that the trained network is tested on too",
     )
     noise: float = field(0.3, "standard deviation of noise on training features, in units of theirs", low=0)
     masked: int = field(12, "training: of this many bands in each frame, at most, a run is hidden; 0: none", low=0)
@@ -53,7 +54,9 @@ class SpokenDigits(Task):
         if self.folder is not None and self.length >= 1:
             self.corpus  # noqa: B018  one line now rather than a traceback later
             if self.recordings is not None:
-                raise ValueError(f"recordings={self.recordings}: digits, which a network of {self.folder} does not know")
+                raise ValueError(
+                    f"recordings={self.recordings}: digits, which a network of {self.folder} does not know"
+                )
         if self.recordings is not None:
             self.real()
 

@@ -1,0 +1,46 @@
+"""What was expected of networks that read speech, and whether it holds: differences within seeds."""
+
+from __future__ import annotations
+
+from rnnlab.reports.claims import above
+from rnnlab.reports.speech_tables import PUBLISHED, delay, heard, of_task, speaker_accuracy
+from rnnlab.runs.results import Claim, Results
+from rnnlab.stats import estimates
+from rnnlab.stats.estimates import Interval
+
+GRAVES = "Graves & Schmidhuber 2005, table 3, of phonemes"
+PAIRS = (  # of the first fewer errors are expected
+    ("LSTM, both ways", "LSTM"), ("LSTM, both ways", "VanillaRNN, both ways"), ("LSTM", "VanillaRNN"), ("LSTM", "GRU"),
+)  # fmt: skip
+SAK = "Sak et al. 2015, section 3, of phonemes"
+
+
+def claims(results: Results) -> list[Claim]:
+    """Directions and cells against each other, delays, and accuracies beside the published ones."""
+    arms, told = of_task(results, "SpokenDigits"), []
+    rates = {label: {trial.seed: found.error_rate for trial in arm.trials if (found := heard(arm, trial))}
+             for label, arm in arms.items()}  # fmt: skip
+    for one, other in PAIRS:
+        first, second = rates.get(one, {}), rates.get(other, {})
+        saved = [second[seed] - first[seed] for seed in first if seed in second]
+        if saved:
+            source = "no claim is known; asked here" if other == "GRU" else GRAVES
+            told.append(
+                _positive(f"{one} has fewer digits wrong than {other} of the same seed", source, saved, "points")
+            )
+    for label in ("LSTM", "GRU", "VanillaRNN"):
+        late = arms[label].each(lambda t, arm=arms[label]: delay(results, arm, t)) if label in arms else []
+        if late:
+            told.append(_positive(f"{label} says a digit later than the LSTM of both directions", SAK, late, "ms"))
+    for label, arm in of_task(results, "JapaneseVowels").items():
+        found = speaker_accuracy(arm)
+        for source, value in PUBLISHED.items() if label in ("LSTM", "LSTM, both ways") and found.n else ():
+            says = f"{label} is right on JapaneseVowels as often as published, or more"
+            told.append(above(says, source, found, Interval(value, value, value, found.n), " %"))
+    return told
+
+
+def _positive(says: str, source: str, differences: list[float], unit: str) -> Claim:
+    found = estimates.mean(differences)
+    claim = above(says, source, found, Interval(0.0, 0.0, 0.0, found.n), f" {unit}")
+    return claim._replace(expected=f"above 0 {unit}")

@@ -1,0 +1,201 @@
+"""Errors of transcripts and of speakers: of networks, and of what has none.
+
+Reads the probes of `experiments/speech.py` (`heard`, `speakers`) and the baselines of their tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnlab.data.log_mel import HOP, RATE, STACK
+from rnnlab.data.transcripts import edits
+from rnnlab.reports.tables import Table, format_interval, listed
+from rnnlab.runs.results import Arm, Results, Trial
+from rnnlab.stats import estimates
+from rnnlab.stats.estimates import Interval
+
+STEP = 1000 * HOP * STACK // RATE  # milliseconds
+PUBLISHED = {  # on JapaneseVowels, the same 270 and 370 utterances
+    "Kudo, Toyama & Shimbo 1999, passing-through regions": 94.1,
+    "Kudo, Toyama & Shimbo 1999, hidden Markov model of 5 states": 96.2,
+}
+
+
+class Heard(NamedTuple):
+    """Transcripts of recordings: what was said, what was heard, and the step at which each token begins."""
+
+    said: list[list[int]]
+    heard: list[list[int]]
+    steps: list[list[int]]
+
+    @property
+    def wrong(self) -> list[int]:
+        """Edits of each."""
+        return [edits(one, two) for one, two in zip(self.said, self.heard, strict=True)]
+
+    @property
+    def error_rate(self) -> float:
+        return 100 * sum(self.wrong) / max(sum(map(len, self.said)), 1)
+
+    @property
+    def exact(self) -> float:
+        return 100 * float(np.mean([not wrong for wrong in self.wrong]))
+
+
+def of_task(results: Results, task: str) -> dict[str, Arm]:
+    """The arms of a task, by label."""
+    return {arm.label: arm for arm in results.arms.values() if arm.settings.get("task") == task}
+
+
+def heard(arm: Arm, trial: Trial, when: str = "trained") -> Heard | None:
+    """The test part's transcripts; None where they were not measured."""
+    found, said = trial.probe("heard", when), arm.baselines.get("said")
+    return None if found is None or said is None else _heard(said, found["heard"], found["steps"])
+
+
+def real(trial: Trial) -> Heard | None:
+    """Those of real recordings, where there were some."""
+    found = trial.probe("heard", "trained") or {}
+    if "real said" not in found:
+        return None
+    return _heard([_numbers(row) for row in found["real said"]], found["real heard"], found["real steps"])
+
+
+def _heard(said, rows, steps) -> Heard:
+    said = [_numbers(row) for row in said]
+    tokens = [_numbers(row) for row in rows]
+    return Heard(said, tokens, [list(map(int, s[: len(t)])) for s, t in zip(steps, tokens, strict=False)])
+
+
+def _numbers(row: Sequence[float]) -> list[int]:
+    return [int(label) for label in row if int(label)]
+
+
+def rates(arm: Arm, of: Callable[[Arm, Trial], Heard | None] = heard) -> Interval:
+    """Token error rate in percent, the median over trials."""
+    return estimates.median(arm.each(lambda t: None if (found := of(arm, t)) is None else found.error_rate))
+
+
+def speaker_accuracy(arm: Arm) -> Interval:
+    """In percent, of JapaneseVowels' test part: the median over trials."""
+
+    def of(trial: Trial) -> float | None:
+        found = trial.probe("speakers", "trained")
+        return None if found is None else 100 * float(found["accuracy"])
+
+    return estimates.median(arm.each(of))
+
+
+def by_length(found: Heard) -> dict[int, float]:
+    """Token error rate in percent by how many tokens were said."""
+    lengths = sorted({len(said) for said in found.said})
+    wrong = {n: [w for w, said in zip(found.wrong, found.said, strict=True) if len(said) == n] for n in lengths}
+    return {n: 100 * sum(of) / (n * len(of)) for n, of in wrong.items() if n}
+
+
+def last_and_others(found: Heard) -> tuple[float, float]:
+    """How often, in percent, the last token said is not the last heard, and so the first."""
+    pairs = [(said, heard) for said, heard in zip(found.said, found.heard, strict=True) if len(said) > 1]
+    last = np.mean([not heard or said[-1] != heard[-1] for said, heard in pairs])
+    first = np.mean([not heard or said[0] != heard[0] for said, heard in pairs])
+    return 100 * float(last), 100 * float(first)
+
+
+def delay(results: Results, arm: Arm, trial: Trial) -> float | None:
+    """Milliseconds by which it says a token later than the LSTM of both directions of the same seed: the median over
+    tokens of recordings that both have right."""
+    reference = of_task(results, arm.settings["task"]).get("LSTM, both ways")
+    other = next((t for t in reference.trials if t.seed == trial.seed), None) if reference else None
+    mine, theirs = heard(arm, trial), other and heard(reference, other)
+    if mine is None or not theirs:
+        return None
+    late = [a - b for said, one, two, s, r in zip(mine.said, mine.heard, theirs.heard, mine.steps, theirs.steps,
+                                                  strict=True)
+            if said == one == two for a, b in zip(s, r, strict=True)]  # fmt: skip
+    return STEP * float(np.mean(late)) if late else None
+
+
+def main(results: Results) -> Table | None:
+    """All models on both tasks."""
+    rows = []
+    for label, arm in of_task(results, "SpokenDigits").items():
+        every = [found for trial in arm.trials if (found := heard(arm, trial))]
+        if not every:
+            continue
+        ends = [last_and_others(found) for found in every]
+        rows.append([
+            f"SpokenDigits/{label}", format_interval(rates(arm)),
+            format_interval(estimates.median([found.exact for found in every])),
+            format_interval(rates(arm, lambda arm, trial: real(trial))) if real(arm.trials[0]) else "",
+            *(format_interval(estimates.median([end[side] for end in ends])) for side in (1, 0)),
+            format_interval(estimates.median(arm.each(lambda t, arm=arm: delay(results, arm, t)))), "",
+        ])  # fmt: skip
+    for arm in list(of_task(results, "SpokenDigits").values())[:1]:
+        rows += [[f"SpokenDigits/answer: {name}", f"{100 * rate:.3g}", *[""] * 6]
+                 for name, rate in arm.baselines.get("answers", {}).items()]  # fmt: skip
+    for label, arm in of_task(results, "JapaneseVowels").items():
+        rows.append([f"JapaneseVowels/{label}", *[""] * 6, format_interval(speaker_accuracy(arm))])
+    for arm in list(of_task(results, "JapaneseVowels").values())[:1]:
+        known = {name: 100 * value for name, value in arm.baselines.get("accuracies", {}).items()} | PUBLISHED
+        rows += [[f"JapaneseVowels/{name}", *[""] * 6, f"{value:.1f}"] for name, value in known.items()]
+    caption = (
+        "On the test part: token error rate (edits over tokens said), recordings exactly right, how often the first "
+        "and the last token of two or more is wrong, and how much later a token is said than by the LSTM of both "
+        "directions; real: digits of one speaker (task.recordings). Median and interval over trials, best path "
+        "decoding. JapaneseVowels: accuracy on the 370 utterances; networks are fitted to 216 and chosen by 54, "
+        "baselines fitted to these 270."
+    )
+    columns = ["model", "token error rate, %", "exactly right, %", "token error rate, real, %", "first wrong, %",
+               "last wrong, %", "said later by (ms)", "speaker right, %"]  # fmt: skip
+    kept = [0, *(place for place in range(1, len(columns)) if any(row[place] not in ("", "n/a") for row in rows))]
+    return Table(caption, [columns[k] for k in kept], [[row[k] for k in kept] for row in rows]) if rows else None
+
+
+def tables(results: Results) -> list[Table]:
+    """Token error rate by how many tokens were said."""
+    rows, lengths = [], []
+    for label, arm in of_task(results, "SpokenDigits").items():
+        found = [by_length(each) for trial in arm.trials if (each := heard(arm, trial))]
+        if found:
+            lengths = sorted(found[0])
+            rows.append([label, *(format_interval(estimates.median([each[n] for each in found])) for n in lengths)])
+    caption = "Token error rate in percent by how many tokens were said; median and interval over trials."
+    return [Table(caption, ["model", *map(str, lengths)], rows)] if rows and len(lengths) <= 12 else []
+
+
+def answer(results: Results) -> str:
+    """Where one direction loses, and where the LSTM does."""
+    said = [*_of_digits(results), *_of_speakers(results)]
+    return " ".join(said) or "Nothing was trained."
+
+
+def _of_digits(results: Results) -> list[str]:
+    arms = of_task(results, "SpokenDigits")
+    known = {label: found.estimate for label, arm in arms.items() if (found := rates(arm)).n}
+    if not known:
+        return []
+    best, *others = sorted(known, key=known.__getitem__)
+    rest = f", {listed([f'{known[label]:.1f} % by {label}' for label in others])}" if others else ""
+    said = f"Of digits said by voices never heard {best} has {known[best]:.1f} % wrong{rest}."
+    late = {label: found.estimate for label, arm in arms.items() if label != "LSTM, both ways"
+            and (found := estimates.median(arm.each(lambda t, arm=arm: delay(results, arm, t)))).n}  # fmt: skip
+    one = {label: ms for label, ms in late.items() if "both" not in label}
+    if one:
+        said += " In one direction a digit is said " + listed([f"{ms:.0f} ms later by {n}" for n, ms in one.items()])
+        said += " than by the LSTM that reads both ways."
+    return [said]
+
+
+def _of_speakers(results: Results) -> list[str]:
+    arms = of_task(results, "JapaneseVowels")
+    known = {label: found.estimate for label, arm in arms.items() if (found := speaker_accuracy(arm)).n}
+    if not known:
+        return []
+    others = {name: 100 * v for name, v in next(iter(arms.values())).baselines.get("accuracies", {}).items()}
+    others |= PUBLISHED
+    lost = [f"{name} ({value:.1f} %)" for name, value in others.items() if value > known.get("LSTM", 100)]
+    told = listed([f"{value:.1f} % by {label}" for label, value in known.items()])
+    return [f"Who speaks is said rightly {told}; the LSTM loses to {listed(lost) if lost else 'none of the others'}."]
