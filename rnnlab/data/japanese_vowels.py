@@ -33,7 +33,7 @@ class JapaneseVowelsData(NamedTuple):
 
 
 def parsed(text: str) -> tuple[list[Float[np.ndarray, "T D"]], list[int]]:
-    """A .ts file: behind `@data` a line an utterance, channels by colons, numbers by commas, then the speaker from 1."""
+    """A .ts file: behind `@data` a line each, channels by colons, numbers by commas, then the speaker from 1."""
     lines = text.splitlines()
     rows = [line.split(":") for line in lines[lines.index("@data") + 1 :] if line]
     return [np.array([[float(x) for x in c.split(",")] for c in row[:-1]]).T for row in rows], [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
 import unicodedata
 from collections import Counter
@@ -136,4 +137,4 @@ def _read(folder: str, longest: int, rows: tuple[tuple[str, str], ...], stamps: 
 
 def steps_needed(said: str) -> int:
     """A step a character, and a blank between equal ones."""
-    return len(said) + sum(a == b for a, b in zip(said, said[1:], strict=False))
+    return len(said) + sum(a == b for a, b in itertools.pairwise(said))

@@ -59,7 +59,7 @@ def spoken_digits(clips: int) -> Corpus:
     """`clips` of training, and those of `HELD_OUT`; the test part is spoken where it is asked for."""
     training, validation = spoken("training", clips), spoken("validation", HELD_OUT["validation"])
     about = DataCard(
-        "connected digits", "spoken by espeak-ng (espeakng-loader), drawn with fixed seeds", "GPL-3.0 (the synthesiser)",
+        "connected digits", "spoken by espeak-ng (espeakng-loader), fixed seeds", "GPL-3.0 (the synthesiser)",
         0, {}, digest((training.sha256 + validation.sha256).encode()),
         ("voices of the three parts are disjoint; the 8 accents of English are in all", "8 kHz, log-mel features"),
     )  # fmt: skip

@@ -94,8 +94,8 @@ def directions(results: Results, *, width: Width = "page") -> Figure | None:
              if any(arm.trials[0].probe("directions", "init") for arm in arms.values())}  # fmt: skip
     if not tasks:
         return None
-    rows = [when for when in ("init", "trained")
-            if any(t.probe("directions", when) for arms in tasks.values() for a in arms.values() for t in a.trials)]  # fmt: skip
+    trials = [trial for arms in tasks.values() for arm in arms.values() for trial in arm.trials]
+    rows = [when for when in ("init", "trained") if any(trial.probe("directions", when) for trial in trials)]
     figure, grid = panels(len(rows), len(tasks), 2.0, width, sharex="col", sharey=True)
     threshold = math.log10(results.fraction)
     for column, (task, arms) in zip(grid.T, tasks.items(), strict=True):

@@ -188,11 +188,10 @@ def _chance(task: SpokenDigits) -> float:
 @functools.lru_cache(maxsize=16)
 def _card(task: SpokenDigits) -> DataCard:
     corpus = task.corpus
-    counts = {
-        name: f"{len(part):,} recordings, {part.lengths.sum() * log_mel.HOP * log_mel.STACK / log_mel.RATE / 60:.1f} min"
-        for name, part in (("training", corpus.training), ("validation", corpus.validation), ("test", corpus.test))
-    }
+    parts = {"training": corpus.training, "validation": corpus.validation, "test": corpus.test}
+    minute = 60 * log_mel.RATE / (log_mel.HOP * log_mel.STACK)  # steps
+    counts = {name: f"{len(part):,} recordings, {part.lengths.sum() / minute:.1f} min" for name, part in parts.items()}
     return corpus.about._replace(
         parts={name: f"{told}{corpus.voices.get(name, '')}" for name, told in counts.items()},
-        rows=sum(map(len, (corpus.training, corpus.validation, corpus.test))),
+        rows=sum(map(len, parts.values())),
     )
