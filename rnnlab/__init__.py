@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rnnlab.training.spec import TrialSpec as TrialSpec
     from rnnlab.training.state import initial_state as initial_state
     from rnnlab.training.updates import train_step as train_step
+    from rnnlab.transcribe import transcribe as transcribe
     from rnnlab.translate import translate as translate
 
 _HOMES = {
@@ -63,12 +64,14 @@ _HOMES = {
     "train_step": "rnnlab.training.updates",
     "unroll": "rnnlab.scan.unroll",
 }
-_MODULES = ("cells", "forecast", "generate", "interop", "run", "tasks", "translate")  # four of them can be called
+_MODULES = (  # five of them can be called
+    "cells", "forecast", "generate", "interop", "run", "tasks", "transcribe", "translate",
+)  # fmt: skip
 
 __all__ = ["SequenceModel", "TrainSpec", "TrialSpec", "cells", "check", "export", "fit", "forecast", "generate",
            "gradient_flow", "gradient_paths", "initial_state", "interop", "load", "load_experiment", "load_exported",
            "lyapunov_spectrum", "open_run", "parallelizability", "run", "solve_in_parallel", "tasks", "train_step",
-           "translate", "unroll"]  # fmt: skip
+           "transcribe", "translate", "unroll"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

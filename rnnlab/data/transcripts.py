@@ -83,7 +83,8 @@ def error_rate(said: Sequence[Sequence[int]], heard: Sequence[Sequence[int]]) ->
 
 
 def constant_answers(corpus: Corpus) -> dict[str, Any]:
-    """The test part's transcripts (`said`), and error rates of answers that are the same whatever is heard.
+    """The test part's transcripts (`said`), error rates of answers that are the same whatever is heard, and what
+    features and tokens are: a transcript of another recording needs no corpus.
 
     Of the training part: its most frequent transcript, and its most frequent token as often as the median transcript
     has tokens.
@@ -97,4 +98,6 @@ def constant_answers(corpus: Corpus) -> dict[str, Any]:
         "most frequent token, median length": [token] * int(np.median([len(each) for each in known])),
     }
     rates = {name: error_rate(said, [answer] * len(said)) for name, answer in answers.items()}
-    return {"said": said, "tokens": list(corpus.tokens), "answers": rates, "lengths": corpus.test.lengths.tolist()}
+    about = {"tokens": list(corpus.tokens), "between": corpus.between}
+    scaling = {"mean": corpus.mean.tolist(), "deviation": corpus.deviation.tolist()}
+    return {"said": said, "answers": rates} | about | scaling

@@ -51,8 +51,8 @@ def one_line(main: Callable[[list[str]], None], hint: str = "", usage: str = "")
     return program
 
 
-def parsed(known: FlagValues, argv: list[str], usage: str, count: int = 1) -> list[str]:
-    """The `count` words of a command line besides its flags, which are set. Raises SettingError."""
+def parsed(known: FlagValues, argv: list[str], usage: str, count: int | None = 1) -> list[str]:
+    """The `count` words (None: at least one) of a command line besides its flags, which are set. Raises SettingError."""
     try:
         words = known(argv)[1:]
     except UnrecognizedFlagError as error:
@@ -61,7 +61,7 @@ def parsed(known: FlagValues, argv: list[str], usage: str, count: int = 1) -> li
         raise SettingError(f"--{flag}: no such flag{near}") from error
     except Error as error:
         raise SettingError(str(error).splitlines()[0]) from error
-    if len(words) != count:
+    if len(words) != count if count else not words:
         raise SettingError(usage)
     return words
 
