@@ -16,8 +16,8 @@ COMMANDS = {
     "forecast": "goes on from a series' end with a run's network: rnnlab forecast RUN --steps=48",
     "generate": 'writes text as a trained network does: rnnlab generate RUN --prompt="The gate"',
     "postmortem": "replays the update at which a trial diverged: rnnlab postmortem RUN",
-    "transcribe": "says what was said in recordings: rnnlab transcribe RUN file.wav",
     "publish": "keeps a run's result small enough for a repository: rnnlab publish RUN NAME",
+    "transcribe": "says what was said in recordings: rnnlab transcribe RUN file.wav",
     "translate": 'translates a sentence by a trained network: rnnlab translate RUN "ninety-nine"',
 }
 

@@ -193,7 +193,18 @@ def test_the_command_is_one_word_and_the_rest(cache, tmp_path, monkeypatch, caps
     command.main()
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         f"rnnlab {name}"
-        for name in ("run", "list", "cells", "tasks", "compare", "forecast", "generate", "postmortem", "publish")
+        for name in (
+            "run",
+            "list",
+            "cells",
+            "tasks",
+            "compare",
+            "forecast",
+            "generate",
+            "postmortem",
+            "publish",
+            "transcribe",
+        )
     ]
     monkeypatch.setattr(sys, "argv", ["rnnlab", "comapre"])
     with pytest.raises(SystemExit) as ended:

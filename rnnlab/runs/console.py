@@ -52,7 +52,7 @@ def one_line(main: Callable[[list[str]], None], hint: str = "", usage: str = "")
 
 
 def parsed(known: FlagValues, argv: list[str], usage: str, count: int | None = 1) -> list[str]:
-    """The `count` words (None: at least one) of a command line besides its flags, which are set. Raises SettingError."""
+    """The `count` words (None: one or more) of a command line besides its flags, which are set. Raises SettingError."""
     try:
         words = known(argv)[1:]
     except UnrecognizedFlagError as error:
