@@ -12,12 +12,12 @@ FLOOR = 6.0  # decades below the loudest band of a recording: what is softer cou
 STACK = 3  # frames in a step: 30 ms
 
 
-def mel(hertz: Float[np.ndarray, "*N"] | float) -> Float[np.ndarray, "*N"]:
+def mel(hertz: Float[np.ndarray, "*N"] | float) -> Float[np.ndarray, "*N"] | float:
     """Perceived pitch, as HTK computes it: 2595 log10(1 + f/700)."""
     return 2595 * np.log10(1 + np.asarray(hertz, np.float64) / 700)
 
 
-def hertz(mels: Float[np.ndarray, "*N"] | float) -> Float[np.ndarray, "*N"]:
+def hertz(mels: Float[np.ndarray, "*N"] | float) -> Float[np.ndarray, "*N"] | float:
     """The inverse of `mel`."""
     return 700 * (10 ** (np.asarray(mels, np.float64) / 2595) - 1)
 
