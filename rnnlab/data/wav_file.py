@@ -69,7 +69,7 @@ def _unit(samples: np.ndarray) -> np.ndarray:
     return samples.astype(np.float64)
 
 
-def resampled(wave: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray, " n"]:
+def resampled(wave: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray, " m"]:
     """At `RATE`, by a polyphase filter."""
     common = int(np.gcd(rate, RATE))
     return wave if rate == RATE else resample_poly(wave, RATE // common, rate // common)
