@@ -72,10 +72,11 @@ def _said(utterances: Sequence[Utterance]) -> list[np.ndarray]:
         return 0
 
     espeak.espeak_SetSynthCallback(heard)
-    found = []
+    variants, found = os.listdir(Path(espeakng_loader.get_data_path(), "voices", "!v")), []
     for text, voice, speed, pitch in utterances:
         espeak.espeak_ng_SetRandSeed(1)
-        if espeak.espeak_SetVoiceByName(voice.encode()):
+        known = voice.partition("+")[2] in variants  # espeak goes on without a variant that it does not know
+        if not known or espeak.espeak_SetVoiceByName(voice.encode()):
             sys.exit(f"no voice {voice}")
         espeak.espeak_SetParameter(SPEED, speed, 0)
         espeak.espeak_SetParameter(PITCH, pitch, 0)

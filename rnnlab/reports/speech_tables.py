@@ -70,7 +70,7 @@ def _heard(said, rows, steps) -> Heard:
     return Heard(said, tokens, [list(map(int, s[: len(t)])) for s, t in zip(steps, tokens, strict=False)])
 
 
-def _numbers(row: Sequence[float]) -> list[int]:
+def _numbers(row: Sequence[float | int]) -> list[int]:
     return [int(label) for label in row if int(label)]
 
 

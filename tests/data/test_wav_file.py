@@ -33,7 +33,7 @@ def test_8_to_64_bit_are_the_same_sound(tmp_path, kind):
     np.testing.assert_allclose(read_wav(file), WAVE, atol=near)
 
 
-@pytest.mark.parametrize("rate", [11025, 16000, 22050, 44100, 48000])
+@pytest.mark.parametrize("rate", [4000, 16000, 44100, 48000, 96000])
 def test_other_rates_and_channels_are_the_same_sound(tmp_path, rate):
     """The right channel's half: their mean is the sound. Resampled tones keep their shape away from their ends."""
     one = tones("a", rate)
