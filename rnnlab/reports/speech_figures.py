@@ -78,10 +78,10 @@ def by_length(results: Results, *, width: Width = "column") -> Figure | None:
         grid[0, 0].fill_between(lengths, values.min(axis=0), values.max(axis=0), color=looks[label]["color"],
                                 alpha=0.13, lw=0)  # fmt: skip
         grid[0, 0].plot(lengths, values.mean(axis=0), **looks[label])
-    grid[0, 0].set(xlabel="digits said", ylabel="token error rate, %", ylim=(0, None))
+    grid[0, 0].set(xlabel="tokens said", ylabel="token error rate, %", ylim=(0, None))
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in found], [])
     figure.set_label(
-        "Token error rate of the test part by how many digits were said: means over trials, bands their range."
+        "Token error rate of the test part by how many tokens (digits) were said: means over trials, bands their range."
     )
     return figure
 
@@ -152,11 +152,11 @@ def confusions(results: Results, *, width: Width = "page") -> Figure | None:
     if len(tokens) > 40:
         return None
     names = ["nothing", *tokens]
-    figure, grid = panels(1, len(tables), 3.1, width)
+    figure, grid = panels(1, len(tables), 2.8, width)
     for panel, (label, table) in zip(grid[0], tables.items(), strict=True):
         share = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-        share[0, 0] = np.nan
-        panel.imshow(share[:, :], cmap="Blues", vmin=0, vmax=25)
+        share[0] = np.nan  # what was not said has no share
+        panel.imshow(share, cmap="Blues", vmin=0, vmax=25)
         for i, j in zip(*np.nonzero(table), strict=True):
             if len(names) <= 12:
                 panel.text(j, i, f"{table[i, j]:.0f}", ha="center", va="center", fontsize=6,
@@ -167,7 +167,8 @@ def confusions(results: Results, *, width: Width = "page") -> Figure | None:
     grid[0, 0].set_ylabel("said")
     figure.set_label(
         "Which token was heard for which, over all trials' transcripts of the test part, aligned by the fewest edits; "
-        "numbers are counts, colours the share of what was said, dark from 25 % on. The row `nothing` holds insertions."
+        "numbers are counts, colours the share of what was said, dark from 25 % on. The row `nothing` holds insertions, "
+        "the column `nothing` what was not heard."
     )
     return figure
 
