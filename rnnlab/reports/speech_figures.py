@@ -167,8 +167,8 @@ def confusions(results: Results, *, width: Width = "page") -> Figure | None:
     grid[0, 0].set_ylabel("said")
     figure.set_label(
         "Which token was heard for which, over all trials' transcripts of the test part, aligned by the fewest edits; "
-        "numbers are counts, colours the share of what was said, dark from 25 % on. The row `nothing` holds insertions, "
-        "the column `nothing` what was not heard."
+        "numbers are counts, colours the share of what was said, dark from 25 % on. The row `nothing` holds "
+        "insertions, the column `nothing` what was not heard."
     )
     return figure
 

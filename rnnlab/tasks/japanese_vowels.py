@@ -51,7 +51,8 @@ class JapaneseVowels(Task):
         data = japanese_vowels()
         training, validation, test = (len(part.lengths) for part in data[:3])
         return DataCard(
-            "JapaneseVowels", "Kudo, Toyama & Shimbo 1999, UCI; package sktime", "commercial use by the donors' leave (UCI)",
+            "JapaneseVowels", "Kudo, Toyama & Shimbo 1999, UCI; package sktime",
+            "commercial use by the donors' leave (UCI)",
             training + validation + test,
             {"training": f"{training} of the 270 given for training",
              "validation": f"the other {validation}, every fifth of each speaker", "test": f"the {test} given for it"},
