@@ -35,7 +35,7 @@ def claims(results: Results) -> list[Claim]:
     for label, arm in of_task(results, "JapaneseVowels").items():
         found = speaker_accuracy(arm)
         for source, value in PUBLISHED.items() if label in ("LSTM", "LSTM, both ways") and found.n else ():
-            says = f"{label} is right on JapaneseVowels as often as published, or more"
+            says = f"{label} is right on JapaneseVowels more often than published"
             told.append(above(says, source, found, Interval(value, value, value, found.n), " %"))
     return told
 

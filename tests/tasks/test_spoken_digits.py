@@ -5,15 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from tiny_training import run
 
 from rnnlab.cells import LSTM
+from rnnlab.data import spoken_digits
 from rnnlab.data.japanese_vowels import japanese_vowels, parsed
 from rnnlab.data.speech_synthesis import Utterance, speak
 from rnnlab.data.spoken_digits import LONGEST, VOICES, WORDS, utterances
 from rnnlab.data.vowel_baselines import means, warped
 from rnnlab.model import SequenceModel
 from rnnlab.specs.errors import UserError
-from rnnlab.tasks import JapaneseVowels
+from rnnlab.tasks import JapaneseVowels, SpokenDigits
+from rnnlab.training.spec import TrainSpec, TrialSpec
+from rnnlab.training.updates import compile_windows
 
 
 def test_voices_of_the_parts_are_disjoint():
@@ -37,6 +41,33 @@ def test_an_utterance_is_the_same_whoever_asks():
 def test_a_voice_that_is_none_is_one_line():
     with pytest.raises(UserError, match=r"^espeak-ng: no voice en-us\+Nobody, Martian$"):
         speak([Utterance("one", "en-us+Nobody, Martian", 175, 50)])
+
+
+def forget():
+    """What was spoken, and programs, which carry their data."""
+    for cached in (spoken_digits.spoken, spoken_digits.spoken_digits, compile_windows):
+        cached.cache_clear()
+
+
+def test_what_is_held_out_changes_no_weight_by_a_bit(monkeypatch):
+    """Other digits and voices in the validation and test part, spoken anew."""
+    train = TrainSpec(steps=4, window=2, batch_size=3, eval_size=4, learning_rate=1e-2)
+    spec = TrialSpec(cell=LSTM(features=3), task=SpokenDigits(clips=14, length=90), train=train)
+    monkeypatch.setattr(spoken_digits, "HELD_OUT", {"validation": 4, "test": 4})
+    found = []
+    for seeds in ({"validation": 1, "test": 2}, {"validation": 11, "test": 12}):
+        monkeypatch.setattr(spoken_digits, "SEEDS", {"training": 0, **seeds})
+        forget()
+        corpus, (states, records, _) = spec.task.corpus, run(spec, [0])
+        told = {name: np.asarray(value) for name, value in records[-1].items() if name.startswith("eval/")}
+        found.append((corpus, corpus.test.sha256, told, jax.tree.leaves(states.model)))
+    forget()
+    (before, tested, told, weights), (after, tested_anew, told_anew, weights_anew) = found
+    assert told["eval/loss"] != told_anew["eval/loss"]
+    assert before.validation.sha256 != after.validation.sha256 and tested != tested_anew
+    assert before.training.sha256 == after.training.sha256
+    for one, two in zip(weights, weights_anew, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_japanese_vowels_are_split_as_published():
