@@ -16,6 +16,8 @@ from rnnlab.data.wav_file import read_wav
 from rnnlab.settings.errors import SettingError
 from rnnlab.specs.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 SAYINGS = ["".join(np.random.default_rng(n).choice(list("abc"), 1 + n % 3)) for n in range(80)]
 
 

@@ -39,7 +39,9 @@ def _of_delays(results: Results) -> list[str]:
             for label, late in sure.items()]  # fmt: skip
     said = [f"Beside the bidirectional LSTM a token is said {listed(told)}."] if told else []
     if unsure := [f"{named(label)} ({format_interval(late)} ms)" for label, late in found.items() if label not in sure]:
-        said.append(f"Trials do not agree whether a token is said later by {listed(unsure)} than by the bidirectional LSTM.")
+        said.append(
+            f"Trials do not agree whether a token is said later by {listed(unsure)} than by the bidirectional LSTM."
+        )
     return said
 
 

@@ -19,6 +19,8 @@ from rnnlab.tasks import JapaneseVowels, SpokenDigits
 from rnnlab.training.spec import TrainSpec, TrialSpec
 from rnnlab.training.updates import compile_windows
 
+pytestmark = pytest.mark.slow
+
 
 def test_voices_of_the_parts_are_disjoint():
     names = [name for part in VOICES.values() for name in part]

@@ -14,6 +14,8 @@ from rnnlab.model import SequenceModel
 from rnnlab.tasks import Batch
 from rnnlab.tasks.transcription import best_path, ctc_losses, edit_distance, exactly_right
 
+pytestmark = pytest.mark.slow
+
 LABELS = [[1], [1, 1], [2, 1], [1, 2, 1], [2, 2, 2], []]
 
 
