@@ -35,8 +35,8 @@ def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
     frames = features.reshape(-1, BANDS)
     end = len(features) * STEP / 1000
     figure, grid = panels(1 + len(arms), 1, 1.05, width, sharex=True)
-    grid[0, 0].imshow(frames.T, origin="lower", aspect="auto", extent=(0, len(frames) * HOP / RATE, 0, BANDS),
-                      cmap="Greys", interpolation="nearest")  # fmt: skip
+    grid[0, 0].pcolormesh(np.arange(len(frames) + 1) * HOP / RATE, np.arange(BANDS + 1), frames.T, cmap="Greys",
+                          rasterized=True)  # fmt: skip
     grid[0, 0].set_ylabel("mel band")
     grid[0, 0].set_title("said: " + " ".join(tokens[int(label) - 1] for label in said if label <= len(tokens)))
     known = list(dict.fromkeys(int(label) for label in said))[:SHOWN]
@@ -156,7 +156,10 @@ def confusions(results: Results, *, width: Width = "page") -> Figure | None:
     for panel, (label, table) in zip(grid[0], tables.items(), strict=True):
         share = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
         share[0] = np.nan  # what was not said has no share
-        panel.imshow(share, cmap="Blues", vmin=0, vmax=25)
+        at = np.arange(len(names))
+        panel.pcolormesh(at, at, np.ma.masked_invalid(share), cmap="Blues", vmin=0, vmax=25, shading="nearest")
+        panel.set_aspect("equal")
+        panel.invert_yaxis()
         for i, j in zip(*np.nonzero(table), strict=True):
             if len(names) <= 12:
                 panel.text(j, i, f"{table[i, j]:.0f}", ha="center", va="center", fontsize=6,

@@ -32,6 +32,7 @@ CHOSEN = {  # arms that share few programs, and what they are made smaller by
     "long_memory": ("Adding*/LSTM*", {"train.steps": "4", "train.window": "2"}),
     "lyapunov": ("*VanillaRNN*", {"cell.features": "8", "train.steps": "4", "train.window": "2", "probe_every": "2"}),
     "parallel_in_time": ("*g=*", {}),
+    "speech": ("*", {"train.steps": "4", "train.window": "2"}),
     "text": ("*", {}),
     "translation": (
         "*",
