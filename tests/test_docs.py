@@ -108,6 +108,8 @@ def test_the_command_is_understood(words, tmp_path, monkeypatch):
     """Its flags exist, and its settings, arms and sweep are those of an experiment."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text("A text of one's own. " * 2000)
+    verses = [f"verse {n % 7} {n % 11} {n % 13} {n}\tverso {n % 7} {n % 11} {n % 13}" for n in range(1000)]
+    (tmp_path / "verses.tsv").write_text("\n".join(verses))
     flags = {word.partition("=")[0][2:]: word.partition("=")[2] for word in words if word.startswith("--")}
     assert set(flags) <= {*command.OURS, "help"}
     if "exp" in flags:

@@ -204,6 +204,7 @@ def test_the_command_is_one_word_and_the_rest(cache, tmp_path, monkeypatch, caps
             "postmortem",
             "publish",
             "transcribe",
+            "translate",
         )
     ]
     monkeypatch.setattr(sys, "argv", ["rnnlab", "comapre"])
