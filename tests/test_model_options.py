@@ -11,6 +11,8 @@ from rnnlab.model import Dropout, SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.probes.gradients.paths import gradient_paths
 
+pytestmark = pytest.mark.slow
+
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 T, B, D, H, K = 6, 3, 2, 4, 2
 OPTIONS = {

@@ -13,6 +13,8 @@ from rnnlab.cells import GRU, LSTM, VanillaRNN
 from rnnlab.scan.segments import zeros_like
 from rnnlab.scan.unroll import unroll
 
+pytestmark = pytest.mark.slow
+
 T, B, D, H = 7, 4, 3, 4
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
 CELLS = {

@@ -10,6 +10,8 @@ from rnnlab.tasks import Adding, CopyMemory, PaddedDigits, Task, TemporalOrder
 from rnnlab.tasks.contract import check_task
 from rnnlab.tasks.padded_digits import PIXELS, TRAIN, digits
 
+pytestmark = pytest.mark.slow
+
 TASKS = sorted((name, task) for name, task in subclasses(Task).items() if task.__module__.startswith("rnnlab.tasks."))
 
 

@@ -15,6 +15,8 @@ from rnnlab.probes.characters import loss, units
 from rnnlab.tasks import Text
 from rnnlab.training.spec import TrainSpec, TrialSpec
 
+pytestmark = pytest.mark.slow
+
 BOOK = "".join(f'{n} is "odd" (or not),\nso {n + 1} is even.\n\n' for n in range(300))
 
 

@@ -16,6 +16,8 @@ from rnnlab.tasks import Translation
 from rnnlab.tasks.translation import batch_of
 from rnnlab.training.spec import TrialSpec
 
+pytestmark = pytest.mark.slow
+
 KINDS, STEPS = 7, 4
 WRITABLE = [END, 4, 5, 6]  # 4^4 = 256 sequences of so many steps
 SOURCE = jnp.asarray([[5, 6, 7], [6, 5, 0], [7, 0, 0]], jnp.int32).T
