@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rnnlab.data.card import digest
 from rnnlab.data.pairs import FEWEST, Pairs, made
-from rnnlab.data.texts import OTHERS
 from rnnlab.data.tokens import Units
+from rnnlab.data.utf8 import decoded
 from rnnlab.specs.errors import UserError, nearest
 
 HEADS = {"source", "target", "english", "spanish", "german", "french", "en", "es", "de", "fr", "src", "tgt", "text",
@@ -67,25 +67,8 @@ def _read(file, stamp, units, steps, fewest) -> Pairs:
 
 
 def _decoded(file: str, content: bytes, notes: list[str]) -> str:
-    if not content:
-        raise UserError(f"pairs={file}: is empty")
-    for begins, told in OTHERS.items():
-        if content.startswith(begins):
-            raise UserError(f"pairs={file}: {told}")
-    if (at := content.find(b"\0")) >= 0:
-        raise UserError(f"pairs={file}: byte {at:,} is 0, which no text has; it is binary, or in UTF-16 or UTF-32")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-        told = f"line {line:,}: byte 0x{byte:02X} is not UTF-8; as `iconv -f latin1 -t utf-8` would make it"
-        raise UserError(f"pairs={file}, {told}") from None
-    if text.startswith("\ufeff"):
-        text = text[1:]
-        notes.append("a byte order mark left out")
-    if ends := text.count("\r"):
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        notes.append(f"{ends:,} line ends with a carriage return made plain")
+    text, odd = decoded(f"pairs={file}", content)
+    notes += odd
     if text.lstrip()[:20].lower().startswith(("<!doctype", "<html", "<?xml", "<tmx")):
         raise UserError(
             f"pairs={file}: a web page or XML ({text.strip()[:20]!r}): save its table as tab-separated text"

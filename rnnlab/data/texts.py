@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from rnnlab.data.card import DataCard, digest
+from rnnlab.data.utf8 import decoded
 from rnnlab.specs.errors import UserError, nearest
 
 UNSEEN = "\N{REPLACEMENT CHARACTER}"  # shown for a character that the training part does not have
@@ -19,16 +20,6 @@ SHARES = (0.9, 0.95)  # where training and validation end, as fractions of the t
 TEXT8 = 100_000_000  # characters, of which 90, 5 and 5 million are customary (Mikolov et al. 2012)
 PARTS = ("training", "validation", "test")
 TREEBANK = ("ptb.{}.txt", "ptb.char.{}.txt")  # Mikolov's files by word, and by character with _ for a space
-OTHERS = {  # what files begin with that are no text
-    b"\x1f\x8b": "compressed by gzip: unpack it",
-    b"BZh": "compressed by bzip2: unpack it",
-    b"\xfd7zXZ": "compressed by xz: unpack it",
-    b"PK\x03\x04": "a zip file, as those of word processors and e-books are: save it as plain text",
-    b"%PDF": "a PDF: save it as plain text",
-    b"{\\rtf": "rich text (RTF): save it as plain text",
-    b"\xff\xfe": "UTF-16: save it as UTF-8",
-    b"\xfe\xff": "UTF-16: save it as UTF-8",
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -166,25 +157,7 @@ def _treebank(file: str, stamps: tuple[tuple[int, int], ...]) -> Text:
 
 def _decoded(file: str, content: bytes) -> tuple[str, list[str]]:
     """The characters of a file, and what was done about what was odd in it."""
-    if not content:
-        raise UserError(f"file={file}: is empty")
-    for begins, told in OTHERS.items():
-        if content.startswith(begins):
-            raise UserError(f"file={file}: {told}")
-    if (at := content.find(b"\0")) >= 0:
-        raise UserError(f"file={file}: byte {at:,} is 0, which no text has; it is binary, or in UTF-16 or UTF-32")
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-        where = f"byte {error.start:,} (0x{byte:02X}) in line {line:,}"
-        raise UserError(f"file={file}: {where} is not UTF-8; as `iconv -f latin1 -t utf-8` would make it") from None
-    notes = []
-    if text.startswith("\ufeff"):
-        text, notes = text[1:], ["a byte order mark left out"]
-    if ends := text.count("\r"):
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        notes.append(f"{ends:,} line ends with a carriage return made plain")
+    text, notes = decoded(f"file={file}", content)
     if not text.strip():
         raise UserError(f"file={file}: holds nothing but white space")
     if len(set(text)) == 1:
