@@ -11,7 +11,6 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -22,12 +21,9 @@ from rnnlab.data.texts import Text as Characters
 from rnnlab.model import SequenceModel
 from rnnlab.runs.best_trial import best_trial
 from rnnlab.runs.callable_module import callable_as
+from rnnlab.runs.check_text import check_text
 from rnnlab.runs.console import Screen, one_line, parsed
-from rnnlab.runs.files import Damaged, read_json
-from rnnlab.runs.folder import RunFolder
-from rnnlab.runs.ledger import Ledger, Trial
 from rnnlab.runs.load_network import load
-from rnnlab.runs.sources import data_digests
 from rnnlab.runs.trained import Trained
 from rnnlab.settings.errors import SettingError
 from rnnlab.tasks.text import Text
@@ -73,31 +69,8 @@ def generate(
 def choose(run: Path, arm: str | None = None) -> Trained:
     """The network of the lowest held-out loss among the run's trials on text, or among those of some arms."""
     best = best_trial(run, Text, "--exp=text", arm)
-    _check_text(run, Ledger(RunFolder.to_read(run)), best)
+    check_text(run, best, "characters")
     return load(run, best.arm, best.seed, at="best")
-
-
-def _check_text(run: Path, ledger: Ledger, trial: Trial) -> None:
-    """Raises SettingError where the numbers of characters are those of another text than the trial's.
-
-    A file's digest is known from a trial's beginning on; that of Python's manual since the run has ended.
-    """
-    then = ledger.folder.sources().get(ledger.ran_by(trial) or "", {})
-    for file, digest in data_digests(trial.spec.task.files).items():
-        if then.get(file, digest) != digest:
-            _refuse(run, file, digest, then[file])
-    try:
-        then = read_json(run / "results.json")["arms"][trial.arm]["card"]["sha256"]
-    except (FileNotFoundError, Damaged, KeyError, TypeError):  # a run that has not ended has no report yet
-        return
-    text = trial.spec.task.text
-    if then != text.card.sha256:
-        _refuse(run, text.card.source, text.card.sha256, then)
-
-
-def _refuse(run: Path, source: str, now: str, then: str) -> NoReturn:
-    told = f"{source} is another text than the one it was trained on (SHA-256 {now}, {then})"
-    raise SettingError(f"{run}: {told}, so its characters have other numbers")
 
 
 def readable(text: Characters, prompt: str) -> tuple[str, str]:

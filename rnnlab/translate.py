@@ -20,12 +20,10 @@ from rnnlab.model import EncoderDecoder
 from rnnlab.probes.translation.search import beam as search
 from rnnlab.runs.best_trial import best_trial
 from rnnlab.runs.callable_module import callable_as
+from rnnlab.runs.check_text import check_text
 from rnnlab.runs.console import Screen, one_line, parsed
-from rnnlab.runs.files import Damaged, read_json, write_whole
-from rnnlab.runs.folder import RunFolder
-from rnnlab.runs.ledger import Ledger, Trial
+from rnnlab.runs.files import write_whole
 from rnnlab.runs.load_network import load
-from rnnlab.runs.sources import data_digests
 from rnnlab.runs.trained import Trained
 from rnnlab.settings.errors import SettingError
 from rnnlab.tasks import Translation
@@ -66,25 +64,8 @@ def translate(run: str | Path, text: str, beam: int = WIDTH, arm: str | None = N
 def choose(run: Path, arm: str | None = None, seed: int | None = None) -> Trained:
     """The network of the lowest held-out loss among the run's trials on translation, or among those of some arms."""
     best = best_trial(run, Translation, "--exp=translation", arm, seed)
-    _check_sentences(run, Ledger(RunFolder.to_read(run)), best)
+    check_text(run, best, best.spec.task.units)
     return load(run, best.arm, best.seed, at="best")
-
-
-def _check_sentences(run: Path, ledger: Ledger, trial: Trial) -> None:
-    """Raises SettingError where tokens have other numbers than in training, since the sentences are others."""
-    then = ledger.folder.sources().get(ledger.ran_by(trial) or "", {})
-    for file, digest in data_digests(trial.spec.task.files).items():
-        if then.get(file, digest) != digest:
-            raise SettingError(
-                f"{run}: {file} has changed since ({then[file]}, now {digest}): its words have other numbers"
-            )
-    card = trial.spec.task.card
-    try:
-        before = read_json(run / "results.json")["arms"][trial.arm]["card"]["sha256"]
-    except (FileNotFoundError, Damaged, KeyError, TypeError):  # a run that has not ended has no report yet
-        return
-    if before != card.sha256:
-        raise SettingError(f"{run}: {card.name} are others than it was trained on ({before}, now {card.sha256})")
 
 
 def translations(trained: Trained, texts: Iterable[str], beam: int = WIDTH) -> Iterator[str]:

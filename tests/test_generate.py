@@ -12,6 +12,7 @@ from program import ROOT
 import rnnlab
 from rnnlab import generate as program
 from rnnlab.generate import choose, readable, stream
+from rnnlab.runs import check_text
 from rnnlab.settings.errors import SettingError
 
 pytestmark = pytest.mark.slow
@@ -108,7 +109,7 @@ def test_a_changed_text_is_refused_of_a_run_that_has_not_ended(folder, monkeypat
         book.write_text(BOOK.replace("shut", "OPEN"))
         with pytest.raises(SettingError, match="another text than the one it was trained on"):
             rnnlab.generate(folder)
-        monkeypatch.setattr(program, "data_digests", lambda files: {})
+        monkeypatch.setattr(check_text, "data_digests", lambda files: {})
         with pytest.raises(SettingError, match="of other shapes than its task's data asks for"):
             rnnlab.generate(folder)
     finally:

@@ -33,13 +33,24 @@ def ctc_losses(
 
 def best_path(outputs: Float[Array, "T B K"], lengths: Int[Array, " B"]) -> Int[Array, "T B"]:
     """The transcript of the most likely path: its labels, then 0. Graves et al. 2006, section 3.2."""
+    path, place = _said(outputs, lengths)
+    return jnp.zeros_like(path).at[place, jnp.arange(path.shape[1])].set(path, mode="drop")
+
+
+def begins(outputs: Float[Array, "T B K"], lengths: Int[Array, " B"]) -> Int[Array, "T B"]:
+    """The step at which each token of the best path begins, from 0; 0 behind the last one."""
+    path, place = _said(outputs, lengths)
+    steps = jnp.broadcast_to(jnp.arange(len(path), dtype=jnp.int32)[:, None], path.shape)
+    return jnp.zeros_like(steps).at[place, jnp.arange(path.shape[1])].set(steps, mode="drop")
+
+
+def _said(outputs, lengths) -> tuple[Int[Array, "T B"], Int[Array, "T B"]]:
+    """The most likely path, and the place in the transcript of the token that begins at each step."""
     steps = jnp.arange(len(outputs))[:, None]
     path = jnp.where(steps < lengths, jnp.argmax(outputs, axis=-1), BLANK).astype(jnp.int32)
     before = jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])
     says = (path != BLANK) & (path != before)
-    place = jnp.where(says, jnp.cumsum(says, axis=0) - 1, len(outputs))  # what says nothing goes behind the end
-    sequences = jnp.arange(path.shape[1])
-    return jnp.zeros_like(path).at[place, sequences].set(path, mode="drop")
+    return path, jnp.where(says, jnp.cumsum(says, axis=0) - 1, len(outputs))  # what says nothing goes behind the end
 
 
 def exactly_right(outputs: Float[Array, "T B K"], batch: Batch) -> Float[Array, " B"]:

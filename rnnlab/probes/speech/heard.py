@@ -14,7 +14,7 @@ from rnnlab.data.speech import Part
 from rnnlab.model import SequenceModel
 from rnnlab.tasks.japanese_vowels import JapaneseVowels
 from rnnlab.tasks.spoken_digits import SpokenDigits, batch_of
-from rnnlab.tasks.transcription import best_path
+from rnnlab.tasks.transcription import begins, best_path
 
 MORE = 4  # tokens that are kept of a transcript beyond the longest that was said
 
@@ -43,17 +43,6 @@ def outputs_of(model: SequenceModel, part: Part, length: int) -> tuple[Float[Arr
     """The network's outputs for all recordings of a part, and their lengths."""
     batch = batch_of(part, np.arange(len(part)), length)
     return model(batch.inputs, lengths=batch.lengths), batch.lengths
-
-
-def begins(outputs: Float[Array, "T B K"], lengths: Int[Array, " B"]) -> Int[Array, "T B"]:
-    """The step at which each token of the best path begins, from 0; 0 behind the last one."""
-    steps = jnp.arange(len(outputs), dtype=jnp.int32)[:, None]
-    path = jnp.where(steps < lengths, jnp.argmax(outputs, axis=-1), 0)
-    before = jnp.concatenate([jnp.zeros_like(path[:1]), path[:-1]])
-    says = (path != 0) & (path != before)
-    place = jnp.where(says, jnp.cumsum(says, axis=0) - 1, len(outputs))
-    where = jnp.broadcast_to(steps, path.shape)
-    return jnp.zeros_like(where).at[place, jnp.arange(path.shape[1])].set(where, mode="drop")
 
 
 @dataclasses.dataclass(frozen=True)
