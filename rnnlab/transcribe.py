@@ -10,15 +10,16 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from jaxtyping import Float
 
-from rnnlab.data import log_mel, transcripts
+from rnnlab.data import log_mel
+from rnnlab.data.speech import scaled_by
 from rnnlab.data.wav_file import read_wav
 from rnnlab.model import SequenceModel
+from rnnlab.probes.speech.prefix_beam import WIDTH, prefix_beam
 from rnnlab.runs.best_trial import best_trial
 from rnnlab.runs.callable_module import callable_as
 from rnnlab.runs.console import Screen, one_line, parsed
@@ -26,9 +27,10 @@ from rnnlab.runs.load_network import load
 from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError
 from rnnlab.tasks import SpokenDigits
+from rnnlab.tasks.transcription import best_path
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_integer("beam", 8, "prefixes that the search keeps; 1: the most likely path", 1, flag_values=FLAGS)
+flags.DEFINE_integer("beam", WIDTH, "prefixes that the search keeps; 1: the most likely path", 1, flag_values=FLAGS)
 flags.DEFINE_string(
     "arm", None, "the arm, or a shell pattern; left out, that of the lowest held-out loss", flag_values=FLAGS
 )
@@ -45,7 +47,7 @@ class Listener(NamedTuple):
     mean: Float[np.ndarray, " D"]
     deviation: Float[np.ndarray, " D"]
 
-    def transcript(self, file: str | Path, beam: int = 8) -> str:
+    def transcript(self, file: str | Path, beam: int = WIDTH) -> str:
         """What was said; nothing, where there is nothing but silence.
 
         Raises:
@@ -54,15 +56,16 @@ class Listener(NamedTuple):
         wave = read_wav(file)
         if np.ptp(wave) == 0:
             return ""
-        features = log_mel.stacked(log_mel.log_mel(wave))
-        scaled = ((features - self.mean) / self.deviation).astype(np.float16).astype(np.float32)
-        log_p = np.asarray(jax.nn.log_softmax(self.model(jnp.asarray(scaled)[:, None])[:, 0]), np.float64)
-        labels = transcripts.best_path(log_p) if beam == 1 else transcripts.prefix_beam(log_p, beam)
+        features = log_mel.features(wave)
+        scaled = scaled_by(features, self.mean, self.deviation).astype(np.float32)
+        outputs, lengths = self.model(jnp.asarray(scaled)[:, None]), jnp.array([len(scaled)])
+        found = best_path(outputs, lengths) if beam == 1 else prefix_beam(outputs, lengths, len(scaled), beam)
+        labels = [int(label) for label in found[:, 0] if label]
         return self.between.join(self.tokens[label - 1] for label in labels)
 
 
 def transcribe(
-    run: str | Path, file: str | Path, *, beam: int = 8, arm: str | None = None, seed: int | None = None
+    run: str | Path, file: str | Path, *, beam: int = WIDTH, arm: str | None = None, seed: int | None = None
 ) -> str:
     """What was said in a recording: `rnnlab.transcribe("runs/speech-quick", "digits.wav")`.
 

@@ -46,6 +46,15 @@ def log_mel(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "T M"]:
     return np.log10(np.maximum(power / max(power.max(), np.finfo(np.float64).tiny), 10**-FLOOR))
 
 
+def features(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "S D"]:
+    """What networks read: `log_mel` less each band's mean over the recording, `stacked`.
+
+    The mean holds what a microphone and a line do to all frames alike (Atal 1974, of cepstra).
+    """
+    frames = log_mel(wave)
+    return stacked(frames - frames.mean(axis=0))
+
+
 def stacked(frames: Float[np.ndarray, "T M"]) -> Float[np.ndarray, "S D"]:
     """`STACK` frames side by side a step; the last step is filled up by its last frame."""
     frames = np.concatenate([frames, np.repeat(frames[-1:], -len(frames) % STACK, axis=0)])

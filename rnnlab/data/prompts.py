@@ -44,7 +44,7 @@ def _prompts(files: tuple[str, ...], length: int) -> Part:
     draw = np.random.default_rng(0)
     strings = [[digit] for digit in range(10)]
     strings += [draw.integers(0, 10, 2 + number % (LONGEST - 1)).tolist() for number in range(STRINGS)]
-    features = [log_mel.stacked(log_mel.log_mel(np.concatenate([waves[d] for d in digits]))) for digits in strings]
+    features = [log_mel.features(np.concatenate([waves[d] for d in digits])) for digits in strings]
     kept = [number for number, each in enumerate(features) if len(each) <= length]
     return Part.of([features[k] for k in kept], [[1 + d for d in strings[k]] for k in kept])
 

@@ -19,6 +19,7 @@ import numpy as np
 from rnnlab.data import log_mel
 from rnnlab.data.card import DataCard, digest
 from rnnlab.data.speech import Corpus, Part, corpus_of
+from rnnlab.data.utf8 import decoded
 from rnnlab.data.wav_file import read_wav
 from rnnlab.specs.errors import UserError, nearest
 
@@ -59,12 +60,7 @@ def _table(folder: Path) -> tuple[tuple[str, str], ...]:
 
 @functools.lru_cache(maxsize=4)
 def _parsed(file: str, *stamp: int) -> tuple[tuple[str, str], ...]:
-    content = Path(file).read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{file}: line {line:,}: byte 0x{content[error.start]:02X} is not UTF-8") from None
+    text, _ = decoded(file, Path(file).read_bytes())
     found: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -105,7 +101,7 @@ def _read(folder: str, longest: int, rows: tuple[tuple[str, str], ...], stamps: 
         if np.ptp(wave) == 0:
             left["of nothing but silence"] += 1
             continue
-        features = log_mel.stacked(log_mel.log_mel(wave))
+        features = log_mel.features(wave)
         if len(features) > longest:
             left[f"longer than {longest} steps of 30 ms (task.length)"] += 1
         elif steps_needed(said) > len(features):

@@ -66,12 +66,19 @@ class Corpus:
         return self.read_test()
 
     def scaled(self, features: Float[np.ndarray, "S D"]) -> Float[np.ndarray, "S D"]:
-        """As the network reads them; in half precision, of which programs carry their data."""
-        return ((features - self.mean) / self.deviation).astype(np.float16)
+        """As the network reads them."""
+        return scaled_by(features, self.mean, self.deviation)
 
     def said(self, labels: Sequence[int]) -> str:
         """Tokens as text."""
         return self.between.join(self.tokens[label - 1] for label in labels)
+
+
+def scaled_by(
+    features: Float[np.ndarray, "S D"], mean: Float[np.ndarray, " D"], deviation: Float[np.ndarray, " D"]
+) -> Float[np.ndarray, "S D"]:
+    """In half precision, in which programs carry their data."""
+    return ((features - mean) / deviation).astype(np.float16)
 
 
 def corpus_of(

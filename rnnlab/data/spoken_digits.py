@@ -50,7 +50,7 @@ def spoken(part: str, clips: int) -> Part:
     """The clips of one part, as log-mel features that are not scaled yet."""
     texts = utterances(part, clips)
     waves = speak([said for _, said in texts])
-    features = [log_mel.stacked(log_mel.log_mel(resampled(wave.astype(np.float64), RATE))) for wave in waves]
+    features = [log_mel.features(resampled(wave.astype(np.float64), RATE)) for wave in waves]
     return Part.of(features, [[1 + d for d in digits] for digits, _ in texts])
 
 

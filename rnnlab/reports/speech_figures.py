@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,14 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rnnlab.data.log_mel import BANDS, HOP, RATE
-from rnnlab.data.transcripts import aligned
+from rnnlab.data.transcripts import alignments
 from rnnlab.reports import speech_tables
 from rnnlab.reports.figures import WHEN, looks_of
 from rnnlab.reports.speech_tables import STEP, heard, of_task
 from rnnlab.reports.style import COLOURS, GREY, Width, legend, panels, styled
 from rnnlab.runs.results import Arm, Results
 
-LONGEST = 12  # tokens of a transcript by which errors are drawn
 SHOWN = 8  # tokens of one recording that are named by a colour
 FEWEST = 4  # examples that a gradient at a distance is the mean of
 
@@ -65,19 +65,14 @@ def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
 @styled
 def by_length(results: Results, *, width: Width = "column") -> Figure | None:
     """Token error rate by how many tokens were said."""
-    arms, looks = of_task(results, "SpokenDigits"), looks_of(results)
-    found = {label: [speech_tables.by_length(each) for trial in arm.trials if (each := heard(arm, trial))]
-             for label, arm in arms.items()}  # fmt: skip
-    found = {label: of for label, of in found.items() if of and max(of[0]) <= LONGEST}
+    found, looks = speech_tables.by_lengths(results), looks_of(results)
     if not found:
         return None
     figure, grid = panels(1, 1, 2.8, width)
-    for label, of in found.items():
-        lengths = sorted(of[0])
-        values = np.array([[each[n] for n in lengths] for each in of])
-        grid[0, 0].fill_between(lengths, values.min(axis=0), values.max(axis=0), color=looks[label]["color"],
-                                alpha=0.13, lw=0)  # fmt: skip
-        grid[0, 0].plot(lengths, values.mean(axis=0), **looks[label])
+    for label, (lengths, rates) in found.items():
+        band = {"color": looks[label]["color"], "alpha": 0.13, "lw": 0}
+        grid[0, 0].fill_between(lengths, rates.min(axis=0), rates.max(axis=0), **band)
+        grid[0, 0].plot(lengths, rates.mean(axis=0), **looks[label])
     grid[0, 0].set(xlabel="tokens said", ylabel="token error rate, %", ylim=(0, None))
     legend(figure, [Line2D([], [], label=label, **looks[label]) for label in found], [])
     figure.set_label(
@@ -183,8 +178,6 @@ def confusion_table(arm: Arm) -> np.ndarray | None:
     for trial in arm.trials:
         if found := heard(arm, trial):
             some = True
-            for said, tokens in zip(found.said, found.heard, strict=True):
-                for one, two in aligned(said, tokens):
-                    if one < size and two < size:
-                        table[one, two] += 1
+            for pair in itertools.chain.from_iterable(alignments(found.said, found.heard)):
+                table[pair] += 1
     return table if some else None

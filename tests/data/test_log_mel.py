@@ -59,6 +59,19 @@ def test_level_tells_nothing_and_silence_is_the_floor():
         assert (log_mel.log_mel(silence) == -log_mel.FLOOR).all() and len(log_mel.log_mel(silence))
 
 
+def test_a_microphone_is_taken_away():
+    """A filter of two samples weighs each band: log-mel features shift by its log gain, those that are read do not."""
+    wave = np.random.default_rng(4).standard_normal(20_000)
+    filtered = wave - 0.9 * np.concatenate([[0], wave[:-1]])
+    before, after = (log_mel.log_mel(each)[1:] for each in (wave, filtered))
+    shift = (after - before).mean(axis=0)
+    assert np.ptp(shift) > 1
+    read = [log_mel.features(each) for each in (wave, filtered)]
+    np.testing.assert_allclose(np.concatenate(np.split(read[0], 3, axis=1)).mean(axis=0), 0, atol=1e-2)
+    assert np.abs(read[1] - read[0])[1:].mean() < 0.1
+    assert (log_mel.features(np.zeros(900)) == 0).all()
+
+
 def test_frames_are_stacked_and_the_last_step_is_filled_up():
     frames = np.arange(7 * log_mel.BANDS, dtype=float).reshape(7, -1)
     steps = log_mel.stacked(frames)

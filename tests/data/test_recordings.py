@@ -34,13 +34,13 @@ def test_it_is_split_by_its_files_and_scaled_by_the_training_part(whole):
 
 
 TABLES = {  # by name the content of metadata.csv, and what its one line says
-    "empty": (b"", "names no recording"),
+    "empty": (b"", "is empty"),
     "white space": (b"\n \n", "names no recording"),
     "commas": (b"r0,abc\n", r"line 1: 1 columns by \|.*commas"),
     "one column": (b"r0|a\nr1\n", "line 2: 1 columns"),
     "four columns": (b"r0|a|a|a\n", "line 1: 4 columns"),
-    "latin-1": ("r0|a\nr1|\xe9".encode("latin-1"), "line 2: byte 0xE9 is not UTF-8"),
-    "utf-16": ("r0|a\n".encode("utf-16"), "line 1: byte 0xFF is not UTF-8"),
+    "latin-1": ("r0|a\nr1|\xe9".encode("latin-1"), r"\(0xE9\) in line 2 is not UTF-8"),
+    "utf-16": ("r0|a\n".encode("utf-16"), "UTF-16: save it as UTF-8"),
     "no transcript": (b"r0|\n", "line 1: r0 has no transcript"),
     "white transcript": (b"r0|  |  \n", "line 1: r0 has no transcript"),
     "no name": (b"|a\n", "line 1: '' is no name of a file"),
@@ -50,7 +50,7 @@ TABLES = {  # by name the content of metadata.csv, and what its one line says
     "a missing file": (b"r0|a\nr999|b\n", r"r999.wav: no such file"),
     "too few": (b"r0|a\nr1|b\n", "recordings in the training part, where at least 8 are needed"),
     "html": (b"<html><body>r0</body></html>\n", "line 1: 1 columns"),
-    "binary": (bytes(range(256)), "is not UTF-8|columns"),
+    "binary": (bytes(range(256)), "byte 0 is 0, which no text has"),
 }
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from rnnlab.data.speech import Part
 from rnnlab.model import SequenceModel
+from rnnlab.probes.speech.prefix_beam import prefix_beam
 from rnnlab.tasks.japanese_vowels import JapaneseVowels
 from rnnlab.tasks.spoken_digits import SpokenDigits, batch_of
 from rnnlab.tasks.transcription import begins, best_path
@@ -21,7 +22,8 @@ MORE = 4  # tokens that are kept of a transcript beyond the longest that was sai
 
 @dataclasses.dataclass(frozen=True)
 class Transcripts:
-    """Of each recording of the test part the tokens of the best path [n, L], and the step at which each begins."""
+    """Of each recording of the test part the tokens of the best path [n, L], the step at which each begins, and the
+    tokens that a search by prefixes finds."""
 
     task: SpokenDigits
 
@@ -36,7 +38,8 @@ class Transcripts:
     def _of(self, model: SequenceModel, part: Part) -> dict[str, Array]:
         outputs, lengths = outputs_of(model, part, self.task.length)
         most = min(part.labels.shape[1] + MORE, self.task.length)
-        return {"heard": best_path(outputs, lengths).T[:, :most], "steps": begins(outputs, lengths).T[:, :most]}
+        return {"heard": best_path(outputs, lengths).T[:, :most], "steps": begins(outputs, lengths).T[:, :most],
+                "beam": prefix_beam(outputs, lengths, most).T}  # fmt: skip
 
 
 def outputs_of(model: SequenceModel, part: Part, length: int) -> tuple[Float[Array, "T n K"], Int[Array, " n"]]:
