@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from rnnlab.data.pairs import Pairs
+from rnnlab.data.pairs import PADDING, Pairs
 from rnnlab.model import EncoderDecoder
 from rnnlab.probes.translation.search import beam as search
 from rnnlab.runs.best_trial import best_trial
@@ -55,6 +55,8 @@ def translate(run: str | Path, text: str, beam: int = WIDTH, arm: str | None = N
       SettingError: there is no such run, arm or seed, its sentences are others by now, or there is
         nothing to translate.
     """
+    if not isinstance(text, str):
+        raise SettingError(f"text={text!r:.40}: must be one sentence")
     trained = choose(Path(run), arm, seed)
     if not trained.task.data.encode(text)[0]:
         raise SettingError(f"text={text!r:.40}: holds no {trained.task.units.removesuffix('s')}: nothing to translate")
@@ -103,6 +105,8 @@ def main(argv: list[str]) -> None:
     lines = _input_lines() if text == "-" else [text]
     found = translations(trained, _told(trained, lines), FLAGS.beam)
     if FLAGS.out is not None:
+        if Path(FLAGS.out).is_dir():
+            raise SettingError(f"--out={FLAGS.out}: is a folder; name a file")
         write_whole(Path(FLAGS.out), "".join(f"{line}\n" for line in found).encode())
         return
     screen = Screen()
@@ -110,6 +114,8 @@ def main(argv: list[str]) -> None:
         for line in found:
             screen.out(line, highlight=False)
             screen.file.flush()
+            if not line:
+                print("rnnlab: the network writes nothing for it", file=sys.stderr)
     except BrokenPipeError:
         screen.on_broken_pipe()
 
@@ -126,13 +132,15 @@ def _input_lines() -> Iterator[str]:
 def _told(trained: Trained, lines: Iterable[str]) -> Iterator[str]:
     """The lines; of each it is said on the standard error what the network does not know."""
     task = trained.task
+    longest = int(np.max(np.sum(task.data.parts["training"].source != PADDING, axis=1)))
+    unit = "tokens" if task.units == "words" else task.units
     for line in lines:
         numbers, others = task.data.encode(line)
         if others:
             shown = ", ".join(map(repr, others[:10]))
             print(f"rnnlab: {shown}: not in the training sentences, read as unknown", file=sys.stderr)
-        if len(numbers) > task.source_steps:
-            told = f"{len(numbers)} {task.units}: longer than any in training, of at most {task.source_steps}"
+        if len(numbers) > longest:
+            told = f"{len(numbers)} {unit}: longer than any in training, of at most {longest}"
             print(f"rnnlab: {told}", file=sys.stderr)
         yield line
 

@@ -41,7 +41,9 @@ def number_words(source: str, target: str, below: int, count: int) -> tuple[tupl
     known = languages()
     for path, name in (("source", source), ("target", target)):
         if name not in known:
-            raise UserError(f"{path}={name}: num2words has no such language{nearest(name, known)}")
+            near = nearest(name, known)
+            near = near if "nearest" in near else f"; there is {', '.join(known)}"
+            raise UserError(f"{path}={name}: num2words has no such language{near}")
     from num2words import num2words
 
     def words(number: int, path: str, language: str) -> str:

@@ -21,6 +21,7 @@ PARTS = ("training", "validation", "test")
 HELD = 20  # in so many: 1 to validation, 1 to test
 FEWEST = 50  # pairs
 MOST_UNKNOWN = 0.5  # of the target tokens held out, that training does not have
+MOST_LONGER = 0.5  # of all pairs
 
 
 class Sentences(NamedTuple):
@@ -103,25 +104,31 @@ def made(
       UserError: too few pairs are left.
     """
     name, notes, kept, longer = about["name"], list(notes), {part: [] for part in PARTS}, 0
-    longest = [0, 0]
     each = dict.fromkeys(tuple(tokens(text, units) for text in pair) for pair in pairs)
+    sizes = np.array([(len(source), len(target) + 1) for source, target in each])
+    longest = sizes.max(axis=0)
     for source, target in each:
-        longest = [max(longest[0], len(source)), max(longest[1], len(target) + 1)]
         if len(source) > steps[0] or len(target) + 1 > steps[1]:
             longer += 1
         elif source and target:
             kept[_part(source)].append((source, target))
     if copies := len(pairs) - len(each):
-        notes.append(f"{copies:,} pairs that stood before are left out")
+        notes.append(f"{copies:,} pairs that stand in the file more than once are read once")
     if others := _one_a_source(kept):
         notes.append(f"{others:,} pairs held out with a source that has another target there are left out")
     notes.append(f"the longest source has {longest[0]} {units}, the longest target {longest[1]} with its sign to end")
     if longer:
         notes.append(f"{longer:,} of {len(each):,} pairs longer than {steps[0]} and {steps[1]} are left out")
     left = sum(map(len, kept.values()))
+    if longer > MOST_LONGER * len(each):
+        most = np.ceil(np.quantile(sizes, 0.95, axis=0)).astype(int)
+        told = f"{longer:,} of {len(each):,} pairs are longer than {steps[0]} and {steps[1]} {units}"
+        fit = f"task.length={most.sum()} task.source_length={most[0]} holds 95 % of each side"
+        raise UserError(f"{about['source']}: {told}; {fit}")
     for part in PARTS:
         if left < FEWEST or not kept[part]:
-            fit = f"length={sum(longest)} source_length={longest[0]} takes the longest" if longer else "it is too short"
+            fit = f"task.length={longest.sum()} task.source_length={longest[0]} holds the {longer:,} longer ones too"
+            fit = fit if longer else "it is too short"
             raise UserError(
                 f"{about['source']}: {left:,} pairs are left, {len(kept[part]):,} of them for {part}; {fit}"
             )
@@ -137,12 +144,13 @@ def made(
         unknown = np.mean([token not in known for token in held])
         if side and unknown > MOST_UNKNOWN:
             told = f"{100 * unknown:.0f} % of its target {units} held out are not in training"
-            raise UserError(f"{about['source']}: {told}: task.units=characters, or more pairs")
+            fix = "task.units=characters" if fewest <= 2 else f"a lower number than fewest={fewest}"
+            raise UserError(f"{about['source']}: {told} at least {fewest} times: {fix}, or more pairs")
         shares.append(f"{100 * unknown:.2g} % of {of} {units}")
     trained = {target for _, target in kept["training"]}
     seen = np.mean([target in trained for _, target in kept["test"]])
     notes.append(f"{100 * seen:.2g} % of the test part's targets are also those of other sources in training")
-    notes.append(f"held out and unknown, as training has them less than {fewest} times: {', '.join(shares)}")
+    notes.append(f"unknown in validation and test (less than {fewest} times in training): {', '.join(shares)}")
     outputs = SIGNS + len(sides[1])
     numbers = [{t: first + n for n, t in enumerate(side)} for first, side in zip((outputs, SIGNS), sides, strict=True)]
     arrays, texts = {}, {}

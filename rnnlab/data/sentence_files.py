@@ -13,8 +13,11 @@ from rnnlab.data.tokens import Units
 from rnnlab.data.utf8 import decoded
 from rnnlab.specs.errors import UserError, nearest
 
-HEADS = {"source", "target", "english", "spanish", "german", "french", "en", "es", "de", "fr", "src", "tgt", "text",
-         "sentence", "translation", "eng", "deu", "fra", "spa"}  # fmt: skip
+LANGUAGES = {"english", "spanish", "german", "french", "italian", "portuguese", "dutch", "russian", "chinese",
+             "japanese", "korean", "arabic", "turkish", "polish", "swedish", "danish", "finnish", "greek", "hebrew",
+             "hindi", "ukrainian", "czech", "hungarian", "romanian", "latin", "esperanto"}  # fmt: skip
+HEADS = LANGUAGES | {"source", "target", "en", "es", "de", "fr", "src", "tgt", "text", "sentence", "translation", "eng",
+                     "deu", "fra", "spa"}  # fmt: skip
 SHOWN = 40  # characters of a line in a message
 TAG = re.compile(r"<[a-zA-Z/!][^>]*>")
 ENTITY = re.compile(r"&(?:#\d+|#x[0-9a-fA-F]+|[a-zA-Z]+);")
@@ -30,6 +33,8 @@ def read_pairs(file: str, units: Units, steps: tuple[int, int], fewest: int) -> 
       UserError: what is no such file, in one line that names the file, the line, and what to do.
     """
     path = Path(file)
+    if not file.strip():
+        raise UserError("pairs=: names no file; source TAB target a line")
     if path.is_dir():
         raise UserError(f"pairs={file}: is a folder; name a file in it, source TAB target a line")
     if not path.exists():
@@ -93,7 +98,8 @@ def _lines(file: str, text: str, notes: list[str]) -> list[tuple[int, list[str]]
             notes.append(f"{count:,} {what} left out")
     if not rows:
         raise UserError(f"pairs={file}: holds no pair: source TAB target a line")
-    if len(rows) > 1 and all(cell.lower().strip('"') in HEADS for cell in rows[0][1][:2]):
+    head = [cell.lower().strip('"') for cell in rows[0][1][:2]]
+    if len(rows) > 1 and (set(head) <= HEADS or LANGUAGES & set(head)):
         notes.append(f"line {rows[0][0]}, {' | '.join(rows[0][1])[:SHOWN]!r}, is a header")
         rows = rows[1:]
     return rows
@@ -143,6 +149,9 @@ def _unquoted(pairs: list[tuple[str, str]], notes: list[str]) -> list[tuple[str,
     def quoted(text: str) -> bool:
         return len(text) > 1 and text[0] == text[-1] == '"'
 
+    if len(pairs) > 1 and not any(map(quoted, pairs[0])) and all(quoted(text) for pair in pairs[1:] for text in pair):
+        notes.append(f"line 1, {' | '.join(pairs[0])[:SHOWN]!r}, is a header: it alone has no quotation marks")
+        pairs = pairs[1:]
     if not all(quoted(text) for pair in pairs for text in pair):
         return pairs
     notes.append("quotation marks around every cell left out")

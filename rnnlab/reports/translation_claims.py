@@ -112,7 +112,7 @@ def answer(results: Results) -> str:
 
 
 def _answer(each: Translated, label: str) -> list[str]:
-    groups, units = each.groups(), each.found["units"]
+    groups, units = each.groups(), each.units
     width = each.arms[label].settings.get("cell.features", "?")
     (short, first), (long, last) = groups[0], groups[-1]
 

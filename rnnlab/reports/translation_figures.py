@@ -65,7 +65,7 @@ def _exact(panel, each: Translated, looks):
     middle = [each.mean(DICTIONARY, each.quality, which=which).estimate for _, which in groups]
     panel.plot(at, middle, **BY_WORDS)
     shown = "exactly right, %" if each.quality == "exact" else each.measured
-    panel.set(ylim=(-3, 103), xlabel=f"{each.found['units']} of the source", ylabel=shown, title=_plain(each.task))
+    panel.set(ylim=(-3, 103), xlabel=f"{each.units} of the source", ylabel=shown, title=_plain(each.task))
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.grid(axis="y", lw=0.4, color="0.85")
 

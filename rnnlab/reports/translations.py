@@ -45,6 +45,11 @@ class Translated(NamedTuple):
         return np.array(self.found["lengths"])
 
     @property
+    def units(self) -> str:
+        """What lengths count: words and marks of punctuation, or characters."""
+        return "tokens" if self.found["units"] == "words" else self.found["units"]
+
+    @property
     def quality(self) -> str:
         """The score by length: exact match where there is a stop rule of it, else the chrF of each sentence."""
         return "exact" if any(arm.rule for arm in self.arms.values()) else "each_chrf"
@@ -90,7 +95,7 @@ class Translated(NamedTuple):
     def difference(self, one: str, other: str, score: str = "exact", which: Any = slice(None)) -> Interval:
         """The first model's score less the other's, paired by sentence."""
         a, b = self.each(one, score), self.each(other, score)
-        return Interval(*[math.nan] * 3, 0) if a is None or b is None else block_mean((a - b)[which])
+        return Interval(*[math.nan] * 3, 0) if a is None or b is None else _points((a - b)[which])
 
     def groups(self) -> list[tuple[str, Int[np.ndarray, " m"]]]:
         """The sentences by the length of their source, about as many in each group: (`3 to 7`, which)."""
@@ -113,6 +118,14 @@ def _percent(values: Float[np.ndarray, " n"]) -> Interval:
         return Interval(*(100 * part for part in found[:3]), found.n)
     found = block_mean(values)
     return found._replace(low=max(found.low, 0.0), high=min(found.high, 100.0)) if len(values) > 1 else found
+
+
+def _points(differences: Float[np.ndarray, " n"]) -> Interval:
+    """Their mean; where all are 0, as far to both sides as Wilson's interval of none in n reaches."""
+    if len(differences) and not differences.any():
+        high = 100 * estimates.proportion(0, len(differences)).high
+        return Interval(0.0, -high, high, len(differences))
+    return block_mean(differences)
 
 
 @functools.lru_cache(maxsize=256)
@@ -144,7 +157,7 @@ def models_table(results: Results) -> Table | None:
     """A row a model: exact match, BLEU and chrF of greedy search and of a beam."""
     rows, told = [], []
     for each in translated(results):
-        told.append(f"{each.task}: a sample of {len(each.references):,} sentences of it")
+        told.append(f"{each.task}: {len(each.references):,} sentences")
         for model in (*each.arms, *each.found["models"]):
             row = [f"{each.task}/{model}"]
             for search in SEARCHES if model in each.arms else SEARCHES[:1]:
@@ -159,8 +172,9 @@ def models_table(results: Results) -> Table | None:
         return None
     caption = (
         "Translations of the test part. Exact: % of sentences that are their reference, the mean over trials and its "
-        "bootstrap interval over sentences. BLEU and chrF of the corpus, 0 to 100, medians over trials with their "
-        f"range or interval. {'; '.join(told)}. sacrebleu: {'; '.join(signatures())}. Text is in lower case."
+        "interval over sentences (by bootstrap; Wilson's where all are right or all wrong). BLEU and chrF of the "
+        "corpus, 0 to 100, medians over trials with their interval (of fewer than six trials their range). "
+        f"{'; '.join(told)}. sacrebleu: {'; '.join(signatures())}. Text is in lower case."
     )
     heads = [f"{score}, {search}" for search in ("greedy", "beam of 4") for score in ("exact %", "BLEU", "chrF")]
     return Table(caption, ["model", *heads], rows)
@@ -176,7 +190,7 @@ def tables(results: Results) -> list[Table]:
             for model in (*each.arms, *each.found["models"])
         ]
         what = f"{each.measured[0].upper()}{each.measured[1:]}, 0 to 100"
-        by = f"by the {each.found['units']} of the source"
+        by = f"by the {each.units} of the source"
         caption = f"{what}, {by}, greedy search: mean over trials, interval over sentences."
         heads = [f"{name} ({len(which)})" for name, which in groups]
         found.append(Table(caption, ["model", *heads], rows))
@@ -209,10 +223,8 @@ def parts(results: Results) -> dict[str, str]:
                 if texts:
                     lines.append((label, texts[at]))
             lines += [(name, texts[at]) for name, texts in each.found["models"].items()]
-            rows = "".join(
-                f"<tr><td>{escape(name)}</td><td>{_marked(text, name, each.references[at])}</td></tr>"
-                for name, text in lines
-            )
+            cells = [(escape(name), _marked(text, name, each.references[at])) for name, text in lines]
+            rows = "".join(f'<tr><th scope="row">{name}</th><td class="text">{text}</td></tr>' for name, text in cells)
             blocks.append(f"<table>{rows}</table>")
         found[f"Translations: {each.task}"] = "".join(blocks)
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 
+from rnnlab.runs.compiled_programs import kept_compiled
 from rnnlab.runs.ledger import Ledger, Trial, all_trials, of_shard
 from rnnlab.runs.measure import Probe
 from rnnlab.runs.program_group import Group
@@ -48,7 +49,7 @@ def run_arms(
             spec = pending[0].spec
             where = layout(len(members), spec.train.batch_size, inner)
             own = tuple(probes(spec).items())
-            with precision_of(spec):
+            with precision_of(spec), kept_compiled(ledger.folder.path):
                 Group(group_name(members), pending, ledger, domains, where, own, progress, stopping).run()
     return all(map(ledger.ended, left))
 

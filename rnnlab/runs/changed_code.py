@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from rnnlab.runs.job import Job
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
-from rnnlab.runs.sources import changed, digest, sources
+from rnnlab.runs.sources import changed, digest, sources_of
 from rnnlab.settings.errors import SettingError
 
 
@@ -19,7 +19,7 @@ def settle_code(job: Job, ledger: Ledger, redo: bool, warn: Callable[[str], None
     Raises:
       SettingError: some trials have not ended, and others were run, or begun, by other code: a report would mix both.
     """
-    now, trials = _by_arm(job), all_trials(job.arms)
+    now, trials = sources_of(job.arms, job.module), all_trials(job.arms)
     known = ledger.folder.add_sources({digest(found): found for found in now.values()})
     ledger.sources = {arm: digest(found) for arm, found in now.items()}
     codes = {trial: ledger.ran_by(trial) for trial in trials}
@@ -45,11 +45,7 @@ def settle_code(job: Job, ledger: Ledger, redo: bool, warn: Callable[[str], None
 
 def files_changed(job: Job, codes: Mapping[Trial, str | None], known: Mapping[str, Mapping[str, str]]) -> list[str]:
     """The files that have changed since trials were run by the code of these digests, of those that are known."""
-    return _files(_stale(codes, _by_arm(job), known))
-
-
-def _by_arm(job: Job) -> dict[str, dict[str, str]]:
-    return {arm: sources(spec, job.module) for arm, spec in job.arms.items()}
+    return _files(_stale(codes, sources_of(job.arms, job.module), known))
 
 
 def _files(stale: Mapping[Trial, Iterable[str]]) -> list[str]:

@@ -30,5 +30,5 @@ def check_text(run: Path, trial: Trial, tokens: str) -> None:
 
 def _compare(run: Path, source: str, now: str, then: str, tokens: str) -> None:
     if now != then:
-        told = f"{source} is another text than the one it was trained on (SHA-256 {now}, {then})"
+        told = f"{source} is another text than the one it was trained on (SHA-256 {then} then, {now} now)"
         raise SettingError(f"{run}: {told}, so its {tokens} have other numbers")

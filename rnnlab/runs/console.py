@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -60,7 +61,8 @@ def parsed(known: FlagValues, argv: list[str], usage: str, count: int | None = 1
         near = nearest(f"--{flag}", [f"--{name}" for name in known if not name.startswith("?")])
         raise SettingError(f"--{flag}: no such flag{near}") from error
     except Error as error:
-        raise SettingError(str(error).splitlines()[0]) from error
+        told = str(error).splitlines()[0]
+        raise SettingError(re.sub(r"invalid literal for int\(\).*", "must be a whole number", told)) from error
     if len(words) != count if count else not words:
         raise SettingError(usage)
     return words

@@ -13,7 +13,7 @@ from typing import Any
 
 from rnnlab.runs.environment import environment
 from rnnlab.runs.files import Damaged, read_json, write_json
-from rnnlab.settings.errors import SettingError
+from rnnlab.settings.errors import SettingError, nearest
 
 if os.name == "posix":
     import fcntl
@@ -123,6 +123,9 @@ def _remember(known: Path, here: Mapping[str, str], changed: Sequence[str]) -> N
 
 def check_run(path: Path) -> None:
     """Raises SettingError for a folder that holds no run."""
+    if not path.exists():
+        there = [str(p) for p in path.parent.iterdir() if (p / "config.json").exists()] if path.parent.is_dir() else []
+        raise SettingError(f"{path}: no such folder{nearest(str(path), there) if there else ''}")
     if not (path / "config.json").exists():
         raise SettingError(f"{path}: no run of rnnlab (it has no config.json)")
 

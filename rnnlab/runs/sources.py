@@ -40,9 +40,23 @@ PYTHON = "python"  # its digests are compared within one version, whose syntax t
 def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
     """Of an arm of an experiment: digests of rnnlab's files, of its cell's and task's, of the experiment's, and of its
     task's data; JAX's settings as they are."""
+    return sources_of({"": spec}, module)[""]
+
+
+def sources_of(arms: Mapping[str, ArmSpec], module: ModuleType) -> dict[str, dict[str, str]]:
+    """`sources` of every arm; most arms of a sweep share their code, which is read once."""
+    code = functools.cache(functools.partial(_code, module))
+    found = {}
+    for arm, spec in arms.items():
+        kinds = tuple(dict.fromkeys((type(spec.cell), cell_class(spec.cell), type(spec.task))))
+        found[arm] = code(kinds) | data_digests(spec.task.files) | numerics()
+    return found
+
+
+def _code(module: ModuleType, kinds: tuple[type, ...]) -> dict[str, str]:
+    """Digests of the files that trials of these classes run by."""
     files = [file for pattern in COMMON for file in sorted(PACKAGE.glob(pattern))]
     roots = {module.__name__: {"probes"}}
-    kinds = dict.fromkeys((type(spec.cell), cell_class(spec.cell), type(spec.task)))
     for value in (*itertools.chain(*(kind.__mro__ for kind in kinds)), getattr(module, "probes", None)):
         kind = value if hasattr(value, "__qualname__") else type(value)
         home = sys.modules.get(getattr(kind, "__module__", ""))
@@ -65,7 +79,7 @@ def sources(spec: ArmSpec, module: ModuleType) -> dict[str, str]:
             parts.setdefault(_key(file), []).append(own)
             files += imported
     found = {name: own[0] if len(own) == 1 else _hash(" ".join(sorted(own))) for name, own in sorted(parts.items())}
-    return {PYTHON: "{}.{}".format(*sys.version_info)} | found | data_digests(spec.task.files) | numerics()
+    return {PYTHON: "{}.{}".format(*sys.version_info)} | found
 
 
 def data_digests(files: Iterable[str | Path]) -> dict[str, str]:

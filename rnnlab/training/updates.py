@@ -216,9 +216,14 @@ def program_key(spec: TrialSpec) -> Hashable:
     differ in their seed, in `TrainSpec.numbers`, and in what their weights are drawn from.
     """
     plain = chz.replace(spec, train=chz.replace(spec.train.without_numbers(), floss=0))
-    state = jax.eval_shape(lambda: blank_state(plain))
-    leaves, treedef = jax.tree.flatten(state)
-    return plain.task, plain.train, treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return plain.task, plain.train, *_shapes(plain)
+
+
+@functools.cache  # a sweep has thousands of arms that differ in numbers alone
+def _shapes(spec: TrialSpec) -> tuple[Hashable, Hashable]:
+    """The structure of its state, and shape and type of each leaf."""
+    leaves, treedef = jax.tree.flatten(jax.eval_shape(lambda: blank_state(spec)))
+    return treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.data.pairs import END, PADDING, Pairs
+from rnnlab.data.pairs import END, OTHER, PADDING, Pairs
 from rnnlab.data.tokens import sentence
 from rnnlab.translation.alignment import ibm_model_1, most_likely, unpadded
 
@@ -21,7 +21,9 @@ def baselines(data: Pairs) -> dict[str, Any]:
     """As JSON holds it: the tested sentences, what each model writes, and the target's tokens by number."""
     training, test = data.parts["training"], data.parts["test"]
     tested = data.texts["test"][:TESTED]
-    frequent, times = collections.Counter(map(tuple, unpadded(training.target))).most_common(1)[0]
+    targets = collections.Counter(map(tuple, unpadded(training.target)))
+    known = {target: times for target, times in targets.items() if OTHER not in target}  # others are several sentences
+    frequent, times = max((known or targets).items(), key=lambda pair: pair[1])
     pairs = unpadded(training.source), unpadded(training.target, (PADDING, END))
     dictionary = most_likely(ibm_model_1(*pairs, ITERATIONS))
     word_by_word = [

@@ -58,7 +58,7 @@ BAD = {  # by name the content of a file, and what its one line says
     "four columns of text": (written((a, b, a, b) for a, b in ROWS), "line 1: 4 columns"),
     "all too long": (
         written((a * 20, b * 20) for a, b in ROWS),
-        "0 pairs are left, 0 of them for training; length=161",
+        "540 of 540 pairs are longer than 24 and 24 words; task.length=161 task.source_length=80 holds",
     ),
 }
 
@@ -86,7 +86,7 @@ ODD = {  # by name the content, and the note on the card
     "empty lines": (GOOD.replace(b"\n", b"\n\n", 3), "3 empty lines left out"),
     "one side empty": (GOOD + b"alone\t\n\tallein\n", "2 lines with an empty side are left out"),
     "comments": (b"# from Tatoeba\n" + GOOD, "1 lines that begin with # and have no tab left out"),
-    "pairs twice": (GOOD + written(ROWS[:7]), "7 pairs that stood before are left out"),
+    "pairs twice": (GOOD + written(ROWS[:7]), "7 pairs that stand in the file more than once are read once"),
     "tags": (GOOD + b"<b>no</b> sees bob.\tnein\n", "1 sentences have HTML tags"),
     "entities": (GOOD + b"q &amp; a\tf &amp; a\n", "2 sentences have HTML entities"),
     "too long ones": (GOOD + b"a " * 99 + b"\tb\n", "1 of 541 pairs longer than 24 and 24 are left out"),
@@ -192,5 +192,18 @@ def test_the_held_out_sentences_are_a_sample_each_once_and_near_copies_lie_in_on
 def test_targets_that_training_cannot_know_are_refused(tmp_path):
     file = tmp_path / "a.tsv"
     file.write_text("\n".join(f"the number {n}\tzahl{n}" for n in range(2000)))
-    with pytest.raises(UserError, match=r"100 % of its target words held out are not in training: task.units=char"):
+    with pytest.raises(UserError, match="100 % of its target words .* at least 2 times: task.units=char"):
         read_pairs(str(file), "words", (20, 20), 2)
+
+
+def test_a_header_is_told_by_one_known_language_or_by_its_quotation_marks(tmp_path):
+    file = tmp_path / "a.tsv"
+    file.write_bytes(b"English\tPig\n" + GOOD)
+    assert any("'English | Pig', is a header" in note for note in Translation(pairs=str(file)).card.notes)
+    quoted = "\n".join('"{}"\t"{}"'.format(*line.split("\t")) for line in GOOD.decode().splitlines())
+    file.write_text("one\ttwo\n" + quoted + "\n")
+    found = Translation(pairs=str(file))
+    assert any("it alone has no quotation marks" in note for note in found.card.notes)
+    assert not any('"' in text for pair in found.data.texts["test"] for text in pair)
+    with pytest.raises(UserError, match="pairs=: names no file"):
+        Translation(pairs="")

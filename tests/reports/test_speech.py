@@ -35,7 +35,7 @@ def results():
         steps = [[BEGINS[label] + 4 * n for n in range(len(row))] for row in heard]
         real = {"real said": filled(SAID, 2), "real heard": filled([[2]] * 4, 3),
                 "real steps": filled([[0]] * 4, 3), "real beam": filled([[1]] * 4, 3)}  # fmt: skip
-        probe = {"beam": filled(SAID[:3] + [[]], 3), "heard": filled(heard, 3), "steps": filled(steps, 3)} | real
+        probe = {"beam": filled([*SAID[:3], []], 3), "heard": filled(heard, 3), "steps": filled(steps, 3)} | real
         trial["probes"] = [{"step": 9, "heard": probe}]
     baselines = {"said": SAID, "tokens": ["one", "<b>"], "between": " ", "answers": {"nothing": 1.0}}
     found["baselines"] = [{"arms": list(names.values()), "found": baselines}]

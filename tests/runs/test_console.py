@@ -24,7 +24,7 @@ LACKS = {"postmortem": "no configuration", "publish": "no results of rnnlab", "c
 
 
 def absent(folder):
-    return folder / "absent", "no (finished )?run of rnnlab"
+    return folder / "absent", "no such folder|no finished run of rnnlab"
 
 
 def a_file(folder):

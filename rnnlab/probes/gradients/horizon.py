@@ -29,7 +29,7 @@ class MemoryHorizon(NamedTuple):
     decay_rate: float  # nats a step, the slope of the log-norm over lags: negative vanishes, positive explodes
     half_life: float  # steps in which the norm halves; infinite where it does not fall
     horizon: float  # a whole number: the largest lag still above `fraction` of lag 0
-    censored: bool  # the horizon is the whole sequence: it may be longer
+    censored: bool  # the profile ends there, above the fraction: the horizon may be longer
 
 
 def memory_horizon(log10_norms: Float[np.ndarray, " T"], fraction: float = 1e-3) -> MemoryHorizon:
@@ -44,7 +44,18 @@ def memory_horizon(log10_norms: Float[np.ndarray, " T"], fraction: float = 1e-3)
         return MemoryHorizon(math.nan, math.nan, math.nan, False)
     rate = float(_rates(profile)[0])
     horizon = int(_horizons(profile, fraction)[0])
-    return MemoryHorizon(rate, float(_half_life(rate)), horizon, horizon == profile.shape[1] - 1)
+    return MemoryHorizon(rate, float(_half_life(rate)), horizon, horizon >= last_lag(profile[0]))
+
+
+def last_lag(log10_norms: Float[np.ndarray, "*S T"]) -> int:
+    """The last lag at which any profile is not exactly zero; T - 1 where they are all zero from lag 1 on.
+
+    Sequences of unequal length have no gradient beyond the longest of them. Where none leaves lag 0 it is cut off
+    there, however long they are.
+    """
+    alive = np.isfinite(log10_norms).reshape(-1, np.shape(log10_norms)[-1]).any(axis=0)
+    last = int(np.max(np.flatnonzero(alive), initial=0))
+    return last or alive.size - 1
 
 
 class ExponentialFit(NamedTuple):
@@ -91,7 +102,7 @@ class HorizonIntervals(NamedTuple):
     decay_rate: Interval  # nats a step
     half_life: Interval  # steps
     horizon: Interval  # lags
-    censored: bool  # the horizon or its upper end is the whole sequence: it may be longer
+    censored: bool  # the profile ends at the horizon or its upper end, above the fraction: it may be longer
     line: ExponentialFit
 
 
@@ -148,7 +159,7 @@ def horizon_intervals(
     logs = from_draws(math.log1p(found.horizon), np.log1p(horizons), n, confidence)
     low, high = (np.clip(np.expm1(log), 0, end) for log in (logs.low, logs.high))
     lags = Interval(float(found.horizon), float(np.floor(low)), float(np.ceil(high)), n)
-    return HorizonIntervals(rate, life, lags, found.censored or lags.high >= end, exponential_fit(whole))
+    return HorizonIntervals(rate, life, lags, found.censored or lags.high >= last_lag(whole), exponential_fit(whole))
 
 
 def mean_over_examples(log10: Float[np.ndarray, "T B"]) -> Float[np.ndarray, " T"]:

@@ -141,3 +141,13 @@ def test_what_is_not_known_is_nan_and_bad_profiles_are_refused():
         horizon_intervals([np.zeros((0, 2))])
     with pytest.raises(ValueError, match="confidence=95"):
         horizon_intervals([np.zeros((9, 2))], confidence=95.0)
+
+
+def test_a_profile_that_ends_above_the_fraction_is_censored_and_one_that_is_cut_off_is_not():
+    """Of sequences of unequal length nothing is left beyond the longest; a truncated gradient never leaves lag 0."""
+    ends = np.array([0, -0.5, -1.0, -np.inf, -np.inf])
+    assert memory_horizon(ends)[2:] == (2, True)
+    assert memory_horizon(np.array([0, -1.0, -4.0, -np.inf, -np.inf]))[2:] == (1, False)
+    assert memory_horizon(np.array([0.0, -np.inf, -np.inf]))[2:] == (0, False)
+    whole = np.stack([ends + 0.01 * number for number in range(6)], axis=1)
+    assert horizon_intervals([whole]).censored

@@ -1,0 +1,53 @@
+"""Compiled programs kept in a run's folder, so that a run that is resumed need not compile them again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+FOLDER = "compiled"
+WORTH = 0.2  # seconds of compiling, below which reading a program saves little
+
+
+@contextlib.contextmanager
+def kept_compiled(workdir: Path) -> Iterator[None]:
+    """JAX's persistent compilation cache in `workdir/compiled/`, a folder a kind of processor.
+
+    A program is machine code for the processor that it was compiled on, and folders are shared between machines. A
+    cache that the user has chosen (JAX_COMPILATION_CACHE_DIR) or turned off stays as it is.
+    """
+    if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
+        yield
+        return
+    ours = {
+        "jax_compilation_cache_dir": str(workdir / FOLDER / _processor()),
+        "jax_persistent_cache_min_compile_time_secs": WORTH,
+    }
+    before = {name: getattr(jax.config, name) for name in ours}
+    _set(ours)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(options) -> None:
+    for name, value in options.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()  # which JAX opens once, at its first compilation
+
+
+def _processor() -> str:
+    """A short name for what machine code may use here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        told = [line for line in lines if line.startswith(("model name", "flags", "Features"))][:2]
+    except OSError:
+        told = [platform.machine(), platform.processor()]
+    return hashlib.sha256("".join(told).encode()).hexdigest()[:12]
