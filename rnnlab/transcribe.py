@@ -71,7 +71,7 @@ def transcribe(
 
     Args:
       run: its folder.
-      file: a WAV file of 8 to 64 bit, any rate and number of channels.
+      file: a WAV file of 8 to 64 bit, 1 to 384 kHz, any number of channels, at most 10 minutes.
       beam: prefixes that the search keeps (Hannun et al. 2014); 1 is the most likely path.
       arm: its name, or a shell pattern; left out, any: of those that match, the trial of the lowest held-out loss.
       seed: the trial's; left out, that of the lowest held-out loss.

@@ -26,10 +26,12 @@ def files_of(folder: str) -> tuple[str, ...]:
     if not Path(folder).is_dir():
         raise UserError(f"recordings={folder}: no such folder")
     homes = sorted({path.parent for path in Path(folder).rglob("0.wav")})
-    for home in homes:
-        found = tuple(str(home / f"{digit}.wav") for digit in range(10))
-        if all(Path(file).is_file() for file in found):
-            return found
+    whole = [home for home in homes if all((home / f"{digit}.wav").is_file() for digit in range(10))]
+    if len(whole) > 1:
+        told = f"{len(whole)} folders in it hold 0.wav to 9.wav; name one: {whole[0]}, {whole[1]}"
+        raise UserError(f"recordings={folder}: {told}")
+    if whole:
+        return tuple(str(whole[0] / f"{digit}.wav") for digit in range(10))
     raise UserError(f"recordings={folder}: no folder in it holds 0.wav to 9.wav, a spoken digit each")
 
 
@@ -40,16 +42,21 @@ def prompts(folder: str, length: int) -> Part:
 
 @functools.lru_cache(maxsize=2)
 def _prompts(files: tuple[str, ...], length: int) -> Part:
-    waves = [_trimmed(read_wav(file)) for file in files]
+    waves = [_trimmed(file, read_wav(file)) for file in files]
     draw = np.random.default_rng(0)
     strings = [[digit] for digit in range(10)]
     strings += [draw.integers(0, 10, 2 + number % (LONGEST - 1)).tolist() for number in range(STRINGS)]
     features = [log_mel.features(np.concatenate([waves[d] for d in digits])) for digits in strings]
     kept = [number for number, each in enumerate(features) if len(each) <= length]
+    if not kept:
+        shortest = min(map(len, features))
+        raise UserError(f"length={length}: the shortest digit of {Path(files[0]).parent} has {shortest} steps of 30 ms")
     return Part.of([features[k] for k in kept], [[1 + d for d in strings[k]] for k in kept])
 
 
-def _trimmed(wave: np.ndarray) -> np.ndarray:
+def _trimmed(file: str, wave: np.ndarray) -> np.ndarray:
+    if np.ptp(wave) == 0:
+        raise UserError(f"{file}: holds nothing but silence")
     loud = np.flatnonzero(np.abs(wave) > AUDIBLE * np.abs(wave).max())
     pause = int(PAUSE * log_mel.RATE)
-    return wave[max(loud[0] - pause, 0) : loud[-1] + pause] if len(loud) else wave
+    return wave[max(loud[0] - pause, 0) : loud[-1] + pause]

@@ -20,7 +20,7 @@ from rnnlab.data import log_mel
 from rnnlab.data.card import DataCard, digest
 from rnnlab.data.speech import Corpus, Part, corpus_of
 from rnnlab.data.utf8 import decoded
-from rnnlab.data.wav_file import read_wav
+from rnnlab.data.wav_file import content_of, samples_of
 from rnnlab.specs.errors import UserError, nearest
 
 TABLE, WAVES = "metadata.csv", "wavs"
@@ -96,7 +96,8 @@ def _read(folder: str, longest: int, rows: tuple[tuple[str, str], ...], stamps: 
     whole = hashlib.sha256()
     for name, said in rows:
         path = Path(folder, WAVES, f"{name}.wav")
-        wave, content = read_wav(path), path.read_bytes()
+        content = content_of(path)
+        wave = samples_of(path, content)
         whole.update(content + said.encode())
         if np.ptp(wave) == 0:
             left["of nothing but silence"] += 1

@@ -38,8 +38,8 @@ class Part:
 
     @property
     def sha256(self) -> str:
-        """Of features and labels."""
-        return digest(self.frames.tobytes() + self.labels.tobytes())
+        """Of features, lengths and labels."""
+        return digest(self.frames.tobytes() + self.lengths.tobytes() + self.labels.tobytes())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

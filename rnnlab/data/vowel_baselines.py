@@ -15,9 +15,8 @@ def accuracies(data: JapaneseVowelsData) -> dict[str, float]:
     known = [np.concatenate([one, two]) for one, two in zip(data.training, data.validation, strict=True)]
     fitted = Utterances(*known)
     line = LogisticRegression(max_iter=2000).fit(means(fitted), fitted.speakers)
-    first = int(np.argmax(np.bincount(fitted.speakers)))
     return {
-        "most frequent speaker": float(np.mean(data.test.speakers == first)),
+        "always the first speaker": float(np.mean(data.test.speakers == 0)),
         "logistic regression on the mean step": float(line.score(means(data.test), data.test.speakers)),
         "nearest by dynamic time warping": float(np.mean(nearest_by_warping(fitted, data.test) == data.test.speakers)),
     }

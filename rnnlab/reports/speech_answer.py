@@ -22,12 +22,10 @@ def _of_digits(results: Results) -> list[str]:
     if not known:
         return []
     order = sorted(known, key=lambda label: known[label].estimate)
-    told = listed([f"{known[label].estimate:.1f} % with {named(label)}" for label in order])
+    told = listed([f"{known[label].estimate:.3g} % with {named(label)}" for label in order])
     said = [f"Tokens of the test part that are wrong: {told}."]
-    if "LSTM" in known:
-        said.append(_lost("digits", "LSTM", _better(known, "LSTM", lower=True)))
-    if BOTH in known and (others := _better(known, BOTH, lower=True)):
-        said.append(_lost("digits", BOTH, others))
+    said += _lost("digits", "LSTM", known, lower=True)
+    said += _lost("digits", BOTH, known, lower=True)
     return [*said, *_of_delays(results)]
 
 
@@ -50,25 +48,33 @@ def _of_speakers(results: Results) -> list[str]:
     known = {label: found for label, arm in arms.items() if (found := speaker_accuracy(arm)).n}
     if not known:
         return []
-    told = listed([f"{found.estimate:.1f} % by {named(label)}" for label, found in known.items()])
+    told = listed([f"{found.estimate:.3g} % by {named(label)}" for label, found in known.items()])
     said = [f"Which of nine men speaks is told rightly {told}."]
     others = {name: 100 * v for name, v in next(iter(arms.values())).baselines.get("accuracies", {}).items()}
-    if "LSTM" in known:
-        without = [f"{name} ({value:.1f} %)" for name, value in (others | PUBLISHED).items()
-                   if value > known["LSTM"].estimate]  # fmt: skip
-        said.append(_lost("speakers", "LSTM", [*_better(known, "LSTM", lower=False), *without]))
+    exact = {name: Interval(value, value, value, 1) for name, value in (others | PUBLISHED).items()}
+    return said + _lost("speakers", "LSTM", known | exact, lower=False)
+
+
+def _lost(what: str, one: str, known: dict[str, Interval], lower: bool) -> list[str]:
+    """To whom it loses: those of a better estimate whose interval is apart from its own; and who may be better."""
+    if one not in known:
+        return []
+    sign, mine = 1 if lower else -1, known[one]
+    better = {label: found for label, found in known.items() if sign * found.estimate < sign * mine.estimate}
+    apart = {label for label, found in better.items()
+             if (found.high < mine.low if lower else found.low > mine.high)}  # fmt: skip
+
+    def told(labels):
+        return listed([f"{named(label)} ({known[label].estimate:.3g} %)" for label in labels])
+
+    if not better:
+        return [f"On {what} the {named(one)} loses to none of the others."]
+    lost = [label for label in better if label in apart]
+    said = [f"On {what} the {named(one)} loses to {told(lost)}."] if lost else []
+    if unsure := [label for label in better if label not in apart]:
+        said.append(f"On {what} it is not shown that {told(unsure)} {'is' if len(unsure) == 1 else 'are'} better "
+                    f"than the {named(one)}.")  # fmt: skip
     return said
-
-
-def _better(known: dict[str, Interval], one: str, lower: bool) -> list[str]:
-    """Those whose estimate is better, with it."""
-    sign = 1 if lower else -1
-    return [f"{named(label)} ({found.estimate:.1f} %)" for label, found in known.items()
-            if sign * found.estimate < sign * known[one].estimate]  # fmt: skip
-
-
-def _lost(what: str, one: str, to: list[str]) -> str:
-    return f"On {what} the {named(one)} loses to {listed(to) if to else 'none of the others'}."
 
 
 def named(label: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,7 +16,7 @@ from rnnlab.data.transcripts import alignments
 from rnnlab.reports import speech_tables
 from rnnlab.reports.figures import WHEN, looks_of
 from rnnlab.reports.speech_tables import STEP, heard, of_task
-from rnnlab.reports.style import COLOURS, GREY, Width, legend, panels, styled
+from rnnlab.reports.style import COLOURS, GREY, Width, legend, panels, plain, styled
 from rnnlab.runs.results import Arm, Results
 
 SHOWN = 8  # tokens of one recording that are named by a colour
@@ -24,10 +26,10 @@ FEWEST = 4  # examples that a gradient at a distance is the mean of
 @styled
 def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
     """Log-mel features of one recording of the test part, and below p of each token and the blank by every network."""
-    arms = {n: a for n, a in of_task(results, "SpokenDigits").items() if a.trials[0].probe("posteriors", "trained")}
+    arms = {n: a for n, a in of_task(results, "SpokenDigits").items() if _posteriors(a)}
     if not arms:
         return None
-    found = {label: arm.trials[0].probe("posteriors", "trained") for label, arm in arms.items()}
+    found = {label: _posteriors(arm) for label, arm in arms.items()}
     first, baselines = next(iter(found.values())), next(iter(arms.values())).baselines
     tokens = baselines.get("tokens", [])
     said = baselines.get("said", [[]] * (int(first["number"]) + 1))[int(first["number"])]
@@ -38,7 +40,7 @@ def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
     grid[0, 0].pcolormesh(np.arange(len(frames) + 1) * HOP / RATE, np.arange(BANDS + 1), frames.T, cmap="Greys",
                           rasterized=True)  # fmt: skip
     grid[0, 0].set_ylabel("mel band")
-    grid[0, 0].set_title("said: " + " ".join(tokens[int(label) - 1] for label in said if label <= len(tokens)))
+    grid[0, 0].set_title("said: " + " ".join(plain(tokens[int(label) - 1]) for label in said if label <= len(tokens)))
     known = list(dict.fromkeys(int(label) for label in said))[:SHOWN]
     colours = {label: COLOURS[place % len(COLOURS)] for place, label in enumerate(known)}
     dashes = {label: "-" if place < len(COLOURS) else "--" for place, label in enumerate(known)}
@@ -52,7 +54,9 @@ def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
         panel.set_title(label)
     grid[len(grid) // 2, 0].set_ylabel("probability")
     grid[-1, 0].set_xlabel("time (s)")
-    shown = [Line2D([], [], color=colours[t], ls=dashes[t], label=tokens[t - 1]) for t in known if t <= len(tokens)]
+    shown = [
+        Line2D([], [], color=colours[t], ls=dashes[t], label=plain(tokens[t - 1])) for t in known if t <= len(tokens)
+    ]
     legend(figure, shown, [Line2D([], [], color=GREY, lw=0.7, ls=":", label="blank"),
                            Line2D([], [], color="0.8", label="other tokens")])  # fmt: skip
     figure.set_label(
@@ -60,6 +64,11 @@ def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
         "what each network (its first trial) takes each 30 ms for."
     )
     return figure
+
+
+def _posteriors(arm: Arm) -> Mapping[str, Any] | None:
+    """Those of its first trial that has some."""
+    return next((found for trial in arm.trials if (found := trial.probe("posteriors", "trained"))), None)
 
 
 @styled
@@ -112,9 +121,9 @@ def directions(results: Results, *, width: Width = "page") -> Figure | None:
     figure.set_label(
         "How far one answer's gradient reaches: norm of its adjoint at the top layer's h by distance, relative to "
         "distance 0, means of the logarithm over examples and trials. To the left of 0 the direction that reads "
-        "forwards, to the right the one that reads backwards. SpokenDigits: log p of the likeliest token in the middle "
-        "half of a recording, a step is 30 ms; JapaneseVowels: of the likeliest speaker, which the second direction "
-        "gives at the first step."
+        "forwards, to the right the one that reads backwards. SpokenDigits: the logit of the likeliest token in the "
+        "middle half of a recording, a step is 30 ms; JapaneseVowels: that of the likeliest speaker, which the second "
+        "direction gives at the first step."
     )
     return figure
 
@@ -129,7 +138,7 @@ def _curve(arm: Arm, when: str, side: str) -> np.ndarray | None:
             kept = (
                 int(np.argmin(count >= min(FEWEST, count[0]))) if (count < min(FEWEST, count[0])).any() else len(count)
             )
-            curves.append(values[:kept] - values[0])
+            curves.append(values[:kept])
     if not curves or not min(map(len, curves)):
         return None
     shortest = min(map(len, curves))
@@ -146,7 +155,7 @@ def confusions(results: Results, *, width: Width = "page") -> Figure | None:
     tokens = next(iter(arms.values())).baselines.get("tokens", [])
     if len(tokens) > 40:
         return None
-    names = ["nothing", *tokens]
+    names = ["nothing", *map(plain, tokens)]
     figure, grid = panels(1, len(tables), 2.8, width)
     for panel, (label, table) in zip(grid[0], tables.items(), strict=True):
         share = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)

@@ -5,6 +5,7 @@ Reads the probes of `experiments/speech.py` (`heard`, `speakers`) and the baseli
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from rnnlab.runs.results import Arm, Results, Trial
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval
 
-LONGEST = 12  # tokens said by which errors are told
+LENGTHS = 8  # of transcripts, at most, by which errors are told
 STEP = 1000 * HOP * STACK // RATE  # milliseconds
 Rows = Sequence[Sequence[float | int]]  # labels of each recording, 0 behind their end
 PUBLISHED = {  # on JapaneseVowels in the UEA archive, the table of arXiv 2311.12214 on multivariate data sets
@@ -99,30 +100,35 @@ def speaker_accuracy(arm: Arm) -> Interval:
 
 
 def by_length(found: Heard) -> dict[int, float]:
-    """Token error rate in percent by how many tokens were said."""
-    wrong: dict[int, list[int]] = {}
-    for said, edited in zip(found.said, edits(found.said, found.heard), strict=True):
-        wrong.setdefault(len(said), []).append(edited)
-    return {n: 100 * sum(of) / (n * len(of)) for n, of in sorted(wrong.items()) if n}
+    """Token error rate in percent by how many tokens were said: of each number, or of more than `LENGTHS` numbers by
+    groups of about as many recordings, each named by its longest."""
+    said = np.array([len(each) for each in found.said])
+    wrong = np.array(edits(found.said, found.heard))
+    ends = np.unique(said)
+    if len(ends) > LENGTHS:
+        ends = np.unique(np.quantile(said, np.arange(1, LENGTHS + 1) / LENGTHS, method="higher"))
+    group = ends[np.searchsorted(ends, said)]
+    return {int(n): 100 * wrong[group == n].sum() / said[group == n].sum() for n in ends if n}
 
 
 def by_lengths(results: Results) -> dict[str, tuple[list[int], np.ndarray]]:
-    """Of each model that was tested on transcripts of at most `LONGEST` tokens: their lengths, and `by_length` of
-    each trial."""
+    """Of each model the lengths of transcripts, and `by_length` of each trial."""
     told = {}
     for label, arm in of_task(results, "SpokenDigits").items():
         found = [by_length(each) for trial in arm.trials if (each := heard(arm, trial))]
-        if found and max(found[0]) <= LONGEST:
+        if found:
             told[label] = (list(found[0]), np.array([list(each.values()) for each in found]))
     return told
 
 
-def last_and_others(found: Heard) -> tuple[float, float]:
-    """How often, in percent, the last token said is not the last heard, and so the first."""
+def first_and_last(found: Heard) -> tuple[float, float]:
+    """How often, in percent, the first token said is not the first heard, and so the last; nan without two tokens."""
     pairs = [(said, heard) for said, heard in zip(found.said, found.heard, strict=True) if len(said) > 1]
-    last = np.mean([not heard or said[-1] != heard[-1] for said, heard in pairs])
+    if not pairs:
+        return math.nan, math.nan
     first = np.mean([not heard or said[0] != heard[0] for said, heard in pairs])
-    return 100 * float(last), 100 * float(first)
+    last = np.mean([not heard or said[-1] != heard[-1] for said, heard in pairs])
+    return 100 * float(first), 100 * float(last)
 
 
 def delay(results: Results, arm: Arm, trial: Trial) -> float | None:
@@ -151,13 +157,13 @@ def main(results: Results) -> Table | None:
         every = [found for trial in arm.trials if (found := heard(arm, trial))]
         if not every:
             continue
-        ends = [last_and_others(found) for found in every]
+        ends = [first_and_last(found) for found in every]
         rows.append([
             f"SpokenDigits/{label}", format_interval(rates(arm)),
             format_interval(estimates.median([value for found in every if (value := found.by_beam) is not None])),
             format_interval(estimates.median([found.exact for found in every])),
-            format_interval(rates(arm, lambda arm, trial: real(trial))) if real(arm.trials[0]) else "",
-            *(format_interval(estimates.median([end[side] for end in ends])) for side in (1, 0)),
+            format_interval(rates(arm, lambda arm, trial: real(trial))) if any(map(real, arm.trials)) else "",
+            *(format_interval(estimates.median([end[side] for end in ends])) for side in (0, 1)),
             format_interval(late) if label != "LSTM, both ways" and (late := later(results, arm)).n else "", "",
         ])  # fmt: skip
     for arm in list(of_task(results, "SpokenDigits").values())[:1]:
@@ -187,5 +193,8 @@ def tables(results: Results) -> list[Table]:
     rows = [[label, *(format_interval(estimates.median(list(of))) for of in rates.T)]
             for label, (_, rates) in found.items()]  # fmt: skip
     lengths = next(iter(found.values()))[0] if found else []
-    caption = "Token error rate in percent by how many tokens were said; median and interval over trials."
+    caption = (
+        "Token error rate in percent by how many tokens were said (where these are many, up to so many, from the "
+        "column before on); median and interval over trials."
+    )
     return [Table(caption, ["model", *map(str, lengths)], rows)] if rows else []

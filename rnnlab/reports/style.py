@@ -121,6 +121,13 @@ def legend(figure: Figure, arms: list[Any], lines: list[Any]) -> float:
     return ROW * rows / figure.get_figheight()
 
 
+def plain(text: str) -> str:
+    """A user's text as a label: matplotlib reads no mathematics in it, and hides none that begins with a dash below."""
+    if text == " ":
+        return "\N{OPEN BOX}"
+    return ("\N{ZERO WIDTH SPACE}" if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
 def rendered(figure: Figure) -> dict[str, bytes]:
     """A figure as `png` and `pdf`. They carry no date, so equal figures are equal files."""
     made = {}

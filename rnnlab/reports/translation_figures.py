@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rnnlab.probes.translation.probes import long_rows
 from rnnlab.reports.figures import looks_of
-from rnnlab.reports.style import GREY, Width, legend, panels, styled
+from rnnlab.reports.style import GREY, Width, legend, panels, plain, styled
 from rnnlab.reports.translations import Translated, source_profiles, translated
 from rnnlab.runs.results import Arm, Results
 from rnnlab.translation.baselines import DICTIONARY
@@ -65,7 +65,7 @@ def _exact(panel, each: Translated, looks):
     middle = [each.mean(DICTIONARY, each.quality, which=which).estimate for _, which in groups]
     panel.plot(at, middle, **BY_WORDS)
     shown = "exactly right, %" if each.quality == "exact" else each.measured
-    panel.set(ylim=(-3, 103), xlabel=f"{each.units} of the source", ylabel=shown, title=_plain(each.task))
+    panel.set(ylim=(-3, 103), xlabel=f"{each.units} of the source", ylabel=shown, title=plain(each.task))
     panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     panel.grid(axis="y", lw=0.4, color="0.85")
 
@@ -108,11 +108,9 @@ def attention(results: Results, *, width: Width = "page") -> Figure | None:
             panel.invert_yaxis()
             size = 6.5 if max(len(sources), len(targets)) <= 30 else 4
             panel.set_xticks(
-                [at + 0.5 for at in range(len(sources))], [_plain(word) for word in sources], rotation=90, fontsize=size
+                [at + 0.5 for at in range(len(sources))], [plain(word) for word in sources], rotation=90, fontsize=size
             )
-            panel.set_yticks(
-                [at + 0.5 for at in range(len(targets))], [_plain(word) for word in targets], fontsize=size
-            )
+            panel.set_yticks([at + 0.5 for at in range(len(targets))], [plain(word) for word in targets], fontsize=size)
             panel.spines[["top", "right"]].set_visible(True)
         grid[0, 0].set_ylabel("target")
         figure.supxlabel("source")
@@ -123,11 +121,6 @@ def attention(results: Results, *, width: Width = "page") -> Figure | None:
         )
         return figure
     return None
-
-
-def _plain(word: str) -> str:
-    """A label that matplotlib does not read as mathematics."""
-    return word.replace("$", r"\$") if word != " " else "\N{OPEN BOX}"
 
 
 def _attending(each: Translated) -> Arm | None:

@@ -38,6 +38,13 @@ SHAPES = [  # B, T, D, H
     [1, 1024, 1, 128],
     [64, 128, 512, 512],
 ]
+OTHERS = {  # a name: shape, and what it is if not one layer of an LSTM
+    "batch of 256": ([256, 128, 64, 128], {}),
+    "2 layers": ([32, 128, 128, 256], {"layers": 2}),
+    "GRU": ([32, 128, 64, 128], {"cell": "GRU"}),
+    "vanilla RNN": ([32, 128, 64, 128], {"cell": "VanillaRNN"}),
+    "unequal lengths": ([32, 128, 64, 128], {"lengths": [4 * (1 + n) for n in range(32)]}),
+}
 CELL_SHAPES = [[32, 1000, 2, 128], [8, 2000, 8, 32], [1, 1024, 1, 128]]  # B, T, D, H of linear cells
 RECURRENCES = [[100, 32], [100, 8192], [1000, 256], [1000, 4096], [10000, 32], [10000, 512]]  # T, B N
 SEGMENTS = [8, 16, 32, 64, 128]
@@ -133,11 +140,11 @@ class Bench:
             worker.receive()
         return take_turns(jobs, self.pace)
 
-    def speed(self, shape: list[int]) -> dict[str, Any]:
+    def speed(self, shape: list[int], **what: Any) -> dict[str, Any]:
         measured = {}
         for kind in ("forward", "gradient"):
-            jobs = {name: self._prepare(worker, kind, shape=shape) for name, worker in self.workers.items()}
-            if kind == "gradient":
+            jobs = {name: self._prepare(worker, kind, shape=shape, **what) for name, worker in self.workers.items()}
+            if kind == "gradient" and not what:
                 jobs["lax.scan"] = self._prepare(self.rnnlab, "plain", shape=shape)
             measured[kind] = self._measure(jobs)
         return measured
@@ -224,6 +231,10 @@ def main() -> int:
                 with console.status(f"{section}: B, T, D, H = {', '.join(map(str, shape))}"):
                     results[section][tuple(shape)] = getattr(bench, section)(shape)
                 bench.forget()
+        for name, (shape, what) in OTHERS.items() if section == "speed" and len(shapes) == len(SHAPES) else ():
+            with console.status(f"{section}: {name}"):
+                results[section][(*shape, name)] = bench.speed(shape, **what)
+            bench.forget()
         report.SECTIONS[section](console, results[section])
     for worker in workers.values():
         worker.close()

@@ -1,4 +1,4 @@
-"""flax.nnx.RNN over Flax's OptimizedLSTMCell as a worker: under jax.jit, XLA's own threads on one device."""
+"""flax.nnx.RNN over Flax's cells as a worker: under jax.jit, XLA's own threads on one device."""
 
 from __future__ import annotations
 
@@ -9,28 +9,36 @@ import jax.numpy as jnp
 from flax import nnx
 from worker import Job, serve
 
+CELLS = {"LSTM": nnx.OptimizedLSTMCell, "GRU": nnx.GRUCell, "VanillaRNN": nnx.SimpleCell}
 
-def _loss(shape: list[int]):
+
+def _loss(shape: list[int], cell: str, layers: int, lengths: list[int] | None):
     batch, length, inputs, features = shape
-    cell = nnx.OptimizedLSTMCell(inputs, features, rngs=nnx.Rngs(0))
-    graph, weights, rest = nnx.split(nnx.RNN(cell, time_major=True, rngs=False), nnx.Param, ...)
+    rngs = nnx.Rngs(0)
+    cells = [CELLS[cell](features if layer else inputs, features, rngs=rngs) for layer in range(layers)]
+    rnns = nnx.List([nnx.RNN(each, time_major=True, rngs=False) for each in cells])
+    graph, weights, rest = nnx.split(rnns, nnx.Param, ...)
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
+    there = None if lengths is None else (jnp.arange(length)[:, None] < jnp.array(lengths))[..., None]
 
     def loss(weights, xs):
-        carry = (jnp.zeros((batch, features)), jnp.zeros((batch, features)))
-        return jnp.mean(nnx.merge(graph, weights, rest)(xs, initial_carry=carry) ** 2)
+        zeros = jnp.zeros((batch, features))
+        for rnn in nnx.merge(graph, weights, rest):
+            carry = (zeros, zeros) if cell == "LSTM" else zeros
+            xs = rnn(xs, initial_carry=carry, seq_lengths=None if lengths is None else jnp.array(lengths))
+        return jnp.mean((xs if there is None else jnp.where(there, xs, 0)) ** 2)
 
     return loss, weights, xs
 
 
-def forward(shape: list[int]) -> Job:
-    loss, weights, xs = _loss(shape)
+def forward(shape: list[int], cell: str = "LSTM", layers: int = 1, lengths: list[int] | None = None) -> Job:
+    loss, weights, xs = _loss(shape, cell, layers, lengths)
     run = jax.jit(loss)
     return Job(lambda: jax.block_until_ready(run(weights, xs)))
 
 
-def gradient(shape: list[int]) -> Job:
-    loss, weights, xs = _loss(shape)
+def gradient(shape: list[int], cell: str = "LSTM", layers: int = 1, lengths: list[int] | None = None) -> Job:
+    loss, weights, xs = _loss(shape, cell, layers, lengths)
     run = jax.jit(jax.grad(loss))
     return Job(lambda: jax.block_until_ready(run(weights, xs)))
 

@@ -11,7 +11,7 @@ import linear
 from flax import nnx
 from worker import Job, serve
 
-from rnnlab.cells import LSTM, LSTM1997
+from rnnlab.cells import GRU, LSTM, LSTM1997, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.scan.unroll import choose_segment, hidden, unroll
@@ -31,6 +31,7 @@ from rnnlab.training.spec import TrainSpec, TrialSpec
 from rnnlab.training.state import initial_state
 from rnnlab.training.updates import compile_windows, program_key
 
+CELLS = {"LSTM": LSTM, "GRU": GRU, "VanillaRNN": VanillaRNN}
 TRIALS, UPDATES = 8, 10
 FAR = [8, 16384, 2, 64]  # the shape of the memory figures
 FARTHEST = [1, 1_000_000, 2, 64]  # and of a flow profile's
@@ -62,12 +63,37 @@ def _loss(cell, xs, taps=None, segment=None):
     return jnp.mean(ys**2)
 
 
-def forward(shape: list[int]) -> Job:
-    return _spread(_loss, shape)
+def _network(shape: list[int], cell: str, layers: int, lengths: list[int] | None):
+    """How to build such layers, and their loss on this device's part of the batch."""
+
+    def build(shape):
+        widths = [shape[2], *[shape[3]] * (layers - 1)]
+        rngs = nnx.Rngs(0)
+        return nnx.List([CELLS[cell](features=shape[3]).build(width, rngs=rngs) for width in widths])
+
+    def loss(cells, xs, segment=None):
+        here = None if lengths is None else local_batch(jnp.array(lengths), axis=0)
+        for each in cells:
+            _, xs = unroll(each, each.initialize_carry(xs.shape[1:]), xs, segment=segment, lengths=here)
+        return jnp.mean(xs**2)
+
+    return build, loss
 
 
-def gradient(shape: list[int], segment: int | None = None) -> Job:
-    return _spread(lambda cell, xs: jax.grad(_loss)(cell, xs, None, segment), shape)
+def forward(shape: list[int], cell: str = "LSTM", layers: int = 1, lengths: list[int] | None = None) -> Job:
+    build, loss = _network(shape, cell, layers, lengths)
+    return _spread(loss, shape, build)
+
+
+def gradient(
+    shape: list[int],
+    cell: str = "LSTM",
+    layers: int = 1,
+    lengths: list[int] | None = None,
+    segment: int | None = None,
+) -> Job:
+    build, loss = _network(shape, cell, layers, lengths)
+    return _spread(lambda cells, xs: jax.grad(loss)(cells, xs, segment), shape, build)
 
 
 def tapped(shape: list[int]) -> Job:

@@ -8,30 +8,42 @@ import sys
 import torch
 from worker import Job, serve
 
+LAYERS = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "VanillaRNN": torch.nn.RNN}
 
-def _layer(shape: list[int]):
+
+def _loss(shape: list[int], cell: str, layers: int, lengths: list[int] | None):
+    """The layer and its mean square; by its fused kernel, as `y.square().mean()` takes several passes more."""
     batch, length, inputs, features = shape
     torch.manual_seed(0)
-    return torch.nn.LSTM(inputs, features), torch.randn(length, batch, inputs), torch.zeros(length, batch, features)
+    layer = LAYERS[cell](inputs, features, layers)
+    xs, zeros = torch.randn(length, batch, inputs), torch.zeros(length, batch, features)
+    if lengths is None:
+        return layer, lambda: torch.nn.functional.mse_loss(layer(xs)[0], zeros)
+
+    def packed():
+        given = torch.nn.utils.rnn.pack_padded_sequence(xs, torch.tensor(lengths), enforce_sorted=False)
+        ys, _ = torch.nn.utils.rnn.pad_packed_sequence(layer(given)[0], total_length=length)
+        return torch.nn.functional.mse_loss(ys, zeros)
+
+    return layer, packed
 
 
-def forward(shape: list[int]) -> Job:
-    lstm, xs, zeros = _layer(shape)
+def forward(shape: list[int], cell: str = "LSTM", layers: int = 1, lengths: list[int] | None = None) -> Job:
+    _, loss = _loss(shape, cell, layers, lengths)
 
     @torch.inference_mode()
     def run():
-        return float(torch.nn.functional.mse_loss(lstm(xs)[0], zeros))
+        return float(loss())
 
     return Job(run)
 
 
-def gradient(shape: list[int]) -> Job:
-    lstm, xs, zeros = _layer(shape)
+def gradient(shape: list[int], cell: str = "LSTM", layers: int = 1, lengths: list[int] | None = None) -> Job:
+    layer, loss = _loss(shape, cell, layers, lengths)
 
     def run():
-        lstm.zero_grad(set_to_none=True)
-        # The mean square by its fused kernel: `y.square().mean()` takes several passes more.
-        torch.nn.functional.mse_loss(lstm(xs)[0], zeros).backward()
+        layer.zero_grad(set_to_none=True)
+        loss().backward()
 
     return Job(run)
 

@@ -49,12 +49,12 @@ def show_speed(console: Console, speed: dict[Shape, Any]) -> None:
         ratios: dict[str, list[float]] = {name: [] for name in rivals}
         for shape, measured in speed.items():
             times = measured[kind]
-            spreads = {name: ratio(times[name], times["rnnlab"]) for name in rivals}
-            for name in rivals:
-                ratios[name].append(spreads[name].median)
-            table.add_row(
-                shape_name(shape), *map(_milliseconds, times.values()), *map(_spread, spreads.values()), _noise(times)
-            )
+            spreads = {name: ratio(times[name], times["rnnlab"]) for name in rivals if name in times}
+            for name, spread in spreads.items():
+                ratios[name].append(spread.median)
+            cells = [_milliseconds(times[name]) if name in times else "" for name in names]
+            told = [_spread(spreads[name]) if name in spreads else "" for name in rivals]
+            table.add_row(shape_name(shape), *cells, *told, _noise(times))
         means = [f"{geometric_mean(values):.2f}" for values in ratios.values()]
         table.add_section()
         table.add_row("geometric mean", *[""] * len(names), *means, "")

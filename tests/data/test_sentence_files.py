@@ -192,7 +192,7 @@ def test_the_held_out_sentences_are_a_sample_each_once_and_near_copies_lie_in_on
 def test_targets_that_training_cannot_know_are_refused(tmp_path):
     file = tmp_path / "a.tsv"
     file.write_text("\n".join(f"the number {n}\tzahl{n}" for n in range(2000)))
-    with pytest.raises(UserError, match="100 % of its target words .* at least 2 times: task.units=char"):
+    with pytest.raises(UserError, match=r"100 % of its target words .* at least 2 times: task.units=char"):
         read_pairs(str(file), "words", (20, 20), 2)
 
 

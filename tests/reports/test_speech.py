@@ -53,7 +53,16 @@ def test_errors_are_counted_over_tokens(results):
         assert found.error_rate == pytest.approx(100 * wrong / 7) and found.exact == exact
         assert found.by_beam == pytest.approx(100 * 2 / 7)
     assert speech_tables.by_length(heard_by(results, "LSTM")[2]) == pytest.approx({1: 0.0, 2: 100 * 2 / 6})
-    assert speech_tables.last_and_others(heard_by(results, "LSTM")[2]) == pytest.approx((100 / 3, 0.0))
+    assert speech_tables.first_and_last(heard_by(results, "LSTM")[2]) == pytest.approx((0.0, 100 / 3))
+
+
+def test_many_lengths_are_grouped():
+    said = [[1] * n for n in range(1, 41)]
+    found = speech_tables.Heard(said, [each[:-1] for each in said], [], [])
+    rates = speech_tables.by_length(found)
+    assert len(rates) == 8 and max(rates) == 40
+    [last] = [rate for n, rate in rates.items() if n == 40]
+    assert last == pytest.approx(100 * 4 / sum(range(37, 41)))
 
 
 def test_real_recordings_are_apart_from_the_test_part(results):

@@ -18,10 +18,11 @@ def from_an_answer(
 ) -> Mapping[str, Float[Array, " K"]]:
     """A probe: the norm of the top h's adjoint by distance from one answer, in steps.
 
-    The answer is log p of the best class that is not blank (class 0) at the step, in the middle half of a sequence,
-    where it is likeliest; with one answer a sequence, log p of its likeliest class, which the forward direction gives
-    at the last step and the second direction at the first. Of each direction, `forward` and `backward`: the mean of
-    log10 over examples that reach so far (0 where none does), and `... examples`, how many do.
+    The answer is the logit of the best class that is not blank (class 0) at the step, in the middle half of a sequence,
+    where its probability is highest; with one answer a sequence, the logit of its likeliest class, which the forward
+    direction gives at the last step and the second direction at the first. Of each direction, `forward` and `backward`:
+    log10 of the norm over that at the answer, the mean over examples that have such a step (0 where none has; a norm
+    of exactly 0 is left out), and `... examples`, how many they are.
     """
     steps, size = jnp.arange(len(inputs), dtype=jnp.int32)[:, None], inputs.shape[1]
     log_p = jax.nn.log_softmax(model(inputs, answers=answers, lengths=lengths))
@@ -35,7 +36,7 @@ def from_an_answer(
         best = 1 + jnp.argmax(log_p[row, jnp.arange(size), 1:], axis=-1)
 
     def total(taps):
-        outputs = jax.nn.log_softmax(model(inputs, answers=answers, lengths=lengths, taps=taps))
+        outputs = model(inputs, answers=answers, lengths=lengths, taps=taps)
         return -jnp.sum(outputs[row, jnp.arange(size), best])
 
     norms = jax.grad(total)(model.tap_zeros(len(inputs), size))[-1]
@@ -46,7 +47,9 @@ def from_an_answer(
         where = at[name] + sign * steps
         value = jnp.take_along_axis(h, jnp.clip(where, 0, len(inputs) - 1), axis=0)
         there = (where >= 0) & (where < lengths) & (value > 0)
-        log10 = jnp.where(there, jnp.log10(jnp.where(there, value, 1)), 0)
+        log10 = jnp.log10(jnp.where(there, value, 1))
+        there &= there[0]
+        log10 = jnp.where(there, log10 - log10[0], 0)
         count = jnp.sum(there, axis=1)
         found[name] = (jnp.sum(log10, axis=1) / jnp.maximum(count, 1)).astype(jnp.float32)
         found[f"{name} examples"] = count

@@ -17,7 +17,7 @@ from rnnlab.tasks.japanese_vowels import JapaneseVowels
 from rnnlab.tasks.spoken_digits import SpokenDigits, batch_of
 from rnnlab.tasks.transcription import begins, best_path
 
-MORE = 4  # tokens that are kept of a transcript beyond the longest that was said
+TIMES = 3  # as many tokens as the longest transcript that was said has are kept of what is heard, and searched for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Transcripts:
 
     def _of(self, model: SequenceModel, part: Part) -> dict[str, Array]:
         outputs, lengths = outputs_of(model, part, self.task.length)
-        most = min(part.labels.shape[1] + MORE, self.task.length)
+        most = min(TIMES * part.labels.shape[1], self.task.length)
         return {"heard": best_path(outputs, lengths).T[:, :most], "steps": begins(outputs, lengths).T[:, :most],
                 "beam": prefix_beam(outputs, lengths, most).T}  # fmt: skip
 
