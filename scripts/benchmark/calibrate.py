@@ -108,6 +108,19 @@ def products(shape: list[int]) -> Job:
     return _on_devices(run, shape, hs, dzs)
 
 
+def blas(shape: list[int], rows: int, times: int) -> Job:
+    """So many products [rows, H] x [H, 4H] by NumPy's BLAS on one core: XLA's own rate is no limit of the machine."""
+    width = shape[3]
+    x, w = np.ones((rows, width), np.float32), np.ones((width, 4 * width), np.float32)
+    out = np.empty((rows, 4 * width), np.float32)
+
+    def run():
+        for _ in range(times):
+            np.matmul(x, w, out=out)
+
+    return Job(run)
+
+
 def product_rows(shape: list[int]) -> int:
     return min(1024, shape[1] * shape[0] // layout(1, shape[0]).over_batch)
 
@@ -127,7 +140,8 @@ def reads(numbers: int) -> Job:
 def constants(shape: list[int]) -> dict[str, int]:
     """Devices at work, how often each job repeats what it measures, and the rows of one of its large matmuls."""
     parts = layout(1, shape[0]).over_batch
-    return {"devices": parts, "steps": STEPS, "products": PRODUCTS, "reads": READS, "rows": product_rows(shape)}
+    return {"devices": parts, "steps": STEPS, "products": PRODUCTS, "reads": READS, "rows": product_rows(shape),
+            "small rows": max(1, shape[0] // parts)}  # fmt: skip
 
 
-JOBS = {"empty": empty, "matmul": matmul, "pointwise": pointwise, "products": products, "reads": reads}
+JOBS = {"empty": empty, "matmul": matmul, "pointwise": pointwise, "products": products, "reads": reads, "blas": blas}

@@ -15,6 +15,7 @@ SAID = {"gradient": "forward + backward", "forward": "forward alone"}
 TAP_AT_MOST = 1.05
 FLOW_AT_MOST = 3  # gradient steps that a flow profile costs
 MEMORY_AT_LEAST = 50
+CORRECT_TO = 1e-5  # of the largest
 LAYOUT_AT_LEAST = 1.7  # of trials in one program over the same one after another
 ONLINE = {100: {"rnnlab": 1000, "torch": 10}, 1000: {"rnnlab": 200, "torch": 2}}  # T: sequences of a call, a trial
 ONLINE_AT_LEAST = {100: 20_000, 1000: 4_000}  # sequences a second, ten trials of the 1997 net
@@ -24,7 +25,7 @@ FLOW_MEMORY_AT_MOST = 2048  # MiB, at T = 1,000,000
 Shape = tuple[int, int, int, int]
 
 
-def calibrations(shape: list[int]) -> dict[str, tuple[str, dict[str, Any]]]:
+def calibrations(shape: list[int], constants: dict[str, int]) -> dict[str, tuple[str, dict[str, Any]]]:
     """The jobs that the limit of a shape needs: {name: (kind, options)}."""
     here = {"shape": shape}
     jobs = {kind: (kind, here) for kind in ("forward", "gradient", "empty", "products")}
@@ -33,6 +34,8 @@ def calibrations(shape: list[int]) -> dict[str, tuple[str, dict[str, Any]]]:
         "update": ("pointwise", here | {"backward": False}),
         "update both": ("pointwise", here | {"backward": True}),
     }
+    rows = {"blas small": constants["small rows"], "blas large": constants["rows"]}
+    jobs |= {name: ("blas", here | {"rows": count, "times": constants["products"]}) for name, count in rows.items()}
     return jobs | {"reads": ("reads", {"numbers": 4 * shape[3] ** 2}), "no reads": ("reads", {"numbers": 1})}
 
 
@@ -50,8 +53,10 @@ def limit(shape: Shape, constants: dict[str, int], times: dict[str, Timed]) -> d
     block = 4 * features
     sync = best["empty"] / steps
     product = min(best["matmul by 1"], best["matmul by 4"]) / steps - sync
+    product = min(product, best["blas small"] / constants["products"])
     small = 2 * tokens / length * block * features / max(product, 1e-9)
-    large = 2 * constants["rows"] * block * features * constants["products"] / best["products"]
+    large = 2 * constants["rows"] * block * features * constants["products"]
+    large /= min(best["products"], best["blas large"])
     bandwidth = 4 * block * features / max((best["reads"] - best["no reads"]) / constants["reads"], 1e-9)
     terms = {
         "matmul": 2 * tokens / length * block * features / small,
@@ -83,7 +88,7 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
             {
                 "target": target,
                 "measured": value,
-                "met": met if every_shape or target.startswith(("memory", "trials", "online")) else None,
+                "met": met if every_shape or target.startswith(("memory", "trials", "online", "gradients")) else None,
             }
         )
 
@@ -96,6 +101,8 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
             judge(f"{SAID[kind]}: geometric mean at least {least} of {rival}", mean, mean and mean >= least)
             below = NO_SHAPE_BELOW[kind]
             judge(f"{SAID[kind]}: no shape below {below} of {rival}", lowest, lowest and lowest >= below)
+    worst = max(results.get("correct", {}).values(), default=None)
+    judge(f"gradients within {CORRECT_TO:g} of float64", worst, worst is not None and worst <= CORRECT_TO)
     costs = [ratio(times["with"], times["without"]).median for times in results.get("taps", {}).values()]
     judge(
         f"taps at most {TAP_AT_MOST} at every shape",

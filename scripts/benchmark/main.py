@@ -8,7 +8,9 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
     scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
-                                                 linear
+                                                 linear, correct
+    scripts/bench --device --torch-python=PATH   on the accelerator of JAX, and PyTorch's CUDA where there is one:
+                                                 gradients against float64 on the CPU, speed, flow, trials batched
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ RECURRENCES = [[100, 32], [100, 8192], [1000, 256], [1000, 4096], [10000, 32], [
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
 SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
-CHOICES = [*FRAMEWORKS, *SECTIONS, *map(str, range(len(SHAPES)))]
+ON_DEVICE = ["correct", "speed", "taps", "flow", "layouts"]
+CHOICES = [*FRAMEWORKS, *SECTIONS, "correct", *map(str, range(len(SHAPES)))]
 
 
 def flags() -> argparse.Namespace:
@@ -63,6 +66,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="about a minute: short turns, few segment lengths")
     parser.add_argument("--patience", type=float, help="seconds a table row may wait for a quiet machine (30; quick 0)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all that was measured to FILE")
+    parser.add_argument("--device", action="store_true", help="on the accelerator that JAX finds, in place of the CPU")
     given = parser.parse_args()
     given.only = [name for name in given.only.split(",") if name]
     for name in given.only:
@@ -85,7 +89,7 @@ def pace_of(given: argparse.Namespace) -> Pace:
 
 def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Worker]:
     frameworks = {"rnnlab", *chosen(given.only, FRAMEWORKS)}
-    if not {"speed", "online"} & set(chosen(given.only, SECTIONS)):
+    if not {"speed", "online"} & set(chosen(given.only, [*SECTIONS, "correct"])):
         frameworks = {"rnnlab"}
     pythons = {name: sys.executable for name in FRAMEWORKS if name in frameworks}
     if "torch" in pythons and (given.torch_python or not importlib.util.find_spec("torch")):
@@ -93,7 +97,7 @@ def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Work
     if "torch" in pythons and not pythons["torch"]:
         console.print("torch: this Python has none; --torch-python=PATH names one that has", style="yellow")
         del pythons["torch"]
-    return {name: Worker(name, python) for name, python in pythons.items()}
+    return {name: Worker(name, python, given.device) for name, python in pythons.items()}
 
 
 def environment(workers: dict[str, Worker]) -> dict[str, Any]:
@@ -171,7 +175,7 @@ class Bench:
         constants = self.rnnlab.ask("constants", options={"shape": shape})
         jobs = {
             name: self._prepare(self.rnnlab, kind, **options)
-            for name, (kind, options) in judge.calibrations(shape).items()
+            for name, (kind, options) in judge.calibrations(shape, constants).items()
         }
         times = self._measure(jobs)
         return {"constants": constants, "times": times, "limit": judge.limit(shape, constants, times)}
@@ -209,6 +213,9 @@ class Bench:
                 self.forget()
         return found
 
+    def correct(self) -> dict[str, float]:
+        return self.rnnlab.ask("correct")
+
     def forget(self) -> None:
         for worker in self.workers.values():
             worker.ask("forget")
@@ -222,8 +229,9 @@ def main() -> int:
     report.show_environment(console, results["environment"])
     bench = Bench(workers, pace_of(given), given.quick)
     shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
-    for section in chosen(given.only, SECTIONS):
-        if section in ("memory", "layouts", "online", "linear"):
+    sections = [name for name in (*SECTIONS, "correct") if name in given.only]
+    for section in sections or (ON_DEVICE if given.device else SECTIONS):
+        if section in ("memory", "layouts", "online", "linear", "correct"):
             results[section] = getattr(bench, section)()
         else:
             results[section] = {}

@@ -8,6 +8,7 @@ import calibrate
 import jax
 import jax.numpy as jnp
 import linear
+import numpy as np
 from flax import nnx
 from worker import Job, serve
 
@@ -63,13 +64,14 @@ def _loss(cell, xs, taps=None, segment=None):
     return jnp.mean(ys**2)
 
 
-def _network(shape: list[int], cell: str, layers: int, lengths: list[int] | None):
+def _network(shape: list[int], cell: str, layers: int, lengths: list[int] | None, dtype: str = "float32"):
     """How to build such layers, and their loss on this device's part of the batch."""
 
     def build(shape):
         widths = [shape[2], *[shape[3]] * (layers - 1)]
         rngs = nnx.Rngs(0)
-        return nnx.List([CELLS[cell](features=shape[3]).build(width, rngs=rngs) for width in widths])
+        spec = CELLS[cell](features=shape[3], dtype=dtype, param_dtype=dtype)
+        return nnx.List([spec.build(width, rngs=rngs) for width in widths])
 
     def loss(cells, xs, segment=None):
         here = None if lengths is None else local_batch(jnp.array(lengths), axis=0)
@@ -204,6 +206,29 @@ def memory() -> dict[str, float]:
     }
 
 
+def correct() -> dict[str, float]:
+    """By cell: the largest difference of float32 gradients on this device from those in float64 on the CPU, over the
+    largest gradient; matrix products at JAX's highest precision."""
+
+    def gradient(cell: str, xs, weights=None):
+        build, loss = _network([*xs.shape[1::-1], xs.shape[2], 64], cell, 2, [150, 100, 7, 1], str(xs.dtype))
+        cells = build([*xs.shape[1::-1], xs.shape[2], 64])
+        if weights is not None:
+            cells = jax.tree.unflatten(jax.tree.structure(cells), [w.astype(xs.dtype) for w in weights])
+        return jax.tree.leaves(jax.jit(jax.grad(loss))(cells, xs)), jax.device_get(jax.tree.leaves(cells))
+
+    found, drawn = {}, np.random.default_rng(0).standard_normal((150, 4, 8))
+    for cell in CELLS:
+        with jax.default_matmul_precision("highest"):
+            ours, weights = gradient(cell, jnp.asarray(drawn, jnp.float32))
+        with jax.enable_x64(True), jax.default_device(jax.local_devices(backend="cpu")[0]):
+            exact, _ = gradient(cell, jnp.asarray(drawn, jnp.float64), weights)
+        largest = max(float(np.abs(np.asarray(d)).max()) for d in exact)
+        found[cell] = max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in zip(ours, exact, strict=True))
+        found[cell] /= largest
+    return found
+
+
 def about() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")}
     return versions | {"devices": describe_devices()}
@@ -219,4 +244,5 @@ if __name__ == "__main__":
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
     jobs |= {"trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
+    words |= {"correct": correct}
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})

@@ -1,4 +1,4 @@
-"""torch.nn.LSTM as a worker: threads over all cores, eager, as a user runs it."""
+"""PyTorch's own recurrent layers as a worker: threads over all cores, or cuDNN on a GPU, eager, as a user runs it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import torch
 from worker import Job, serve
 
+DEVICE = "cuda" if os.environ.get("BENCH_ACCELERATOR") and torch.cuda.is_available() else "cpu"
 LAYERS = {"LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU, "VanillaRNN": torch.nn.RNN}
 
 
@@ -15,8 +16,8 @@ def _loss(shape: list[int], cell: str, layers: int, lengths: list[int] | None):
     """The layer and its mean square; by its fused kernel, as `y.square().mean()` takes several passes more."""
     batch, length, inputs, features = shape
     torch.manual_seed(0)
-    layer = LAYERS[cell](inputs, features, layers)
-    xs, zeros = torch.randn(length, batch, inputs), torch.zeros(length, batch, features)
+    layer = LAYERS[cell](inputs, features, layers).to(DEVICE)
+    xs, zeros = torch.randn(length, batch, inputs).to(DEVICE), torch.zeros(length, batch, features).to(DEVICE)
     if lengths is None:
         return layer, lambda: torch.nn.functional.mse_loss(layer(xs)[0], zeros)
 
@@ -44,6 +45,8 @@ def gradient(shape: list[int], cell: str = "LSTM", layers: int = 1, lengths: lis
     def run():
         layer.zero_grad(set_to_none=True)
         loss().backward()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
 
     return Job(run)
 
@@ -78,7 +81,12 @@ def online(length: int, sequences: int) -> Job:
 
 
 def about() -> dict[str, str]:
-    return {"torch": torch.__version__, "python": sys.version.split()[0], "threads": str(torch.get_num_threads())}
+    return {
+        "torch": torch.__version__,
+        "device": DEVICE,
+        "python": sys.version.split()[0],
+        "threads": str(torch.get_num_threads()),
+    }
 
 
 if __name__ == "__main__":

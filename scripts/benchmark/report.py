@@ -177,7 +177,14 @@ def show_linear(console: Console, measured: dict[str, Any]) -> None:
     console.print(table)
 
 
+def show_correct(console: Console, errors: dict[str, float]) -> None:
+    console.print("Gradients of two masked layers, float32 here against float64 on the CPU, of the largest:")
+    for cell, error in errors.items():
+        console.print(f"  {cell}: {error:.1e}")
+
+
 SECTIONS = {
+    "correct": show_correct,
     "speed": show_speed,
     "taps": show_taps,
     "flow": show_flow,

@@ -17,12 +17,14 @@ BUSY = 0.1  # a turn is disturbed if others took more than this share of the cor
 class Worker:
     """A framework in its own process; between its turns it sleeps on its standard input."""
 
-    def __init__(self, name: str, python: str):
+    def __init__(self, name: str, python: str, accelerator: bool = False):
         script = Path(__file__).with_name(f"on_{name}.py")
         self.name = name
+        own = {"BENCH_ACCELERATOR": "1"} if accelerator else {"JAX_PLATFORMS": "cpu"}
         self.process = subprocess.Popen(
-            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+            [python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            env=os.environ | own,
+        )  # fmt: skip
 
     def send(self, verb: str, **request: Any) -> None:
         self.process.stdin.write(json.dumps({"verb": verb, **request}) + "\n")
