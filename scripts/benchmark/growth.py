@@ -1,7 +1,6 @@
 """How costs grow: a gradient with T, a program with its trials, and a run's folder with trials that have ended.
 
-Each is measured once or a few times at sizes a factor of ten apart; the slope of log cost over log size says how it
-grows (1: linearly).
+What is measured in seconds is the best of a few calls; what a folder costs, one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from rnnlab.cells import LSTM
@@ -105,10 +103,10 @@ def _seconds(function) -> float:
     return time.perf_counter() - start
 
 
-def slope(sizes: list[int], costs: list[float]) -> float:
-    """Of log cost over log size, by least squares over the upper half of the sizes."""
-    half = len(sizes) // 2
-    return float(np.polyfit(np.log(sizes[half:]), np.log(costs[half:]), 1)[0])
+SIZES = {"length": LENGTHS, "trials": TRIALS, "ended": ENDED}
+JOBS = {"length": length, "trials": trials, "ended": ended}
 
 
-JOBS = {"length": (length, LENGTHS), "trials": (trials, TRIALS), "ended": (ended, ENDED)}
+def growth(what: str, size: int) -> dict[str, float]:
+    """What one size costs."""
+    return JOBS[what](size)

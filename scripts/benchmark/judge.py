@@ -102,7 +102,7 @@ def verdicts(results: dict[str, Any], every_shape: bool) -> list[dict[str, Any]]
             below = NO_SHAPE_BELOW[kind]
             judge(f"{SAID[kind]}: no shape below {below} of {rival}", lowest, lowest and lowest >= below)
     worst = max(results.get("correct", {}).values(), default=None)
-    judge(f"gradients within {CORRECT_TO:g} of float64", worst, worst is not None and worst <= CORRECT_TO)
+    judge(f"gradients within {CORRECT_TO:g} of float64", worst, None if worst is None else worst <= CORRECT_TO)
     costs = [ratio(times["with"], times["without"]).median for times in results.get("taps", {}).values()]
     judge(
         f"taps at most {TAP_AT_MOST} at every shape",

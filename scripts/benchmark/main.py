@@ -8,7 +8,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
     scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
-                                                 linear, correct
+                                                 linear, correct, growth
     scripts/bench --device --torch-python=PATH   on the accelerator of JAX, and PyTorch's CUDA where there is one:
                                                  gradients against float64 on the CPU, speed, flow, trials batched
 """
@@ -53,7 +53,8 @@ SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
 SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
 ON_DEVICE = ["correct", "speed", "taps", "flow", "layouts"]
-CHOICES = [*FRAMEWORKS, *SECTIONS, "correct", *map(str, range(len(SHAPES)))]
+BESIDE = ["correct", "growth"]  # sections that are measured where they are named
+CHOICES = [*FRAMEWORKS, *SECTIONS, *BESIDE, *map(str, range(len(SHAPES)))]
 
 
 def flags() -> argparse.Namespace:
@@ -66,6 +67,7 @@ def flags() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="about a minute: short turns, few segment lengths")
     parser.add_argument("--patience", type=float, help="seconds a table row may wait for a quiet machine (30; quick 0)")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all that was measured to FILE")
+    parser.add_argument("--picture", metavar="FILE", type=Path, help="draw the section growth to FILE")
     parser.add_argument("--device", action="store_true", help="on the accelerator that JAX finds, in place of the CPU")
     given = parser.parse_args()
     given.only = [name for name in given.only.split(",") if name]
@@ -89,7 +91,7 @@ def pace_of(given: argparse.Namespace) -> Pace:
 
 def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Worker]:
     frameworks = {"rnnlab", *chosen(given.only, FRAMEWORKS)}
-    if not {"speed", "online"} & set(chosen(given.only, [*SECTIONS, "correct"])):
+    if not {"speed", "online"} & set(chosen(given.only, [*SECTIONS, *BESIDE])):
         frameworks = {"rnnlab"}
     pythons = {name: sys.executable for name in FRAMEWORKS if name in frameworks}
     if "torch" in pythons and (given.torch_python or not importlib.util.find_spec("torch")):
@@ -213,6 +215,12 @@ class Bench:
                 self.forget()
         return found
 
+    def growth(self) -> dict[str, dict[int, dict[str, float]]]:
+        sizes = self.rnnlab.ask("sizes")
+        sizes = {what: of[:3] if self.quick else of for what, of in sizes.items()}
+        return {what: {size: self.rnnlab.ask("growth", options={"what": what, "size": size}) for size in of}
+                for what, of in sizes.items()}  # fmt: skip
+
     def correct(self) -> dict[str, float]:
         return self.rnnlab.ask("correct")
 
@@ -229,9 +237,9 @@ def main() -> int:
     report.show_environment(console, results["environment"])
     bench = Bench(workers, pace_of(given), given.quick)
     shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
-    sections = [name for name in (*SECTIONS, "correct") if name in given.only]
+    sections = [name for name in (*SECTIONS, *BESIDE) if name in given.only]
     for section in sections or (ON_DEVICE if given.device else SECTIONS):
-        if section in ("memory", "layouts", "online", "linear", "correct"):
+        if section in ("memory", "layouts", "online", "linear", *BESIDE):
             results[section] = getattr(bench, section)()
         else:
             results[section] = {}
@@ -244,6 +252,8 @@ def main() -> int:
                 results[section][(*shape, name)] = bench.speed(shape, **what)
             bench.forget()
         report.SECTIONS[section](console, results[section])
+    if given.picture and "growth" in results:
+        report.draw_growth(results["growth"], given.picture)
     for worker in workers.values():
         worker.close()
     results["environment"]["load_after"] = os.getloadavg()

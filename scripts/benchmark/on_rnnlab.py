@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 
 import calibrate
+import growth
 import jax
 import jax.numpy as jnp
 import linear
@@ -244,5 +245,5 @@ if __name__ == "__main__":
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
     jobs |= {"trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
-    words |= {"correct": correct}
+    words |= {"correct": correct, "growth": growth.growth, "sizes": lambda: growth.SIZES}
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})
