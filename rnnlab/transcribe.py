@@ -26,6 +26,7 @@ from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.load_network import load
 from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError
+from rnnlab.specs.errors import UserError
 from rnnlab.tasks import SpokenDigits
 from rnnlab.tasks.transcription import best_path
 
@@ -101,9 +102,18 @@ def main(argv: list[str]) -> None:
     if not files:
         raise SettingError(USAGE)
     chosen, screen = listener(folder, FLAGS.arm, FLAGS.seed), Screen()
+    bad = []
     for file in files:
-        said = chosen.transcript(file, FLAGS.beam)
+        try:
+            said = chosen.transcript(file, FLAGS.beam)
+        except UserError as error:
+            bad.append(error)
+            continue
         screen.say(said if len(files) == 1 else f"{file}: {said}")
+    if bad:
+        for error in bad[:-1]:
+            print(f"rnnlab: {error}", file=sys.stderr)
+        raise bad[-1]
 
 
 def program() -> None:

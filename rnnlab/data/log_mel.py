@@ -10,6 +10,7 @@ WINDOW, HOP, FFT = 200, 80, 256  # samples: 25 ms every 10 ms
 BANDS, LOW, HIGH = 26, 64.0, 3800.0  # Hz
 FLOOR = 6.0  # decades below the loudest band of a recording: what is softer counts as silence
 STACK = 3  # frames in a step: 30 ms
+PAUSE, MARGIN = 3.0, 5  # decades below the loudest band where a pause begins at an end, and frames of it that are kept
 
 
 def mel(hertz: Float[np.ndarray, "*N"] | float) -> Float[np.ndarray, "*N"] | float:
@@ -47,11 +48,14 @@ def log_mel(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "T M"]:
 
 
 def features(wave: Float[np.ndarray, " n"]) -> Float[np.ndarray, "S D"]:
-    """What networks read: `log_mel` less each band's mean over the recording, `stacked`.
+    """What networks read: `log_mel` without the pauses at both ends, less each band's mean, `stacked`.
 
-    The mean holds what a microphone and a line do to all frames alike (Atal 1974, of cepstra).
+    The mean holds what a microphone and a line do to all frames alike (Atal 1974, of cepstra); pauses would change it.
     """
     frames = log_mel(wave)
+    loudest = frames.max(axis=1)
+    heard = np.flatnonzero(loudest > loudest.max() - PAUSE)
+    frames = frames[max(heard[0] - MARGIN, 0) : heard[-1] + MARGIN + 1]
     return stacked(frames - frames.mean(axis=0))
 
 

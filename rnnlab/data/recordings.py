@@ -52,8 +52,9 @@ def _table(folder: Path) -> tuple[tuple[str, str], ...]:
         raise UserError(f"folder={folder}: {told}")
     path = folder / TABLE
     if not path.is_file():
-        there = [p.name for p in sorted(folder.iterdir()) if p.is_file()]
-        raise UserError(f"folder={folder}: holds no {TABLE}, a line NAME|transcript a recording{nearest(TABLE, there)}")
+        near = nearest(TABLE, [p.name for p in sorted(folder.iterdir()) if p.is_file()])
+        near = near if "nearest" in near else ""
+        raise UserError(f"folder={folder}: holds no {TABLE}, a line NAME|transcript a recording{near}")
     about = path.stat()
     return _parsed(str(path), about.st_mtime_ns, about.st_size)
 

@@ -64,6 +64,6 @@ def spoken_digits(clips: int) -> Corpus:
         0, {}, "",
         ("voices of the three parts are disjoint; the 8 accents of English are in all", "8 kHz, log-mel features"),
     )  # fmt: skip
-    voices = {part: f", {len(of)} voices" for part, of in VOICES.items()}
+    voices = {part: f", drawn from {len(of)} voices" for part, of in VOICES.items()}
     test = functools.partial(spoken, "test", HELD_OUT["test"])
     return corpus_of(WORDS, training, validation, test, about, voices=voices)

@@ -36,9 +36,11 @@ def read_wav(file: str | Path) -> Float[np.ndarray, " n"]:
 
 def content_of(path: Path) -> bytes:
     """A file's bytes. Raises UserError where there is no such file, which names the nearest."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a WAV file")
     if not path.is_file():
         there = [str(p) for p in sorted(path.parent.glob("*.wav"))] if path.parent.is_dir() else []
-        raise UserError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}{nearest(str(path), there)}")
+        raise UserError(f"{path}: no such file{nearest(str(path), there) if there else ''}")
     return path.read_bytes()
 
 

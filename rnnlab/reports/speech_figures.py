@@ -60,8 +60,8 @@ def posteriors(results: Results, *, width: Width = "page") -> Figure | None:
     legend(figure, shown, [Line2D([], [], color=GREY, lw=0.7, ls=":", label="blank"),
                            Line2D([], [], color="0.8", label="other tokens")])  # fmt: skip
     figure.set_label(
-        "One recording of the test part, a voice never heard in training: log-mel features (dark is loud), and below "
-        "what each network (its first trial) takes each 30 ms for."
+        "One recording of the test part: log-mel features (dark is loud), and below the probability that each network "
+        "(its first trial) gives to each token, every 30 ms."
     )
     return figure
 

@@ -47,7 +47,7 @@ def run_arms(
                 progress.finished(result)
         if pending := [trial for trial in mine if trial in left]:
             spec = pending[0].spec
-            where = layout(len(members), spec.train.batch_size, inner)
+            where = layout(len(members), spec.train.batch_size, inner, spec.layer_bytes)
             own = tuple(probes(spec).items())
             with precision_of(spec), kept_compiled(ledger.folder.path):
                 Group(group_name(members), pending, ledger, domains, where, own, progress, stopping).run()

@@ -11,6 +11,7 @@ from typing import Any
 from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.ledger import Ledger, Trial, all_trials
 from rnnlab.runs.load_network import read_arms
+from rnnlab.runs.other_code import warn_of_other_code
 from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.tasks import Task
 
@@ -61,7 +62,9 @@ def best_trial(
     losses = {trial: loss for trial in trials if (loss := _lowest_loss(ledger, trial)) < math.inf}
     if not losses:
         raise SettingError(f"{folder}: no such trial has ended with a finite loss; the run's own command resumes it")
-    return min(losses, key=losses.__getitem__)
+    best = min(losses, key=losses.__getitem__)
+    warn_of_other_code(folder, best)
+    return best
 
 
 def _lowest_loss(ledger: Ledger, trial: Trial) -> float:

@@ -166,7 +166,7 @@ def _program(spec: TrialSpec, first: TrainState, where: Layout) -> Program:
 
 def _run(spec: TrialSpec, first: TrainState, console: Screen) -> Trained:
     """The training of one trial from its first state."""
-    where = layout(1, spec.train.batch_size)
+    where = layout(1, spec.train.batch_size, weights=spec.layer_bytes)
     if isinstance(spec.task, Arrays) and spec.task.training.inputs.nbytes > COPIED:
         where = where.whole_batches()
     name = describe(first.model, spec.task)

@@ -59,7 +59,7 @@ def plan(
         trials += len(mine)
         programs += 1
         say(f"  timing {group_name(members)}")
-        where = layout(len(members), spec.train.batch_size, inner)
+        where = layout(len(members), spec.train.batch_size, inner, spec.layer_bytes)
         with precision_of(spec):
             cost = _seconds(spec, tuple(probes(spec).items()), where)
         rounds = math.ceil(len(mine) / where.trials_at_once)

@@ -153,6 +153,14 @@ class TrialSpec:
         if self.train.floss and self.train.floss_k > self.cell.features:
             raise ValueError(f"floss_k={self.train.floss_k}: at most cell.features = {self.cell.features}")
 
+    @property
+    def layer_bytes(self) -> int:
+        """Of the weights of its largest layer's cell."""
+        inputs = self.embedding or self.task.in_features
+        inputs = max(inputs, self.cell.features) if self.layers > 1 else inputs
+        cell = jax.eval_shape(lambda: self.cell.build(inputs, rngs=nnx.Rngs(0)))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cell))
+
     def build(self, seed: int) -> SequenceModel:
         """The model that this seed draws; with `train.floss` its first layer is flossed on the task's own inputs."""
         rngs = nnx.Rngs(params=stream(seed, WEIGHTS))

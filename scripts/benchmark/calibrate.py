@@ -24,9 +24,15 @@ from rnnlab.training.layout import layout
 STEPS, PRODUCTS, READS = 200, 8, 200  # how often a job repeats what it measures
 
 
+def devices_of(shape: list[int]) -> int:
+    """Over how many devices rnnlab spreads the batch of an LSTM of this shape."""
+    batch, _, inputs, features = shape
+    return layout(1, batch, weights=16 * features * (inputs + features + 1)).over_batch
+
+
 def _on_devices(function, shape: list[int], *arrays) -> Job:
     """`function(w_h, *arrays)` on as many devices at once as rnnlab uses for this shape."""
-    parts = layout(1, shape[0]).over_batch
+    parts = devices_of(shape)
     mesh = jax.make_mesh((parts,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[:parts])
     one, all_of_it = PartitionSpec("batch"), PartitionSpec()
     run = jax.jit(jax.shard_map(function, mesh=mesh, in_specs=all_of_it, out_specs=one, check_vma=False))
@@ -39,7 +45,7 @@ def _cell(shape: list[int]):
 
 
 def _carry(shape: list[int]):
-    return (jnp.full((shape[0] // layout(1, shape[0]).over_batch, shape[3]), 0.5),) * 2
+    return (jnp.full((shape[0] // devices_of(shape), shape[3]), 0.5),) * 2
 
 
 def _fold(z):
@@ -122,7 +128,7 @@ def blas(shape: list[int], rows: int, times: int) -> Job:
 
 
 def product_rows(shape: list[int]) -> int:
-    return min(1024, shape[1] * shape[0] // layout(1, shape[0]).over_batch)
+    return min(1024, shape[1] * shape[0] // devices_of(shape))
 
 
 def reads(numbers: int) -> Job:
@@ -139,7 +145,7 @@ def reads(numbers: int) -> Job:
 
 def constants(shape: list[int]) -> dict[str, int]:
     """Devices at work, how often each job repeats what it measures, and the rows of one of its large matmuls."""
-    parts = layout(1, shape[0]).over_batch
+    parts = devices_of(shape)
     return {"devices": parts, "steps": STEPS, "products": PRODUCTS, "reads": READS, "rows": product_rows(shape),
             "small rows": max(1, shape[0] // parts)}  # fmt: skip
 

@@ -55,8 +55,13 @@ def _spread(trial, shape: list[int], build=_cell) -> Job:
     """`trial(what build makes, this device's part of the inputs)`, averaged over the devices."""
     batch, length, inputs, _ = shape
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
-    run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), layout(1, batch))
-    cells = stack([build(shape)])
+    built = build(shape)
+    layers = getattr(built, "cells", built)
+    weights = max(sum(leaf.nbytes for leaf in jax.tree.leaves(layer))
+                  for layer in (layers if isinstance(layers, nnx.List) else [layers]))  # fmt: skip
+    where = layout(1, batch, weights=weights)
+    run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), where)
+    cells = stack([built])
     return Job(lambda: jax.block_until_ready(run(cells)))
 
 
@@ -173,7 +178,7 @@ def online(length: int, sequences: int) -> Job:
 def segments(shape: list[int]) -> dict[str, int]:
     """rnnlab's own segment for this shape on one device, and on how many devices its batch is spread."""
     batch, length, _, features = shape
-    parts = layout(1, batch).over_batch
+    parts = calibrate.devices_of(shape)
     return {"own": choose_segment(length, (batch // parts, features)), "devices": parts}
 
 

@@ -72,6 +72,15 @@ def test_a_microphone_is_taken_away():
     assert (log_mel.features(np.zeros(900)) == 0).all()
 
 
+def test_pauses_at_both_ends_change_nothing():
+    rng = np.random.default_rng(5)
+    wave, pause = rng.standard_normal(8000), np.zeros(40 * log_mel.HOP)
+    short = log_mel.features(np.concatenate([pause, wave, pause]))
+    long = log_mel.features(np.concatenate([pause, pause, wave, pause, pause, pause]))
+    np.testing.assert_allclose(long, short, atol=1e-12)
+    assert len(short) < 8000 / log_mel.HOP / 3 + 6 and (log_mel.features(np.zeros(8000)) == 0).all()
+
+
 def test_frames_are_stacked_and_the_last_step_is_filled_up():
     frames = np.arange(7 * log_mel.BANDS, dtype=float).reshape(7, -1)
     steps = log_mel.stacked(frames)

@@ -1,5 +1,7 @@
 """Transcripts of made trials: errors counted by hand, paired by seed, and real recordings apart from the test part."""
 
+import io
+
 import pytest
 from made_results import made, read
 
@@ -36,8 +38,9 @@ def results():
         real = {"real said": filled(SAID, 2), "real heard": filled([[2]] * 4, 3),
                 "real steps": filled([[0]] * 4, 3), "real beam": filled([[1]] * 4, 3)}  # fmt: skip
         probe = {"beam": filled([*SAID[:3], []], 3), "heard": filled(heard, 3), "steps": filled(steps, 3)} | real
-        trial["probes"] = [{"step": 9, "heard": probe}]
-    baselines = {"said": SAID, "tokens": ["one", "<b>"], "between": " ", "answers": {"nothing": 1.0}}
+        shown = {"p": [[900, 50, 50], [100, 800, 100], [0, 0, 1000]], "features": [[0.0] * 78] * 3, "number": 1}
+        trial["probes"] = [{"step": 9, "heard": probe} | ({} if label == "VanillaRNN" else {"posteriors": shown})]
+    baselines = {"said": SAID, "tokens": ["_one", "$^^$"], "between": " ", "answers": {"nothing": 1.0}}
     found["baselines"] = [{"arms": list(names.values()), "found": baselines}]
     return read(found)
 
@@ -95,7 +98,10 @@ def test_tables_claims_and_the_answer_say_so(results):
 
 
 def test_figures_are_drawn_of_what_there_is(results):
-    assert by_length(results) and confusions(results) and posteriors(results) is None
+    assert by_length(results) and confusions(results)
+    figure = posteriors(results)  # of tokens that matplotlib would read as mathematics, or hide
+    figure.savefig(io.BytesIO())
+    assert figure.axes[0].get_title().endswith("_one") and len(figure.axes) == 3
     arm = heard_by(results, "LSTM")[0]
     table = confusion_table(arm) / SEEDS
     assert table[2, 0] + table[1, 0] == 2 and table[1, 1] == 2 and table.sum() == 7

@@ -22,6 +22,7 @@ LOSSES = {("Adding 9/A", 0): 0.3, ("Adding 9/A", 1): 0.2, ("Adding 9/B", 0): 0.1
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """A run with these held-out losses."""
+    monkeypatch.setattr("rnnlab.runs.best_trial.warn_of_other_code", lambda run, trial: None)
     monkeypatch.setattr(module, "read_arms", lambda folder: ARMS)
     monkeypatch.setattr(module.RunFolder, "to_read", lambda folder: folder)
     monkeypatch.setattr(module, "Ledger", lambda folder: None)
