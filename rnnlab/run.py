@@ -68,7 +68,7 @@ def run(
 
     Args:
       exp: the experiment's name: a file experiments/NAME.py here, or one that is shipped.
-      tier: smoke (half a minute), quick (minutes) or paper.
+      tier: smoke (a minute or two), quick (minutes) or paper.
       workdir: the run's folder; left out, runs/EXP-TIER here. The same call resumes it, or opens it where it has ended.
       arms: only the arms whose name matches this shell pattern.
       sweep: arms in place of the experiment's own, as in "cell=LSTM,GRU task.length=100,500 seed=0:10".
