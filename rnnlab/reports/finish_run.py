@@ -10,6 +10,7 @@ from rnnlab.reports.report import all_tables, write
 from rnnlab.reports.reporting import report_on
 from rnnlab.reports.tables import line_width, listed, markdown, terminal
 from rnnlab.runs.arm_events import write_arms
+from rnnlab.runs.compiled_programs import forget_compiled
 from rnnlab.runs.console import Screen
 from rnnlab.runs.files import write_line
 from rnnlab.runs.gather_results import gather
@@ -40,6 +41,7 @@ def finish(
     told = {"verdict": report.answer, "claims": [claim._asdict() for claim in report.claims]}
     write_line(folder / "results.json", found | told)
     pngs = write(results, report, folder, tables, lambda text: console.say(f"warning: {text}"))
+    forget_compiled(folder)
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)

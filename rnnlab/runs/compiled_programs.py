@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,11 @@ def kept_compiled(workdir: Path) -> Iterator[None]:
         yield
     finally:
         _set(before)
+
+
+def forget_compiled(workdir: Path) -> None:
+    """Of a run that has ended: programs hold their task's data, so that they may be larger than all else."""
+    shutil.rmtree(workdir / FOLDER, ignore_errors=True)
 
 
 def _set(options) -> None:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from rnnlab.runs.compiled_programs import kept_compiled
+from rnnlab.runs.compiled_programs import forget_compiled, kept_compiled
 
 NAMES = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
 
@@ -38,6 +38,8 @@ def test_programs_are_kept_in_the_folder_and_read_from_it(without_cache, monkeyp
     with kept_compiled(tmp_path):
         assert computed(monkeypatch) == first
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "compiled").rglob("*-cache")} == kept
+    forget_compiled(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cache_of_the_users_own_is_left_alone(tmp_path):
