@@ -252,4 +252,4 @@ def show_verdicts(console: Console, verdicts: list[dict[str, Any]]) -> None:
     words = {True: "[green]met[/]", False: "[red]NOT met[/]", None: "not judged"}
     for verdict in verdicts:
         if verdict["measured"] is not None:
-            console.print(f"{words[verdict['met']]}: {verdict['target']}: {verdict['measured']:.2g}")
+            console.print(f"{words[verdict['met']]}: {verdict['target']}: {verdict['measured']:.3g}")
