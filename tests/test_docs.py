@@ -10,6 +10,7 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from made_recordings import write_folder
 from program import environment
 
 from rnnlab import run as command
@@ -110,6 +111,8 @@ def test_the_command_is_understood(words, tmp_path, monkeypatch):
     (tmp_path / "book.txt").write_text("A text of one's own. " * 2000)
     verses = [f"verse {n % 7} {n % 11} {n % 13} {n}\tverso {n % 7} {n % 11} {n % 13}" for n in range(1000)]
     (tmp_path / "verses.tsv").write_text("\n".join(verses))
+    if "task.folder=recordings" in words:
+        write_folder(tmp_path / "recordings", ["abc"[: 1 + n % 3] for n in range(80)])
     flags = {word.partition("=")[0][2:]: word.partition("=")[2] for word in words if word.startswith("--")}
     assert set(flags) <= {*command.OURS, "help"}
     if "exp" in flags:
