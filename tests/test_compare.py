@@ -167,7 +167,7 @@ def test_a_bad_folder_is_one_clear_line(tmp_path, capsys):
     lacking = run(tmp_path / "lacking", [trial("A/LSTM", 0, 0.1)])
     write_json(lacking / "results.json", {})
     for folder, kind, message in [
-        (tmp_path / "absent", SettingError, "no run of rnnlab"),
+        (tmp_path / "absent", SettingError, "no such folder"),
         (halfway, SettingError, "has not ended"),
         (torn, Damaged, "results.json: damaged"),
         (lacking, Damaged, "damaged"),

@@ -52,7 +52,7 @@ def test_it_says_what_its_network_hears_at_another_rate_and_in_stereo(run, said)
         features = corpus.scaled(log_mel.features(wave)).astype(np.float32)
         outputs, length = trained.model(jnp.asarray(features)[:, None]), jnp.array([len(features)])
         for beam, heard in ((1, best_path(outputs, length)), (8, prefix_beam(outputs, length, len(features), 8))):
-            assert rnnlab.transcribe(run, said(text), beam=beam) == corpus.said([k for k in heard[:, 0] if k])
+            assert rnnlab.transcribe(run, said(text), beam=beam) == corpus.said([int(k) for k in heard[:, 0] if k])
 
 
 def test_the_command_prints_a_line_a_file(run, said, capsys):

@@ -46,7 +46,7 @@ def test_lines_of_the_standard_input_and_a_file(folder, capsys, monkeypatch, tmp
     out, err = capsys.readouterr()
     assert not out and len((tmp_path / "out.txt").read_text().split("\n")) == 4
     assert "'xylophone': not in the training sentences, read as unknown" in err
-    assert "13 words: longer than any in training, of at most 10" in err
+    assert "13 tokens: longer than any in training, of at most 6" in err
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"one\n\xff\n")))
     assert program.main(["translate", str(folder), "-"]) == 2
     assert "standard input, line 2: not UTF-8" in capsys.readouterr().err

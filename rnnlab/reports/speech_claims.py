@@ -47,7 +47,7 @@ def _of_utterances(arm: Arm, found: Interval) -> Interval:
     count = len(next(probe for trial in arm.trials if (probe := trial.probe("speakers", "trained")))["taken for"])
     alone = estimates.proportion(round(found.estimate * count / 100), count)
     low, high = (100 * end for end in (alone.low, alone.high))
-    return found._replace(low=np.fmin(found.low, low), high=np.fmax(found.high, high))
+    return found._replace(low=float(np.fmin(found.low, low)), high=float(np.fmax(found.high, high)))
 
 
 def _positive(says: str, source: str, differences: list[float], unit: str) -> Claim:

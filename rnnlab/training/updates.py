@@ -9,6 +9,7 @@ from typing import Any
 import chz
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
@@ -216,12 +217,12 @@ def program_key(spec: TrialSpec) -> Hashable:
     differ in their seed, in `TrainSpec.numbers`, and in what their weights are drawn from.
     """
     plain = chz.replace(spec, train=chz.replace(spec.train.without_numbers(), floss=0))
-    return plain.task, plain.train, *_shapes(plain)
+    return plain.task, plain.train, *_shapes(plain, jax.dtypes.canonicalize_dtype(float))
 
 
 @functools.cache  # a sweep has thousands of arms that differ in numbers alone
-def _shapes(spec: TrialSpec) -> tuple[Hashable, Hashable]:
-    """The structure of its state, and shape and type of each leaf."""
+def _shapes(spec: TrialSpec, number: np.dtype) -> tuple[Hashable, Hashable]:
+    """The structure of its state, and shape and type of each leaf; `number` is what a Python number becomes here."""
     leaves, treedef = jax.tree.flatten(jax.eval_shape(lambda: blank_state(spec)))
     return treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 

@@ -40,7 +40,7 @@ def test_no_held_out_number_is_seen_in_training():
         ({"size": 10}, "size=10: must be at least 100"),
         ({"source_length": 47}, "source_length=47: at most length - 2 = 46"),
         ({"length": 3}, "length=3: must be at least 4"),
-        ({"length": 6}, "length=.* source_length=.* takes the longest"),
+        ({"length": 6}, "pairs are longer than .*task.length=.* task.source_length=.* holds 95 %"),
         ({"units": "letters"}, "units"),
         ({"target": "en"}, "source=en target=en: both are one language"),
     ],
