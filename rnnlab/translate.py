@@ -16,6 +16,7 @@ import numpy as np
 from absl import flags
 
 from rnnlab.data.pairs import PADDING, Pairs
+from rnnlab.data.tokens import counted
 from rnnlab.model import EncoderDecoder
 from rnnlab.probes.translation.search import beam as search
 from rnnlab.runs.best_trial import best_trial
@@ -133,14 +134,13 @@ def _told(trained: Trained, lines: Iterable[str]) -> Iterator[str]:
     """The lines; of each it is said on the standard error what the network does not know."""
     task = trained.task
     longest = int(np.max(np.sum(task.data.parts["training"].source != PADDING, axis=1)))
-    unit = "tokens" if task.units == "words" else task.units
     for line in lines:
         numbers, others = task.data.encode(line)
         if others:
             shown = ", ".join(map(repr, others[:10]))
             print(f"rnnlab: {shown}: not in the training sentences, read as unknown", file=sys.stderr)
         if len(numbers) > longest:
-            told = f"{len(numbers)} {unit}: longer than any in training, of at most {longest}"
+            told = f"{len(numbers)} {counted(task.units)}: longer than any in training, of at most {longest}"
             print(f"rnnlab: {told}", file=sys.stderr)
         yield line
 

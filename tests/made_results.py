@@ -79,6 +79,16 @@ def made(seeds=3):
     }  # fmt: skip
 
 
+def relabelled(found, labels, task):
+    """Leaves the trials on Adding that did not diverge, as of arms with other labels on another task; their names."""
+    names = {f"Adding 200/{old}": f"Adding 200/{new}" for old, new in labels.items()}
+    found["trials"] = [t for t in found["trials"] if t["arm"].startswith("Adding") and t["status"] != "diverged"]
+    for trial in found["trials"]:
+        trial["arm"] = names[trial["arm"]]
+    found["settings"] = {names[n]: of | {"task": task} for n, of in found["settings"].items() if n in names}
+    return list(names.values())
+
+
 def whole(found):
     """The content of a results.json, with what a test does not care about filled in."""
     parts = {"experiment": "bench", "tier": "quick", "fraction": 1e-3, "seconds": 1.0, "question": "Why?"}

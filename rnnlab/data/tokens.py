@@ -37,3 +37,8 @@ def sentence(found: Sequence[str], units: Units) -> str:
         text += token if glue or token in CLOSES or token in JOINS else f" {token}"
         glue = token in OPENS or token in JOINS
     return text
+
+
+def counted(units: Units) -> str:
+    """What a sentence's length counts, in words: marks of punctuation are no words."""
+    return "tokens" if units == "words" else units

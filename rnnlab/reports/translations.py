@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from rnnlab.data.pairs import END, PADDING
-from rnnlab.data.tokens import sentence
+from rnnlab.data.tokens import counted, sentence
 from rnnlab.reports.tables import Table, format_interval
 from rnnlab.runs.results import Arm, Results, Trial, When
 from rnnlab.stats import estimates
@@ -47,7 +47,7 @@ class Translated(NamedTuple):
     @property
     def units(self) -> str:
         """What lengths count: words and marks of punctuation, or characters."""
-        return "tokens" if self.found["units"] == "words" else self.found["units"]
+        return counted(self.found["units"])
 
     @property
     def quality(self) -> str:

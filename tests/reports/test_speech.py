@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from made_results import made, read
+from made_results import made, read, relabelled
 
 from rnnlab.reports import speech_claims, speech_tables
 from rnnlab.reports.speech_answer import answer
@@ -27,11 +27,8 @@ def filled(rows, width):
 @pytest.fixture(scope="module")
 def results():
     found = made(seeds=SEEDS)
-    found["trials"] = [t for t in found["trials"] if t["arm"].startswith("Adding") and t["status"] != "diverged"]
-    names = {f"Adding 200/{old}": f"Adding 200/{new}" for old, new in RENAMED.items()}
-    found["settings"] = {names[n]: of | {"task": "SpokenDigits"} for n, of in found["settings"].items() if n in names}
+    names = relabelled(found, RENAMED, "SpokenDigits")
     for trial in found["trials"]:
-        trial["arm"] = names[trial["arm"]]
         label = trial["arm"].split("/")[1]
         heard = HEARD[label]
         steps = [[BEGINS[label] + 4 * n for n in range(len(row))] for row in heard]
@@ -41,7 +38,7 @@ def results():
         shown = {"p": [[900, 50, 50], [100, 800, 100], [0, 0, 1000]], "features": [[0.0] * 78] * 3, "number": 1}
         trial["probes"] = [{"step": 9, "heard": probe} | ({} if label == "VanillaRNN" else {"posteriors": shown})]
     baselines = {"said": SAID, "tokens": ["_one", "$^^$"], "between": " ", "answers": {"nothing": 1.0}}
-    found["baselines"] = [{"arms": list(names.values()), "found": baselines}]
+    found["baselines"] = [{"arms": names, "found": baselines}]
     return read(found)
 
 

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from made_results import made, read
+from made_results import made, read, relabelled
 
 from rnnlab.data.pairs import END
 from rnnlab.reports.translation_claims import answer, claims
@@ -22,11 +22,8 @@ WRONG = {"LSTM": 2, "LSTM, attention": 9, "LSTM, source reversed": 3}  # words f
 def results():
     """The made results as of 48 sentences of 1 to 4 words, of which an arm gets those right that are short enough."""
     found = made(seeds=2)
-    found["trials"] = [t for t in found["trials"] if t["arm"].startswith("Adding") and t["status"] != "diverged"]
-    names = {f"Adding 200/{old}": f"Adding 200/{new}" for old, new in RENAMED.items()}
-    found["settings"] = {names[n]: of | {"task": "Translation"} for n, of in found["settings"].items() if n in names}
+    names = relabelled(found, RENAMED, "Translation")
     for trial in found["trials"]:
-        trial["arm"] = names[trial["arm"]]
         label = trial["arm"].split("/")[1]
         rows = [[4] * n + [END] if n < WRONG[label] else [6, END] for n in LENGTHS]
         rows = [row + [0] * (6 - len(row)) for row in rows]
@@ -41,7 +38,7 @@ def results():
         "units": "words", "models": {"a copy of the source": ["one"] * 48,
                                      "a dictionary (IBM model 1)": ["uno"] * 48},
     }  # fmt: skip
-    found["baselines"] = [{"arms": list(names.values()), "found": baselines}]
+    found["baselines"] = [{"arms": names, "found": baselines}]
     return read(found)
 
 
