@@ -10,6 +10,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
+from rnnlab.scan.batch_axis import BatchFirst, batch_axis
 from rnnlab.scan.presence import Presence, select
 from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype, varying_alike, zeros_like
 
@@ -35,6 +36,8 @@ def unroll_projected(
     """See `rnnlab.scan.unroll.unroll`. The backward pass is a reverse scan over segments of time, latest first."""
     own, update = _own_parameters(cell, carry, xs)
     length, *batch, _ = xs.shape
+    form = batch_axis(batch, *cell.projection()[:2])
+    step, tapped_step = form.update(update), form.update(with_carry_addition(update))
     keep_all = segment == length
     if keep_all:  # the backward pass goes by segments all the same, so that their dz stay in the cache
         segment = even_segment(length, ROWS // max(1, math.prod(batch)))
@@ -43,15 +46,18 @@ def unroll_projected(
     def forward(projection, own, start, carry, xs, when):
         """A segment forwards: (carry, ys), and each step's residuals (carry_{t-1}, z_t) for the backward pass."""
         w_x, w_h, b = projection
-        w_both = jnp.concatenate([w_x, w_h])
+        w_both, bias = form.weights(jnp.concatenate([w_x, w_h])), form.bias(b)
 
         def body(before, inputs):
             x, now = inputs
             before = now.begin(before, start)
             h = hidden(before).astype(w_h.dtype)
-            z = x + _dot(h, w_h) if hoist else _dot(jnp.concatenate([x, h], axis=-1), w_both) + b
-            carry, y = update(own, before, z)
-            return now.keep(carry, before), (now.only_present(y), (before, z))
+            if hoist:
+                z = x + _dot(h, w_h)
+            else:
+                z = form.product(jnp.concatenate([form.enter(x), h], axis=form.features), w_both) + bias
+            carry, y = step(own, before, z)
+            return now.keep(carry, before), (form.leave(now.only_present(y)), (before, z))
 
         xs = xs.astype(w_x.dtype)
         carry, (ys, kept) = jax.lax.scan(body, carry, (_dot(xs, w_x) + b if hoist else xs, when))
@@ -60,36 +66,40 @@ def unroll_projected(
     def backward(projection, own, xs, when, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
         w_x, w_h, _ = projection
-        w_h_transposed = w_h.T
+        blocks = form.blocks(w_h.shape[1], jax.tree.leaves(state[0])[0].shape[form.features])
+        w_h_transposed = [form.weights(w) for w in jnp.split(w_h.T, blocks)]
 
         def body(state, inputs):
             d_later, d_own, d_start = state
             before, z, d_y, now = inputs
-            d_carry, d_y = now.only_present((d_later, d_y))
+            d_carry, d_y = now.only_present((d_later, form.enter(d_y)))
             if taps is None:
-                (_, y), pull = jax.vjp(update, own, before, z)
+                (_, y), pull = jax.vjp(step, own, before, z)
             else:
-                (_, y), pull = jax.vjp(with_carry_addition(update), own, before, z, zeros_like(before))
+                (_, y), pull = jax.vjp(tapped_step, own, before, z, zeros_like(before))
             step_own, d_before, dz, *additions = pull((d_carry, zeros_like(y) if d_y is None else d_y))
             leaves, treedef = jax.tree.flatten(d_before)
-            leaves[-1] = leaves[-1] + _dot(dz, w_h_transposed).astype(leaves[-1].dtype)
+            dz = jnp.split(dz, blocks, axis=form.features)
+            d_h = sum(map(form.product, dz, w_h_transposed))
+            leaves[-1] = leaves[-1] + d_h.astype(leaves[-1].dtype)
             d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
             dz, additions = now.only_present((dz, additions))
-            norms = jax.tree.map(norm, additions[0]) if additions else None
+            norms = jax.tree.map(norm, form.leave(additions[0])) if additions else None
             d_before = now.keep(jax.tree.unflatten(treedef, leaves), d_later)
             if now.resets is not None:
                 nothing = zeros_like(d_before)
                 d_start = jax.tree.map(jnp.add, d_start, select(now.resets, d_before, nothing))
                 d_before = select(now.resets, nothing, d_before)
-            return (d_before, d_own, d_start), (dz, norms)
+            return (d_before, d_own, d_start), (form.leave(dz), norms)
 
         d_carry, totals, d_own, d_start = state
         before, z = kept
         (d_carry, d_own, d_start), (dz, norms) = jax.lax.scan(
             body, (d_carry, d_own, d_start), (before, z, d_ys, when), reverse=True
         )
+        dz, h = jnp.concatenate(dz, axis=-1), jax.vmap(form.leave)(hidden(before))
         d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
-        totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(hidden(before), dz), d_w_x_b[-1]))
+        totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(h, dz), d_w_x_b[-1]))
         return (d_carry, totals, d_own, d_start), (_dot(dz, w_x.T).astype(xs.dtype), norms)
 
     @jax.custom_vjp
@@ -140,7 +150,8 @@ def unroll_projected(
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     projection, _ = varying_alike((cell.projection(), xs))  # zeros of a cell without w_h vary over nothing
-    return run(projection, own, start, carry, xs, taps, when)
+    carry, ys = run(projection, own, form.enter(start), form.enter(carry), xs, taps, form.steps(when))
+    return form.leave(carry), ys
 
 
 def _own_parameters(cell, carry, xs):
@@ -167,7 +178,7 @@ def _own_parameters(cell, carry, xs):
 
 def _dot(x: Array, w: Array) -> Array:
     """x [*B, M] times w [M, N]."""
-    return jax.lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
+    return BatchFirst.product(x, w)
 
 
 def _outer(x: Array, dz: Array) -> Array:

@@ -2,7 +2,7 @@
 
 On CPU every core is a host device: trials are spread over them and run one after another on each
 (`vmap` over trials is 1.5 to 2 times slower than that on CPU); where there are fewer trials than cores, a
-trial's batch is spread too, unless its weights are large: then XLA's threads share each product instead.
+trial's batch is spread too, unless it is too small for its weights: then XLA's threads share each product instead.
 On one accelerator trials are batched; over several, spread and batched.
 A program runs a fixed number of trials at a time; its caller replaces each that has ended by the next one.
 """
@@ -22,9 +22,9 @@ from jaxtyping import Array, PyTree
 
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
 BATCHED = 64  # trials at a time on an accelerator
-# Bytes of a layer's weights above which no batch is spread over cores: each would read all of them at every step, where
-# threads read a part each. Measured by scripts/bench on an AMD EPYC and an Intel Xeon of 2 cores: docs/measured.md.
-LARGE = 4 * 2**20
+# Sequences of a batch that a core gets at least, where a layer's weights have as many bytes as WIDE: it reads all of them
+# at every step, where threads that share a product read a part each. Measured by scripts/bench: docs/measured.md.
+FEWEST, WIDE = 8, 4 * 2**20
 DEVICES_FLAG = "xla_force_host_platform_device_count"
 KINDS = ("auto", "mapped", "batched", "sequential")
 
@@ -79,8 +79,9 @@ def layout(trials: int, batch_size: int, kind: str = "auto", weights: int = 0) -
     """How this many trials of one program lie on the devices; `weights` are the bytes of its largest layer's.
 
     auto: mapped on CPU, batched on accelerators. mapped: one trial a device, and the next one when it has ended; where
-    there are fewer trials than devices, the others share the batch, if it divides and weights are not LARGE. batched:
-    up to BATCHED trials at once on each device. sequential: one trial at a time, its batch over all devices.
+    there are fewer trials than devices, the others share the batch, if it divides and each gets FEWEST sequences where
+    weights are WIDE. batched: up to BATCHED trials at once on each device. sequential: one trial at a time, its batch over
+    all devices.
     A trial's results may depend on its layout in the last bits, so the layout depends on all trials of a program, not
     on those that are still to be run or that one of several machines runs.
     """
@@ -90,8 +91,8 @@ def layout(trials: int, batch_size: int, kind: str = "auto", weights: int = 0) -
     fill = max(n for n in range(1, devices + 1) if devices % n == 0 and n <= max(trials, 1))
     over_trials = 1 if kind == "sequential" else fill
     over_batch = math.gcd(devices // over_trials, batch_size)
-    if weights > LARGE and jax.default_backend() == "cpu" and jax.process_count() == 1:
-        over_batch = 1
+    if weights >= WIDE and jax.default_backend() == "cpu" and jax.process_count() == 1:
+        over_batch = max(n for n in range(1, over_batch + 1) if over_batch % n == 0 and n <= max(1, batch_size // FEWEST))
     if kind == "batched":
         return Layout(over_trials, min(math.ceil(trials / over_trials), BATCHED), "batched", over_batch)
     return Layout(over_trials, 1, "mapped", over_batch)

@@ -8,7 +8,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
     scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
-                                                 linear, correct, growth
+                                                 linear, correct, forms, growth
     scripts/bench --device --torch-python=PATH   on the accelerator of JAX, and PyTorch's CUDA where there is one:
                                                  gradients against float64 on the CPU, speed, flow, trials batched
 """
@@ -49,11 +49,26 @@ OTHERS = {  # a name: shape, and what it is if not one layer of an LSTM
 }
 CELL_SHAPES = [[32, 1000, 2, 128], [8, 2000, 8, 32], [1, 1024, 1, 128]]  # B, T, D, H of linear cells
 RECURRENCES = [[100, 32], [100, 8192], [1000, 256], [1000, 4096], [10000, 32], [10000, 512]]  # T, B N
+FORM_SHAPES = [  # cell, B, T, D, H around the sizes at which rnnlab puts the batch last or keeps it whole
+    ["LSTM", 32, 128, 64, 128],
+    ["LSTM", 32, 128, 128, 192],
+    ["LSTM", 4, 256, 8, 256],
+    ["LSTM", 8, 256, 8, 256],
+    ["LSTM", 64, 256, 128, 256],
+    ["LSTM", 4, 128, 64, 512],
+    ["LSTM", 8, 128, 64, 512],
+    ["LSTM", 16, 128, 512, 512],
+    ["LSTM", 64, 128, 512, 512],
+    ["LSTM", 8, 64, 1024, 1024],
+    ["LSTM", 64, 64, 1024, 1024],
+    ["GRU", 32, 128, 128, 256],
+    ["VanillaRNN", 32, 128, 512, 512],
+]
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
 SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
 ON_DEVICE = ["correct", "speed", "taps", "flow", "layouts"]
-BESIDE = ["correct", "growth"]  # sections that are measured where they are named
+BESIDE = ["correct", "forms", "growth"]  # sections that are measured where they are named
 CHOICES = [*FRAMEWORKS, *SECTIONS, *BESIDE, *map(str, range(len(SHAPES)))]
 
 
@@ -220,6 +235,20 @@ class Bench:
         sizes = {what: of[:3] if self.quick else of for what, of in sizes.items()}
         return {what: {size: self.rnnlab.ask("growth", options={"what": what, "size": size}) for size in of}
                 for what, of in sizes.items()}  # fmt: skip
+
+    def forms(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for cell, *shape in FORM_SHAPES[:2] if self.quick else FORM_SHAPES:
+            for kind in ("forward", "gradient"):
+                options = {"shape": shape, "cell": cell, "gradient": kind == "gradient"}
+                jobs = {
+                    (form, devices): self._prepare(self.rnnlab, "formed", form=form, devices=devices, **options)
+                    for form in ("first", "last")
+                    for devices in ((1, CORES) if shape[0] % CORES == 0 else (1,))
+                }
+                found.setdefault(f"{cell}, {judge.shape_name(shape)}", {})[kind] = self._measure(jobs)
+                self.forget()
+        return found
 
     def correct(self) -> dict[str, float]:
         return self.rnnlab.ask("correct")

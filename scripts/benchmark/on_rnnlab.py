@@ -16,6 +16,7 @@ from worker import Job, serve
 from rnnlab.cells import GRU, LSTM, LSTM1997, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
+from rnnlab.scan import batch_axis
 from rnnlab.scan.unroll import choose_segment, hidden, unroll
 from rnnlab.tasks import Adding, Adding1997
 from rnnlab.training.canary import check_jax
@@ -51,7 +52,7 @@ def _losses(outputs):
     return jnp.sum(outputs**2, axis=(0, 2))
 
 
-def _spread(trial, shape: list[int], build=_cell) -> Job:
+def _spread(trial, shape: list[int], build=_cell, where: Layout | None = None) -> Job:
     """`trial(what build makes, this device's part of the inputs)`, averaged over the devices."""
     batch, length, inputs, _ = shape
     xs = jax.random.normal(jax.random.key(1), (length, batch, inputs))
@@ -59,9 +60,10 @@ def _spread(trial, shape: list[int], build=_cell) -> Job:
     layers = getattr(built, "cells", built)
     weights = max(sum(leaf.nbytes for leaf in jax.tree.leaves(layer))
                   for layer in (layers if isinstance(layers, nnx.List) else [layers]))  # fmt: skip
-    where = layout(1, batch, weights=weights)
+    where = where or layout(1, batch, weights=weights)
     run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), where)
     cells = stack([built])
+    jax.block_until_ready(run(cells))
     return Job(lambda: jax.block_until_ready(run(cells)))
 
 
@@ -102,6 +104,17 @@ def gradient(
 ) -> Job:
     build, loss = _network(shape, cell, layers, lengths)
     return _spread(lambda cells, xs: jax.grad(loss)(cells, xs, segment), shape, build)
+
+
+def formed(shape: list[int], cell: str, gradient: bool, form: str, devices: int) -> Job:
+    """The same with the batch axis first or last in the engine, and the batch over so many devices."""
+    build, loss = _network(shape, cell, 1, None)
+    before = batch_axis.LARGE, batch_axis.FEW
+    batch_axis.LARGE, batch_axis.FEW = {"first": (2**60, 1), "last": (0, 1)}[form]
+    try:
+        return _spread(jax.grad(loss) if gradient else loss, shape, build, Layout(1, 1, "mapped", devices))
+    finally:
+        batch_axis.LARGE, batch_axis.FEW = before
 
 
 def tapped(shape: list[int]) -> Job:
@@ -248,7 +261,7 @@ if __name__ == "__main__":
     word = use_every_core()
     assert word is None, word
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
-    jobs |= {"trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
+    jobs |= {"formed": formed, "trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
     words |= {"correct": correct, "growth": growth.growth, "sizes": lambda: growth.SIZES}
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})

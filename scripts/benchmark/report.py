@@ -179,6 +179,20 @@ def show_linear(console: Console, measured: dict[str, Any]) -> None:
     console.print(table)
 
 
+def show_forms(console: Console, measured: dict[str, Any]) -> None:
+    for kind in ("forward", "gradient"):
+        title = f"{kind}: ms with the batch first, on one device; and how many times as fast on all devices and batch last"
+        names = ["first, all", "last, one", "last, all"]
+        table = _table(title, "first, one: ms", *names, "disturbed")
+        for shape, found in measured.items():
+            times = found[kind]
+            base, *others = times
+            cells = [_spread(ratio(times[base], times[other])) for other in others]
+            cells = cells if len(cells) == len(names) else ["", *cells, ""]
+            table.add_row(shape, _milliseconds(times[base]), *cells, _noise(times))
+        console.print(table)
+
+
 def show_correct(console: Console, errors: dict[str, float]) -> None:
     console.print("Gradients of two masked layers, float32 here against float64 on the CPU, of the largest:")
     for cell, error in errors.items():
@@ -236,6 +250,7 @@ def draw_growth(growth: dict[str, dict[int, dict[str, float]]], file: Path) -> N
 SECTIONS = {
     "growth": show_growth,
     "correct": show_correct,
+    "forms": show_forms,
     "speed": show_speed,
     "taps": show_taps,
     "flow": show_flow,

@@ -12,7 +12,7 @@ from tiny_training import SPEC, TRAIN, assert_same, every, initial_states, run
 
 from rnnlab.cells import LSTM, VanillaRNN
 from rnnlab.tasks import Adding
-from rnnlab.training.layout import LARGE, layout, map_trials, stack
+from rnnlab.training.layout import WIDE, layout, map_trials, stack
 from rnnlab.training.spec import HELD_OUT, TrialSpec, stream
 from rnnlab.training.state import DIVERGED, RUNNING, SOLVED, STALE, initial_state, kept_network
 from rnnlab.training.updates import compile_windows, evaluate, program_key, train_step
@@ -47,7 +47,8 @@ def test_an_update_is_optaxs_on_the_gradient_of_the_mean_loss(optimizer):
 def test_a_batch_spread_over_devices_gives_the_same_update():
     """One trial on two devices is its batch halved; the mean gradient is the whole batch's."""
     assert layout(1, 4) == (1, 1, "mapped", 2) and layout(1, 3) == (1, 1, "mapped", 1)
-    assert layout(1, 4, weights=LARGE) == layout(1, 4) and layout(1, 4, weights=LARGE + 1).over_batch == 1
+    assert layout(1, 14, weights=WIDE - 1) == layout(1, 16, weights=WIDE) == (1, 1, "mapped", 2)
+    assert layout(1, 14, weights=WIDE) == (1, 1, "mapped", 1)
     assert layout(2, 4) == layout(3, 4) == (2, 1, "mapped", 1)
     assert layout(3, 4, "sequential") == (1, 1, "mapped", 2) and layout(3, 4, "batched") == (2, 2, "batched", 1)
     whole, _, _ = run(SPEC, [0, 1])

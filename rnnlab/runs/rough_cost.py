@@ -1,0 +1,80 @@
+"""What a program will cost, roughly and within seconds: from a few steps of its first layer, the program not compiled."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rnnlab.runs import hosts
+from rnnlab.runs.cost import Cost, timed
+from rnnlab.scan.unroll import unroll
+from rnnlab.settings.resolve import ArmSpec
+from rnnlab.training.layout import Layout, local_batch, map_trials, stack
+
+PATIENCE = 3.0  # seconds after which no other layer is timed
+STEPS = 64  # that are timed of each
+FORWARD = 1 / 3  # of an update: an evaluation of as many sequences
+PROFILE = 1.5  # updates of as many sequences that a gradient-flow profile takes (docs/measured.md)
+COMPILING = 6  # times the layer's, for a program's training and probes; compared by scripts/bench --only=prediction
+DRAWING = 0.3  # seconds that the weights of a trial take
+
+
+class RoughCost:
+    """The cost of programs one after another: a network's products an update, at the rate of its first layer.
+
+    Layers are timed until PATIENCE is over; programs with others then count by the products of those before them.
+    """
+
+    def __init__(self):
+        self.began = time.monotonic()
+        self.known: dict[Any, tuple[float, float]] = {}  # of a layer: seconds to compile, seconds a product
+
+    def __call__(self, spec: ArmSpec, own: tuple[Any, ...], where: Layout) -> Cost:
+        batch = spec.train.batch_size // where.over_batch
+        compiling, seconds = self._layer(spec, where, batch)
+        update = batch * _products(spec) * seconds
+        evaluation = update * FORWARD * spec.train.eval_size / spec.train.batch_size
+        probe = update * PROFILE * where.over_batch * max(1.0, spec.flow.examples / spec.train.batch_size)
+        return Cost(COMPILING * compiling, update, evaluation, probe, len(own) * probe, DRAWING)
+
+    def _layer(self, spec: ArmSpec, where: Layout, batch: int) -> tuple[float, float]:
+        width = spec.embedding or spec.task.in_features
+        key = spec.cell, width, where, batch
+        if key not in self.known and (not self.known or hosts.agreed(time.monotonic() - self.began) < PATIENCE):
+            self.known[key] = _timed_layer(spec, width, where, batch)
+        if key in self.known:
+            return self.known[key]
+        return tuple(map(statistics.fmean, zip(*self.known.values(), strict=True)))
+
+
+def _products(spec: ArmSpec) -> int:
+    """Multiplications a sequence and forward pass: weights of the layers at each step, of the readout at each answer."""
+    model = jax.eval_shape(lambda: spec.build(0))
+    found = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(model):
+        name = jax.tree_util.keystr(path)
+        if leaf.ndim == 2 and "embedding" not in name:
+            found += leaf.size * (spec.task.answers if "readout" in name else spec.task.length)
+    return found
+
+
+def _timed_layer(spec: ArmSpec, width: int, where: Layout, batch: int) -> tuple[float, float]:
+    """Seconds to compile the gradient of one layer, and seconds a product, of zeros, in the layout of the program."""
+    steps = min(spec.task.length, STEPS)
+    cell = jax.eval_shape(lambda: spec.cell.build(width, rngs=nnx.Rngs(0)))
+    cell = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), cell)
+    size = sum(leaf.size for leaf in jax.tree.leaves(cell) if leaf.ndim == 2)
+
+    def loss(cell):
+        xs = local_batch(jnp.zeros((steps, batch * where.over_batch, width)), axis=1)
+        return jnp.mean(unroll(cell, cell.initialize_carry(xs.shape[1:], nnx.Rngs(0)), xs)[1] ** 2)
+
+    run, cells = map_trials(jax.grad(loss), where), stack([cell] * where.trials_at_once)
+    first, later = (timed(lambda: jax.block_until_ready(run(cells)))[0] for _ in range(2))
+    later = min(later, *(timed(lambda: jax.block_until_ready(run(cells)))[0] for _ in range(2)))
+    return first - later, later / (steps * batch * max(size, 1))

@@ -1,0 +1,72 @@
+"""An unroll is the same with the batch axis last as with the batch axis first, for every cell in the projected form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rnnlab.cells import GRU, LSTM, CellSpec
+from rnnlab.cells.base import Cell
+from rnnlab.scan import batch_axis
+from rnnlab.scan.unroll import unroll
+from rnnlab.specs.discover import subclasses
+
+FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
+T, B, D, H = 7, 5, 3, 4
+XS = np.random.default_rng(0).normal(size=(T, B, D))
+WEIGHTS = np.random.default_rng(1).normal(size=(T, B, H))
+
+
+def projected(spec):
+    built = spec(features=H).build(D, rngs=nnx.Rngs(0))
+    return isinstance(built, Cell) and not hasattr(built, "coefficients")
+
+
+SPECS = {
+    name: spec
+    for name, spec in sorted(subclasses(CellSpec).items())
+    if spec.__module__.startswith("rnnlab.") and projected(spec)
+}
+
+
+def measured(monkeypatch, spec, large, segment, present):
+    """Outputs, last carry, gradients by cell, carry and inputs, and adjoint norms."""
+    monkeypatch.setattr(batch_axis, "LARGE", large)
+    cell = spec(features=H, **FLOAT64).build(D, rngs=nnx.Rngs(0))
+    xs = jnp.asarray(XS)
+    carry = jax.tree.map(lambda c: c + 0.1, cell.initialize_carry(xs.shape[1:]))
+    taps = jax.tree.map(lambda c: jnp.zeros((T, B)), carry)
+    when = {"lengths": jnp.array([7, 0, 4, 1, 7]), "resets": jnp.zeros((T, B), bool).at[3, 0].set(True)}
+
+    def loss(cell, carry, xs, taps):
+        last, ys = unroll(cell, carry, xs, taps=taps, segment=segment, **(when if present else {}))
+        ends = sum(jnp.sum(jnp.cos(c)) for c in jax.tree.leaves(last))
+        return jnp.sum(jnp.sin(ys) * WEIGHTS[..., : ys.shape[-1]]) + ends, (last, ys)
+
+    return jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True))(cell, carry, xs, taps)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("present", [False, True])
+@pytest.mark.parametrize("segment", [3, T])
+@pytest.mark.parametrize("name", SPECS)
+def test_both_forms_are_equal(monkeypatch, name, segment, present):
+    with jax.enable_x64(True):
+        first, last = (measured(monkeypatch, SPECS[name], large, segment, present) for large in (2**60, 0))
+        for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def form(spec, batch):
+    return batch_axis.batch_axis(batch, *spec.build(spec.features, rngs=nnx.Rngs(0)).projection()[:2])
+
+
+def test_the_batch_is_last_beside_large_weights_on_a_cpu_alone(monkeypatch):
+    assert form(LSTM(features=256), [4]) is batch_axis.BatchLast
+    assert form(LSTM(features=256), [3]) is batch_axis.BatchFirst
+    assert form(LSTM(features=256), [2, 4]) is batch_axis.BatchFirst
+    assert form(LSTM(features=127), [64]) is batch_axis.BatchFirst
+    assert form(GRU(features=256), [4]) is batch_axis.BatchLast
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert form(LSTM(features=256), [4]) is batch_axis.BatchFirst
