@@ -8,9 +8,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import scipy  # whose parts it imports when they are first used: signal takes a second
 from jaxtyping import Float
-from scipy.io import wavfile
-from scipy.signal import resample_poly
 
 from rnnlab.data.log_mel import RATE
 from rnnlab.specs.errors import UserError, nearest
@@ -56,8 +55,8 @@ def samples_of(path: Path, content: bytes) -> Float[np.ndarray, " n"]:
         raise UserError(f"{path}: is no WAV file (it begins with {content[:4]!r})")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
-            rate, samples = wavfile.read(io.BytesIO(_whole(path, content)))
+            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # of chunks that hold no sound
+            rate, samples = scipy.io.wavfile.read(io.BytesIO(_whole(path, content)))
     except UserError:
         raise
     except Exception as error:  # scipy's reader meets a broken header with whatever error it comes to
@@ -114,4 +113,4 @@ def _unit(samples: np.ndarray) -> np.ndarray:
 def resampled(wave: Float[np.ndarray, " n"], rate: int) -> Float[np.ndarray, " m"]:
     """At `RATE`, by a polyphase filter."""
     common = int(np.gcd(rate, RATE))
-    return wave if rate == RATE else resample_poly(wave, RATE // common, rate // common)
+    return wave if rate == RATE else scipy.signal.resample_poly(wave, RATE // common, rate // common)

@@ -56,13 +56,7 @@ def check_job(job: Job, warn: Callable[[str], None] = lambda text: None) -> None
     Raises SettingError. `warn` is told where a report fails for the made-up numbers that it is tried on, which others
     may not.
     """
-    cells = _own({spec.cell: spec for spec in job.arms.values()})
-    tasks = _own({spec.task: spec for spec in job.arms.values()})
-    for task in tasks:
-        _tried(check_task, task, warn)
-    for cell, spec in cells.items():
-        with precision_of(spec):
-            _tried(check_cell, cell, spec.task.in_features, warn)
+    check_own(job, warn)
     if job.swept:  # its report is rnnlab's
         return
     results = _tried(made_up, job)
@@ -72,6 +66,17 @@ def check_job(job: Job, warn: Callable[[str], None] = lambda text: None) -> None
         if not isinstance(error.__cause__, NUMBERS) or isinstance(error.__cause__, UserError):
             raise
         warn(f"{error}; tried on made-up results, so it may be that only these numbers do not fit")
+
+
+def check_own(job: Job, warn: Callable[[str], None] = lambda text: None) -> None:
+    """The cells and tasks of a job that do not come with rnnlab: at once where there are none. Raises SettingError."""
+    cells = _own({spec.cell: spec for spec in job.arms.values()})
+    tasks = _own({spec.task: spec for spec in job.arms.values()})
+    for task in tasks:
+        _tried(check_task, task, warn)
+    for cell, spec in cells.items():
+        with precision_of(spec):
+            _tried(check_cell, cell, spec.task.in_features, warn)
 
 
 def _own(specs: Mapping[Any, Any]) -> dict[Any, Any]:

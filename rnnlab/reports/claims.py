@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from rnnlab.reports.arm_columns import format_horizon
 from rnnlab.reports.tables import Table, format_interval, format_number, listed

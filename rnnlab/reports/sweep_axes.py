@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from rnnlab.runs.results import Results, Trial, typed
 from rnnlab.settings.errors import SettingError, nearest

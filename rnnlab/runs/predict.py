@@ -62,16 +62,22 @@ def plan(
     return Plan(trials, programs, seconds, disk)
 
 
-def say_plan(arms, console, how) -> None:
-    """What would run, at once; then, seconds later, roughly how long and on how much disk."""
+def say_trials(arms, console, swept: str | None) -> None:
+    """What would run; `swept` is how a typed sweep counts its arms."""
+    if swept:
+        console.say(f"{swept}:")
     trials = sum(spec.seeds for spec in arms.values())
     console.say(f"{len(arms)} arms, {trials} trials on {describe_devices()}:")
     for name, spec in arms.items():
         console.say(f"  {name}: {spec.seeds} trials")
+
+
+def say_plan(arms, console, how) -> None:
+    """How many programs, and roughly how long and on how much disk: seconds later."""
     found = plan(arms, cost_of=RoughCost(), **how)
     console.say(
-        f"{found.trials} trials in {found.programs} programs: roughly {clock(found.seconds)} if none ends early, from a "
-        f"few steps of their layers (it may be half of that or twice), about {max(found.disk >> 20, 1)} MiB"
+        f"{found.trials} trials in {found.programs} programs: roughly {clock(found.seconds)} if none ends early "
+        f"(from a few steps of their layers: it may be half of that or twice), about {max(found.disk >> 20, 1)} MiB"
     )
 
 

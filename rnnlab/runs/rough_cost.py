@@ -1,4 +1,4 @@
-"""What a program will cost, roughly and within seconds: from a few steps of its first layer, the program not compiled."""
+"""What a program will cost, roughly and within seconds: from steps of its first layer, the program not compiled."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.layout import Layout, local_batch, map_trials, stack
 
 PATIENCE = 3.0  # seconds after which no other layer is timed
-STEPS = 64  # that are timed of each
+TIMED = 10**9  # operations that are timed of each: milliseconds, beside which the call itself does not count
 FORWARD = 1 / 3  # of an update: an evaluation of as many sequences
 PROFILE = 1.5  # updates of as many sequences that a gradient-flow profile takes (docs/measured.md)
-COMPILING = 6  # times the layer's, for a program's training and probes; compared by scripts/bench --only=prediction
+COMPILING = 15  # times the layer's, for a program's training and probes: 8 to 30 by program, on an AMD EPYC
 DRAWING = 0.3  # seconds that the weights of a trial take
 
 
@@ -53,7 +53,7 @@ class RoughCost:
 
 
 def _products(spec: ArmSpec) -> int:
-    """Multiplications a sequence and forward pass: weights of the layers at each step, of the readout at each answer."""
+    """Of a sequence's forward pass: by the layers' weights at each step, by the readout's at each answer."""
     model = jax.eval_shape(lambda: spec.build(0))
     found = 0
     for path, leaf in jax.tree_util.tree_leaves_with_path(model):
@@ -65,10 +65,10 @@ def _products(spec: ArmSpec) -> int:
 
 def _timed_layer(spec: ArmSpec, width: int, where: Layout, batch: int) -> tuple[float, float]:
     """Seconds to compile the gradient of one layer, and seconds a product, of zeros, in the layout of the program."""
-    steps = min(spec.task.length, STEPS)
     cell = jax.eval_shape(lambda: spec.cell.build(width, rngs=nnx.Rngs(0)))
     cell = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), cell)
     size = sum(leaf.size for leaf in jax.tree.leaves(cell) if leaf.ndim == 2)
+    steps = min(max(TIMED // (6 * batch * max(size, 1)), 16), 1024)
 
     def loss(cell):
         xs = local_batch(jnp.zeros((steps, batch * where.over_batch, width)), axis=1)

@@ -28,6 +28,11 @@ def experiment_folders() -> list[Path]:
     return [Path.cwd() / "experiments", package / "experiments", package.parent / "experiments"]
 
 
+def is_shipped(module: ModuleType) -> bool:
+    """Whether an experiment comes with rnnlab."""
+    return Path(module.__file__ or "").resolve().parent in [folder.resolve() for folder in experiment_folders()[1:]]
+
+
 def experiment_files() -> dict[str, Path]:
     """Every experiment by name; a user's own comes before a shipped one of the same name."""
     found: dict[str, Path] = {}

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats.qmc
+import scipy
 
 from rnnlab.specs.fields import Number
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from rnnlab.stats import estimates
 from rnnlab.stats.estimates import Interval

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 
@@ -39,6 +38,7 @@ class Checkpoints:
             return
         for torn in self.folder.glob("*.orbax-checkpoint-tmp*"):  # what a kill during a save left
             shutil.rmtree(torn, ignore_errors=True)
+        ocp = _orbax()
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(arrays), host=ocp.args.JsonSave(host | {"digest": _digest(arrays)})
         )
@@ -80,6 +80,7 @@ class Checkpoints:
         return None
 
     def _read(self, folder: Path, like: Callable[[Mapping[str, Any]], PyTree]):
+        ocp = _orbax()
         with _checkpointer() as checkpointer:
             host = dict(checkpointer.restore(folder, ocp.args.Composite(host=ocp.args.JsonRestore()))["host"])
             wanted = like(host)
@@ -92,8 +93,16 @@ class Checkpoints:
         return jax.tree.unflatten(jax.tree.structure(wanted), list(restored.values())), host
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _orbax() -> Any:
+    """Imported when something is saved or read: it takes a third of a second."""
+    import orbax.checkpoint
+
+    return orbax.checkpoint
+
+
+def _checkpointer() -> Any:
     """Orbax's, of this process alone: where several train together, the others are not waited for."""
+    ocp = _orbax()
     here = jax.process_index()
     alone = ocp.options.MultiprocessingOptions(
         primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process-{here}"

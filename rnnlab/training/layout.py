@@ -22,8 +22,8 @@ from jaxtyping import Array, PyTree
 
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
 BATCHED = 64  # trials at a time on an accelerator
-# Sequences of a batch that a core gets at least, where a layer's weights have as many bytes as WIDE: it reads all of them
-# at every step, where threads that share a product read a part each. Measured by scripts/bench: docs/measured.md.
+# Sequences of a batch that a core gets at least, where a layer's weights have WIDE bytes: it reads all of them at every
+# step, where threads that share a product read a part each. Measured by scripts/bench: docs/measured.md.
 FEWEST, WIDE = 8, 4 * 2**20
 DEVICES_FLAG = "xla_force_host_platform_device_count"
 KINDS = ("auto", "mapped", "batched", "sequential")
@@ -80,8 +80,8 @@ def layout(trials: int, batch_size: int, kind: str = "auto", weights: int = 0) -
 
     auto: mapped on CPU, batched on accelerators. mapped: one trial a device, and the next one when it has ended; where
     there are fewer trials than devices, the others share the batch, if it divides and each gets FEWEST sequences where
-    weights are WIDE. batched: up to BATCHED trials at once on each device. sequential: one trial at a time, its batch over
-    all devices.
+    weights are WIDE. batched: up to BATCHED trials at once on each device. sequential: one trial at a time, its batch
+    over all devices.
     A trial's results may depend on its layout in the last bits, so the layout depends on all trials of a program, not
     on those that are still to be run or that one of several machines runs.
     """
@@ -92,7 +92,9 @@ def layout(trials: int, batch_size: int, kind: str = "auto", weights: int = 0) -
     over_trials = 1 if kind == "sequential" else fill
     over_batch = math.gcd(devices // over_trials, batch_size)
     if weights >= WIDE and jax.default_backend() == "cpu" and jax.process_count() == 1:
-        over_batch = max(n for n in range(1, over_batch + 1) if over_batch % n == 0 and n <= max(1, batch_size // FEWEST))
+        over_batch = max(
+            n for n in range(1, over_batch + 1) if over_batch % n == 0 and n <= max(1, batch_size // FEWEST)
+        )
     if kind == "batched":
         return Layout(over_trials, min(math.ceil(trials / over_trials), BATCHED), "batched", over_batch)
     return Layout(over_trials, 1, "mapped", over_batch)
