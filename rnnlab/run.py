@@ -7,8 +7,8 @@ import sys
 
 if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process without a traceback
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if "--dry_run" in sys.argv:  # whoever asks for an answer within seconds is not left without a word for two
-        print("loading JAX and the experiment ...", file=sys.stderr, flush=True)
+if {"--dry_run", "-dry_run"} & set(sys.argv):  # what follows takes two seconds
+    print("loading JAX and the experiment ...", file=sys.stderr, flush=True)
 
 import functools
 import os
@@ -148,7 +148,7 @@ def main(argv: list[str]) -> None:
         say_trials(job.arms, console, FLAGS.sweep and how_many(FLAGS.sweep))
     if wrong := check_jax():
         raise SettingError(wrong)
-    quickly = FLAGS.dry_run and is_shipped(job.module)  # whose report the tests have tried
+    quickly = FLAGS.dry_run and is_shipped(job.module)  # its report is tried when it runs
     (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import scipy  # whose parts it imports when they are first used: signal takes a second
+import scipy  # which imports a part when it is first used: signal takes a second
 from jaxtyping import Float
 
 from rnnlab.data.log_mel import RATE
@@ -53,10 +53,11 @@ def samples_of(path: Path, content: bytes) -> Float[np.ndarray, " n"]:
             raise UserError(f"{path}: is {name}, no WAV file{convert}")
     if content[:4] not in (b"RIFF", b"RIFX") or content[8:12] != b"WAVE":
         raise UserError(f"{path}: is no WAV file (it begins with {content[:4]!r})")
+    wavfile = scipy.io.wavfile
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", scipy.io.wavfile.WavFileWarning)  # of chunks that hold no sound
-            rate, samples = scipy.io.wavfile.read(io.BytesIO(_whole(path, content)))
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
+            rate, samples = wavfile.read(io.BytesIO(_whole(path, content)))
     except UserError:
         raise
     except Exception as error:  # scipy's reader meets a broken header with whatever error it comes to

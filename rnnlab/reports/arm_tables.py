@@ -87,9 +87,9 @@ def _written(rows: Sequence[Mapping[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _named(results: Results, arm: Arm) -> dict[str, Any]:
-    """Whose row it is, with the settings that vary; what an arm lacks, or is None, is an empty cell."""
-    settings = {path: arm.settings.get(path, "") for path in _settings(results)}
+def _named(arm: Arm, paths: Sequence[str]) -> dict[str, Any]:
+    """Whose row it is, with the settings at `paths`; what an arm lacks, or is None, is an empty cell."""
+    settings = {path: arm.settings.get(path, "") for path in paths}
     settings = {path: "" if value == "None" else value for path, value in settings.items()}
     return {"arm": arm.name, "arm_task": arm.task, "arm_label": arm.label} | settings
 
@@ -101,9 +101,9 @@ def arms_csv(results: Results, own: Sequence[str | Column] = ()) -> str:
 
     `own`: an experiment's columns, of which those that are its own come last.
     """
-    rows = []
+    rows, paths = [], _settings(results)
     for arm in results.arms.values():
-        row = _named(results, arm) | {"n": len(arm.trials)}
+        row = _named(arm, paths) | {"n": len(arm.trials)}
         for name, column in (COLUMNS | chosen(own)).items():
             found = column.number(arm)
             if isinstance(found, Interval):
@@ -119,10 +119,10 @@ def arms_csv(results: Results, own: Sequence[str | Column] = ()) -> str:
 
 def trials_csv(results: Results) -> str:
     """A row a trial, one number a cell: what a statistics program reads."""
-    rows = []
+    rows, paths = [], _settings(results)
     for arm in results.arms.values():
         for trial in arm.trials:
-            row = _named(results, arm) | {"seed": trial.seed, "status": trial.status, "learned": int(trial.learned)}
+            row = _named(arm, paths) | {"seed": trial.seed, "status": trial.status, "learned": int(trial.learned)}
             row |= {name: getattr(trial, name) for name in ("steps", "sequences", "budget")}
             row["learned_at"] = trial.learned_at if trial.learned_at >= 0 else ""
             row |= {f"held_out_{name}": value for name, value in trial.held_out.items()}

@@ -28,7 +28,7 @@ class Plan(NamedTuple):
 
     trials: int
     programs: int  # that will be compiled for training and measuring
-    seconds: float  # at most, on this machine
+    seconds: float  # on this machine, if no trial ends early
     disk: int  # bytes of its folder, about
 
 
@@ -40,7 +40,7 @@ def plan(
     inner: str = "auto",
     cost_of: Callable[[ArmSpec, tuple[Any, ...], Layout], Cost] = measured_cost,
 ) -> Plan:
-    """How many trials and programs, and about how long at most. `say` is told what is being timed."""
+    """How many trials and programs, and about how long if none ends early. `say` is told what is being timed."""
     trials, programs, seconds, disk = 0, 0, 0.0, 0
     for members, mine in by_program(all_trials(arms), probes, shard):
         if not mine:
@@ -74,10 +74,12 @@ def say_trials(arms, console, swept: str | None) -> None:
 
 def say_plan(arms, console, how) -> None:
     """How many programs, and roughly how long and on how much disk: seconds later."""
-    found = plan(arms, cost_of=RoughCost(), **how)
+    cost = RoughCost()
+    found = plan(arms, cost_of=cost, **how)
     console.say(
         f"{found.trials} trials in {found.programs} programs: roughly {clock(found.seconds)} if none ends early "
-        f"(from a few steps of their layers: it may be half of that or twice), about {max(found.disk >> 20, 1)} MiB"
+        f"(from steps of {len(cost.known)} of their {len(cost.asked)} layers: it may be half of that or twice), "
+        f"about {max(found.disk >> 20, 1)} MiB"
     )
 
 

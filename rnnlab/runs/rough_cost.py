@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from typing import Any
 
 import jax
@@ -16,10 +15,11 @@ from rnnlab.scan.unroll import unroll
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.layout import Layout, local_batch, map_trials, stack
 
-PATIENCE = 3.0  # seconds after which no other layer is timed
+PATIENCE = 3.0  # seconds of timing after which no other layer is timed
 TIMED = 10**9  # operations that are timed of each: milliseconds, beside which the call itself does not count
 FORWARD = 1 / 3  # of an update: an evaluation of as many sequences
-PROFILE = 1.5  # updates of as many sequences that a gradient-flow profile takes (docs/measured.md)
+PROFILE = 1.5  # updates of as many sequences that a gradient-flow profile takes; docs/measured.md has up to 1.3
+ELEMENTWISE = 100  # products that a unit's own operations and its share of a step's overhead count as
 COMPILING = 15  # times the layer's, for a program's training and probes: 8 to 30 by program, on an AMD EPYC
 DRAWING = 0.3  # seconds that the weights of a trial take
 
@@ -31,13 +31,14 @@ class RoughCost:
     """
 
     def __init__(self):
-        self.began = time.monotonic()
+        self.spent = 0.0  # seconds
+        self.asked: set[Any] = set()
         self.known: dict[Any, tuple[float, float]] = {}  # of a layer: seconds to compile, seconds a product
 
     def __call__(self, spec: ArmSpec, own: tuple[Any, ...], where: Layout) -> Cost:
         batch = spec.train.batch_size // where.over_batch
         compiling, seconds = self._layer(spec, where, batch)
-        update = batch * _products(spec) * seconds
+        update = batch * _work(spec) * seconds
         evaluation = update * FORWARD * spec.train.eval_size / spec.train.batch_size
         probe = update * PROFILE * where.over_batch * max(1.0, spec.flow.examples / spec.train.batch_size)
         return Cost(COMPILING * compiling, update, evaluation, probe, len(own) * probe, DRAWING)
@@ -45,20 +46,23 @@ class RoughCost:
     def _layer(self, spec: ArmSpec, where: Layout, batch: int) -> tuple[float, float]:
         width = spec.embedding or spec.task.in_features
         key = spec.cell, width, where, batch
-        if key not in self.known and (not self.known or hosts.agreed(time.monotonic() - self.began) < PATIENCE):
-            self.known[key] = _timed_layer(spec, width, where, batch)
+        self.asked.add(key)
+        if key not in self.known and (not self.known or hosts.agreed(self.spent) < PATIENCE):
+            seconds, self.known[key] = timed(lambda: _timed_layer(spec, width, where, batch))
+            self.spent += seconds
         if key in self.known:
             return self.known[key]
         return tuple(map(statistics.fmean, zip(*self.known.values(), strict=True)))
 
 
-def _products(spec: ArmSpec) -> int:
-    """Of a sequence's forward pass: by the layers' weights at each step, by the readout's at each answer."""
+def _work(spec: ArmSpec) -> int:
+    """Products of a sequence's forward pass: with the layers' weights at each step, the readout's at each answer."""
     model = jax.eval_shape(lambda: spec.build(0))
-    found = 0
+    cells = spec.layers * (2 if spec.bidirectional else 1) * (1 if spec.task.source_steps is None else 2)
+    found = spec.task.length * cells * ELEMENTWISE * spec.cell.features
     for path, leaf in jax.tree_util.tree_leaves_with_path(model):
         name = jax.tree_util.keystr(path)
-        if leaf.ndim == 2 and "embedding" not in name:
+        if "embedding" not in name:
             found += leaf.size * (spec.task.answers if "readout" in name else spec.task.length)
     return found
 
@@ -67,8 +71,8 @@ def _timed_layer(spec: ArmSpec, width: int, where: Layout, batch: int) -> tuple[
     """Seconds to compile the gradient of one layer, and seconds a product, of zeros, in the layout of the program."""
     cell = jax.eval_shape(lambda: spec.cell.build(width, rngs=nnx.Rngs(0)))
     cell = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), cell)
-    size = sum(leaf.size for leaf in jax.tree.leaves(cell) if leaf.ndim == 2)
-    steps = min(max(TIMED // (6 * batch * max(size, 1)), 16), 1024)
+    size = ELEMENTWISE * spec.cell.features + sum(leaf.size for leaf in jax.tree.leaves(cell))
+    steps = min(max(TIMED // (6 * batch * size), 16), 1024)
 
     def loss(cell):
         xs = local_batch(jnp.zeros((steps, batch * where.over_batch, width)), axis=1)
@@ -77,4 +81,4 @@ def _timed_layer(spec: ArmSpec, width: int, where: Layout, batch: int) -> tuple[
     run, cells = map_trials(jax.grad(loss), where), stack([cell] * where.trials_at_once)
     first, later = (timed(lambda: jax.block_until_ready(run(cells)))[0] for _ in range(2))
     later = min(later, *(timed(lambda: jax.block_until_ready(run(cells)))[0] for _ in range(2)))
-    return first - later, later / (steps * batch * max(size, 1))
+    return first - later, later / (steps * batch * size)

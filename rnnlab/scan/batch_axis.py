@@ -15,6 +15,7 @@ from jaxtyping import Array, PyTree
 
 LARGE = 2**19  # bytes of a layer's weights from which the batch is last: where they fill a core's cache
 FEW = 4  # sequences below which it is not
+MOST = 8  # blocks of dz: so many gates has no cell
 
 
 class BatchFirst:
@@ -57,14 +58,14 @@ class BatchFirst:
         return jax.lax.dot_general(x, w, (((x.ndim - 1,), (0,)), ((), ())))
 
     @staticmethod
-    def blocks(z: int, width: int) -> int:
+    def blocks(z: int, carry: PyTree) -> int:
         """In how many blocks dz, of Z columns, goes into its product."""
-        del z, width
+        del z, carry
         return 1
 
 
 class BatchLast:
-    """h as [H, B]."""
+    """h as [H, B]. A step still sees a batch, of one sequence, so that it may be written for [B, H]."""
 
     features = 0
 
@@ -80,7 +81,10 @@ class BatchLast:
 
     @staticmethod
     def update(update: Callable) -> Callable:
-        return lambda own, *args: jax.vmap(functools.partial(update, own), in_axes=-1, out_axes=-1)(*args)
+        def one(own, *args):
+            return jax.tree.map(lambda out: out[0], update(own, *jax.tree.map(lambda arg: arg[None], args)))
+
+        return lambda own, *args: jax.vmap(functools.partial(one, own), in_axes=-1, out_axes=-1)(*args)
 
     @staticmethod
     def weights(w: Array) -> Array:
@@ -95,13 +99,16 @@ class BatchLast:
         return w @ x
 
     @staticmethod
-    def blocks(z: int, width: int) -> int:
+    def blocks(z: int, carry: PyTree) -> int:
         """One a gate: XLA would make dz within its concatenation over gates, each gate's derivatives once for all."""
-        return z // width if z % width == 0 else 1
+        width = max(part.shape[0] for part in jax.tree.leaves(carry))
+        return z // width if z % width == 0 and z // width <= MOST else 1
 
 
-def batch_axis(batch: list[int], w_x: Array, w_h: Array) -> type[BatchFirst] | type[BatchLast]:
-    """The faster form for a batch of this shape and such weights."""
+def batch_axis(carry: PyTree, w_x: Array, w_h: Array) -> type[BatchFirst] | type[BatchLast]:
+    """The faster form for such a carry and such weights; the batch is last only of a carry of arrays [B, N]."""
+    parts = jax.tree.leaves(carry)
     large = (w_x.size + w_h.size) * w_h.dtype.itemsize >= LARGE
-    last = jax.default_backend() == "cpu" and len(batch) == 1 and batch[0] >= FEW and large
+    flat = all(part.ndim == 2 and len(part) == len(parts[-1]) for part in parts)
+    last = jax.default_backend() == "cpu" and large and flat and len(parts[-1]) >= FEW
     return BatchLast if last else BatchFirst

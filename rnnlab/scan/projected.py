@@ -36,12 +36,12 @@ def unroll_projected(
     """See `rnnlab.scan.unroll.unroll`. The backward pass is a reverse scan over segments of time, latest first."""
     own, update = _own_parameters(cell, carry, xs)
     length, *batch, _ = xs.shape
-    form = batch_axis(batch, *cell.projection()[:2])
+    form = batch_axis(carry, *cell.projection()[:2])
     step, tapped_step = form.update(update), form.update(with_carry_addition(update))
     keep_all = segment == length
     if keep_all:  # the backward pass goes by segments all the same, so that their dz stay in the cache
         segment = even_segment(length, ROWS // max(1, math.prod(batch)))
-    hoist = hoists_input()
+    hoist = form is BatchFirst and hoists_input()
 
     def forward(projection, own, start, carry, xs, when):
         """A segment forwards: (carry, ys), and each step's residuals (carry_{t-1}, z_t) for the backward pass."""
@@ -53,21 +53,21 @@ def unroll_projected(
             before = now.begin(before, start)
             h = hidden(before).astype(w_h.dtype)
             if hoist:
-                z = x + _dot(h, w_h)
+                z = x + BatchFirst.product(h, w_h)
             else:
                 z = form.product(jnp.concatenate([form.enter(x), h], axis=form.features), w_both) + bias
             carry, y = step(own, before, z)
             return now.keep(carry, before), (form.leave(now.only_present(y)), (before, z))
 
         xs = xs.astype(w_x.dtype)
-        carry, (ys, kept) = jax.lax.scan(body, carry, (_dot(xs, w_x) + b if hoist else xs, when))
+        carry, (ys, kept) = jax.lax.scan(body, carry, (BatchFirst.product(xs, w_x) + b if hoist else xs, when))
         return (carry, ys), kept
 
     def backward(projection, own, xs, when, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
         w_x, w_h, _ = projection
-        blocks = form.blocks(w_h.shape[1], jax.tree.leaves(state[0])[0].shape[form.features])
-        w_h_transposed = [form.weights(w) for w in jnp.split(w_h.T, blocks)]
+        blocks = form.blocks(w_h.shape[1], state[0])
+        w_h_blocks = [form.weights(w) for w in jnp.split(w_h.T, blocks)]
 
         def body(state, inputs):
             d_later, d_own, d_start = state
@@ -79,28 +79,28 @@ def unroll_projected(
                 (_, y), pull = jax.vjp(tapped_step, own, before, z, zeros_like(before))
             step_own, d_before, dz, *additions = pull((d_carry, zeros_like(y) if d_y is None else d_y))
             leaves, treedef = jax.tree.flatten(d_before)
-            dz = jnp.split(dz, blocks, axis=form.features)
-            d_h = sum(map(form.product, dz, w_h_transposed))
+            dz_blocks = jnp.split(dz, blocks, axis=form.features)
+            d_h = sum(map(form.product, dz_blocks, w_h_blocks))
             leaves[-1] = leaves[-1] + d_h.astype(leaves[-1].dtype)
             d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
-            dz, additions = now.only_present((dz, additions))
+            dz_blocks, additions = now.only_present((dz_blocks, additions))
             norms = jax.tree.map(norm, form.leave(additions[0])) if additions else None
             d_before = now.keep(jax.tree.unflatten(treedef, leaves), d_later)
             if now.resets is not None:
                 nothing = zeros_like(d_before)
                 d_start = jax.tree.map(jnp.add, d_start, select(now.resets, d_before, nothing))
                 d_before = select(now.resets, nothing, d_before)
-            return (d_before, d_own, d_start), (form.leave(dz), norms)
+            return (d_before, d_own, d_start), (form.leave(dz_blocks), norms)
 
         d_carry, totals, d_own, d_start = state
         before, z = kept
-        (d_carry, d_own, d_start), (dz, norms) = jax.lax.scan(
+        (d_carry, d_own, d_start), (dz_blocks, norms) = jax.lax.scan(
             body, (d_carry, d_own, d_start), (before, z, d_ys, when), reverse=True
         )
-        dz, h = jnp.concatenate(dz, axis=-1), jax.vmap(form.leave)(hidden(before))
+        dz, h = jnp.concatenate(dz_blocks, axis=-1), jax.vmap(form.leave)(hidden(before))
         d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
         totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(h, dz), d_w_x_b[-1]))
-        return (d_carry, totals, d_own, d_start), (_dot(dz, w_x.T).astype(xs.dtype), norms)
+        return (d_carry, totals, d_own, d_start), (BatchFirst.product(dz, w_x.T).astype(xs.dtype), norms)
 
     @jax.custom_vjp
     def run(projection, own, start, carry, xs, taps, when):
@@ -174,11 +174,6 @@ def _own_parameters(cell, carry, xs):
         return apply([own.get(i) for i in range(len(leaves))], carry, z)
 
     return own, update
-
-
-def _dot(x: Array, w: Array) -> Array:
-    """x [*B, M] times w [M, N]."""
-    return BatchFirst.product(x, w)
 
 
 def _outer(x: Array, dz: Array) -> Array:

@@ -29,7 +29,7 @@ def experiment_folders() -> list[Path]:
 
 
 def is_shipped(module: ModuleType) -> bool:
-    """Whether an experiment comes with rnnlab."""
+    """Whether an experiment stands where those do that come with rnnlab: in a checkout one's own may do so too."""
     return Path(module.__file__ or "").resolve().parent in [folder.resolve() for folder in experiment_folders()[1:]]
 
 

@@ -244,7 +244,7 @@ class Bench:
                 jobs = {
                     (form, devices): self._prepare(self.rnnlab, "formed", form=form, devices=devices, **options)
                     for form in ("first", "last")
-                    for devices in ((1, CORES) if shape[0] % CORES == 0 else (1,))
+                    for devices in sorted({1, CORES if shape[0] % CORES == 0 else 1})
                 }
                 found.setdefault(f"{cell}, {judge.shape_name(shape)}", {})[kind] = self._measure(jobs)
                 self.forget()

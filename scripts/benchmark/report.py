@@ -181,11 +181,9 @@ def show_linear(console: Console, measured: dict[str, Any]) -> None:
 
 def show_forms(console: Console, measured: dict[str, Any]) -> None:
     for kind in ("forward", "gradient"):
-        title = (
-            f"{kind}: ms with the batch first, on one device; and how many times as fast on all devices and batch last"
-        )
-        names = ["first, all", "last, one", "last, all"]
-        table = _table(title, "first, one: ms", *names, "disturbed")
+        title = f"{kind}: ms with the batch axis first, on one device, and how many times as fast otherwise"
+        names = ["first, all devices", "last, one", "last, all devices"]
+        table = _table(title, "ms", *names, "disturbed")
         for shape, found in measured.items():
             times = found[kind]
             base, *others = times

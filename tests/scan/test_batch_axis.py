@@ -36,6 +36,8 @@ def measured(monkeypatch, spec, large, segment, present):
     cell = spec(features=H, **FLOAT64).build(D, rngs=nnx.Rngs(0))
     xs = jnp.asarray(XS)
     carry = jax.tree.map(lambda c: c + 0.1, cell.initialize_carry(xs.shape[1:]))
+    form = batch_axis.batch_axis(carry, *cell.projection()[:2])
+    assert form is (batch_axis.BatchFirst if large else batch_axis.BatchLast)
     taps = jax.tree.map(lambda c: jnp.zeros((T, B)), carry)
     when = {"lengths": jnp.array([7, 0, 4, 1, 7]), "resets": jnp.zeros((T, B), bool).at[3, 0].set(True)}
 
@@ -59,7 +61,43 @@ def test_both_forms_are_equal(monkeypatch, name, segment, present):
 
 
 def form(spec, batch):
-    return batch_axis.batch_axis(batch, *spec.build(spec.features, rngs=nnx.Rngs(0)).projection()[:2])
+    cell = spec.build(spec.features, rngs=nnx.Rngs(0))
+    return batch_axis.batch_axis(cell.initialize_carry((*batch, spec.features)), *cell.projection()[:2])
+
+
+class Own(Cell):
+    """A step written for [B, H] alone, with a carry of whatever parts, h last."""
+
+    def __init__(self):
+        spec = LSTM(features=H, **FLOAT64)
+        keys = jax.random.split(jax.random.key(0), 2)
+        super().__init__(spec, D, jax.random.normal(keys[0], (D, 2 * H)), jax.random.normal(keys[1], (H, 2 * H)), None)
+
+    def update(self, carry, z):
+        *others, h = carry
+        h = jnp.tanh(z[:, :H]) * jax.nn.sigmoid(z[:, H:]) + 0.1 * h
+        others = [0.9 * part + (jnp.mean(h) if part.ndim == 0 else 0.1) for part in others]
+        return (*others, h + sum(jnp.sum(part) for part in others if part.ndim == 0)), h
+
+
+@pytest.mark.parametrize(
+    ("parts", "last"), [([], True), ([(B, 1)], True), ([(B, H, 2)], False), ([(B,)], False), ([()], False)]
+)
+def test_a_step_written_for_a_batch_runs_with_whatever_carry(monkeypatch, parts, last):
+    """The batch is last only of arrays [B, N]; other carries run as they did."""
+    monkeypatch.setattr(batch_axis, "LARGE", 0)
+    with jax.enable_x64(True):
+        cell, xs = Own(), jnp.asarray(XS)
+        carry = (*[jnp.ones(shape) for shape in parts], jnp.zeros((B, H)))
+        assert (batch_axis.batch_axis(carry, *cell.projection()[:2]) is batch_axis.BatchLast) == last
+
+        def loss(run, cell, xs):
+            (*_, h), ys = run(cell, carry, xs)
+            return jnp.sum(jnp.sin(ys)) + jnp.sum(h)
+
+        ours, plain = (jax.grad(loss, argnums=(1, 2))(run, cell, xs) for run in (unroll, jax.lax.scan))
+        for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
 def test_the_batch_is_last_beside_large_weights_on_a_cpu_alone(monkeypatch):
