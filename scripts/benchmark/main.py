@@ -8,7 +8,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
     scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
-                                                 linear, correct, forms, growth
+                                                 linear, correct, forms, growth, prediction
     scripts/bench --device --torch-python=PATH   on the accelerator of JAX, and PyTorch's CUDA where there is one:
                                                  gradients against float64 on the CPU, speed, flow, trials batched
 """
@@ -64,11 +64,12 @@ FORM_SHAPES = [  # cell, B, T, D, H around the sizes at which rnnlab puts the ba
     ["GRU", 32, 128, 128, 256],
     ["VanillaRNN", 32, 128, 512, 512],
 ]
+PREDICTED = [("long_memory", "smoke"), ("long_memory", "quick"), ("gate_ablation", "smoke"), ("text", "smoke")]
 SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
 SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
 ON_DEVICE = ["correct", "speed", "taps", "flow", "layouts"]
-BESIDE = ["correct", "forms", "growth"]  # sections that are measured where they are named
+BESIDE = ["correct", "forms", "growth", "prediction"]  # sections that are measured where they are named
 CHOICES = [*FRAMEWORKS, *SECTIONS, *BESIDE, *map(str, range(len(SHAPES)))]
 
 
@@ -249,6 +250,12 @@ class Bench:
                 found.setdefault(f"{cell}, {judge.shape_name(shape)}", {})[kind] = self._measure(jobs)
                 self.forget()
         return found
+
+    def prediction(self) -> dict[str, dict[str, float]]:
+        return {
+            f"{name}, {tier}": self.rnnlab.ask("prediction", options={"experiment": name, "tier": tier})
+            for name, tier in PREDICTED[:1] if self.quick else PREDICTED
+        }
 
     def correct(self) -> dict[str, float]:
         return self.rnnlab.ask("correct")

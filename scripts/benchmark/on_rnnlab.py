@@ -263,5 +263,10 @@ if __name__ == "__main__":
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
     jobs |= {"formed": formed, "trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
     words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
-    words |= {"correct": correct, "growth": growth.growth, "sizes": lambda: growth.SIZES}
+    words |= {
+        "correct": correct,
+        "growth": growth.growth,
+        "sizes": lambda: growth.SIZES,
+        "prediction": growth.prediction,
+    }
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})

@@ -199,6 +199,12 @@ def show_correct(console: Console, errors: dict[str, float]) -> None:
         console.print(f"  {cell}: {error:.1e}")
 
 
+def show_prediction(console: Console, predicted: dict[str, dict[str, float]]) -> None:
+    console.print("Seconds a run would take, each program compiled and timed, and roughly, as a dry run says:")
+    for name, found in predicted.items():
+        console.print(f"  {name}: {found['measured']:.0f}, {found['rough']:.0f}")
+
+
 GROWTH = {  # what is told of each kind of growth: of which size, and unit, factor and decimals of what was measured
     "length": ("steps T", {"seconds": ("ms", 1e3), "MiB": ("MiB", 1)}),
     "trials": ("trials in one program", {"seconds": ("ms for 10 updates", 1e3)}),
@@ -249,6 +255,7 @@ def draw_growth(growth: dict[str, dict[int, dict[str, float]]], file: Path) -> N
 
 SECTIONS = {
     "growth": show_growth,
+    "prediction": show_prediction,
     "correct": show_correct,
     "forms": show_forms,
     "speed": show_speed,
