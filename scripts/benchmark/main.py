@@ -254,7 +254,7 @@ class Bench:
     def prediction(self) -> dict[str, dict[str, float]]:
         return {
             f"{name}, {tier}": self.rnnlab.ask("prediction", options={"experiment": name, "tier": tier})
-            for name, tier in PREDICTED[:1] if self.quick else PREDICTED
+            for name, tier in (PREDICTED[:1] if self.quick else PREDICTED)
         }
 
     def correct(self) -> dict[str, float]:
