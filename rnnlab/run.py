@@ -142,12 +142,12 @@ def main(argv: list[str]) -> None:
     job = make_job(FLAGS.exp, FLAGS.tier, resolve.parse_overrides(words), FLAGS.arms, FLAGS.sweep, FLAGS.workdir)
     given = {name: FLAGS[name].serialize() for name in OURS if FLAGS[name].present}
     shard, engine = _place(given)
+    if wrong := check_jax():
+        raise SettingError(wrong)
     hosts.check(job.arms)
     console.quiet = not hosts.first()
     if FLAGS.dry_run:
         say_trials(job.arms, console, FLAGS.sweep and how_many(FLAGS.sweep))
-    if wrong := check_jax():
-        raise SettingError(wrong)
     quickly = FLAGS.dry_run and is_shipped(job.module)  # its report is tried when it runs
     (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}

@@ -63,7 +63,6 @@ def _spread(trial, shape: list[int], build=_cell, where: Layout | None = None) -
     where = where or layout(1, batch, weights=weights)
     run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), where)
     cells = stack([built])
-    jax.block_until_ready(run(cells))
     return Job(lambda: jax.block_until_ready(run(cells)))
 
 
@@ -112,7 +111,9 @@ def formed(shape: list[int], cell: str, gradient: bool, form: str, devices: int)
     before = batch_axis.LARGE, batch_axis.FEW
     batch_axis.LARGE, batch_axis.FEW = {"first": (2**60, 1), "last": (0, 1)}[form]
     try:
-        return _spread(jax.grad(loss) if gradient else loss, shape, build, Layout(1, 1, "mapped", devices))
+        job = _spread(jax.grad(loss) if gradient else loss, shape, build, Layout(1, 1, "mapped", devices))
+        job.run()  # compiled while the form is this one
+        return job
     finally:
         batch_axis.LARGE, batch_axis.FEW = before
 

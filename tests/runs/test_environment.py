@@ -47,6 +47,15 @@ def test_what_cannot_be_obeyed_is_one_line(variable, value, told):
     assert said.startswith(told) and "\n" not in said
 
 
+def test_a_run_on_a_platform_that_is_not_there_is_one_line():
+    """Told before anything else of the run asks JAX for its devices."""
+    words = [sys.executable, "-m", "rnnlab.run", "--exp=long_memory", "--tier=smoke", "--dry_run"]
+    ran = subprocess.run(words, env=os.environ | {"JAX_PLATFORMS": "rocm"}, capture_output=True, text=True)
+    said = [line for line in ran.stderr.splitlines() if line.startswith("rnnlab: ")]
+    assert ran.returncode == 2 and len(said) == 1 and "Traceback" not in ran.stderr
+    assert said[0].startswith("rnnlab: JAX_PLATFORMS=rocm: JAX has no such device here")
+
+
 def test_settings_of_jax_that_change_numbers_are_recorded_and_a_change_is_named():
     module, spec = load_experiment("long_memory"), ArmSpec(cell=LSTM(features=4))
     before = sources(spec, module)
