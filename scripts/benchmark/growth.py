@@ -24,9 +24,7 @@ from rnnlab.runs.console import Screen
 from rnnlab.runs.folder import RunFolder
 from rnnlab.runs.job import Job, make_job
 from rnnlab.runs.ledger import Ledger, all_trials
-from rnnlab.runs.predict import plan
 from rnnlab.runs.progress import Progress
-from rnnlab.runs.rough_cost import RoughCost
 from rnnlab.tasks import Adding
 from rnnlab.training.layout import layout, stack
 from rnnlab.training.spec import TrainSpec, TrialSpec
@@ -82,15 +80,6 @@ def ended(count: int) -> dict[str, float]:
             "files": len(files) / count,
             "KiB": sum(path.stat().st_size for path in files) / count / 2**10,
         }
-
-
-def prediction(experiment: str, tier: str) -> dict[str, float]:
-    """Seconds that a run is said to take: with each program compiled and timed, and roughly, as a dry run says."""
-    job = make_job(experiment, tier, {})
-    return {
-        "measured": plan(job.arms, probes=job.probes).seconds,
-        "rough": plan(job.arms, probes=job.probes, cost_of=RoughCost()).seconds,
-    }
 
 
 def _sweep(arms: int, seeds: int, folder: Path) -> Job:

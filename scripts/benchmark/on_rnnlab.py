@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import linear
 import numpy as np
+import prediction
 from flax import nnx
 from worker import Job, serve
 
@@ -268,6 +269,6 @@ if __name__ == "__main__":
         "correct": correct,
         "growth": growth.growth,
         "sizes": lambda: growth.SIZES,
-        "prediction": growth.prediction,
+        "prediction": prediction.prediction,
     }
     serve(jobs, words | {"layouts": lambda: list(layouts()), "constants": calibrate.constants})
