@@ -11,7 +11,7 @@ Units = Literal["words", "characters"]
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"  # shown for a token that the training part does not have
 # Letters with the marks that combine with them: Devanagari's vowels, say, which \w leaves out.
 MARKS = "".join(chr(code) for code in range(0x300, 0x20000) if unicodedata.category(chr(code))[0] == "M")
-LETTERS = rf"(?:\w[{MARKS}]*)+"
+LETTERS = rf"\w[\w{MARKS}]*"
 WORD = re.compile(rf"{LETTERS}(?:['\u2019]{LETTERS})*|[^\w\s][{MARKS}]*")
 CLOSES, OPENS, JOINS = set(",.;:!?%)]}\u00bb\u2026\u201d"), set("([{\u00bf\u00a1\u00ab\u201c"), set("-\u2010\u2011/")
 
