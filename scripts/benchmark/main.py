@@ -8,7 +8,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
     scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
-                                                 linear, correct, forms, growth, prediction
+                                                 linear, correct, forms, growth, kernel, prediction
     scripts/bench --device --torch-python=PATH   on the accelerator of JAX, and PyTorch's CUDA where there is one:
                                                  gradients against float64 on the CPU, speed, flow, trials batched
 """
@@ -26,50 +26,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import growth_report
 import judge
 import report
 from packaging.requirements import Requirement
 from rich.console import Console
+from shapes import CELL_SHAPES, FORM_SHAPES, OTHERS, PREDICTED, RECURRENCES, SEGMENTS, SHAPES
 from turns import CORES, Pace, Worker, take_turns
 
-SHAPES = [  # B, T, D, H
-    [32, 1000, 2, 128],
-    [64, 256, 128, 256],
-    [32, 128, 64, 128],
-    [8, 2000, 8, 32],
-    [1, 1024, 1, 128],
-    [64, 128, 512, 512],
-]
-OTHERS = {  # a name: shape, and what it is if not one layer of an LSTM
-    "batch of 256": ([256, 128, 64, 128], {}),
-    "2 layers": ([32, 128, 128, 256], {"layers": 2}),
-    "GRU": ([32, 128, 64, 128], {"cell": "GRU"}),
-    "vanilla RNN": ([32, 128, 64, 128], {"cell": "VanillaRNN"}),
-    "unequal lengths": ([32, 128, 64, 128], {"lengths": [4 * (1 + n) for n in range(32)]}),
-}
-CELL_SHAPES = [[32, 1000, 2, 128], [8, 2000, 8, 32], [1, 1024, 1, 128]]  # B, T, D, H of linear cells
-RECURRENCES = [[100, 32], [100, 8192], [1000, 256], [1000, 4096], [10000, 32], [10000, 512]]  # T, B N
-FORM_SHAPES = [  # cell, B, T, D, H around the sizes at which rnnlab puts the batch last or keeps it whole
-    ["LSTM", 32, 128, 64, 128],
-    ["LSTM", 32, 128, 128, 192],
-    ["LSTM", 4, 256, 8, 256],
-    ["LSTM", 8, 256, 8, 256],
-    ["LSTM", 64, 256, 128, 256],
-    ["LSTM", 4, 128, 64, 512],
-    ["LSTM", 8, 128, 64, 512],
-    ["LSTM", 16, 128, 512, 512],
-    ["LSTM", 64, 128, 512, 512],
-    ["LSTM", 8, 64, 1024, 1024],
-    ["LSTM", 64, 64, 1024, 1024],
-    ["GRU", 32, 128, 128, 256],
-    ["VanillaRNN", 32, 128, 512, 512],
-]
-PREDICTED = [("long_memory", "smoke"), ("long_memory", "quick"), ("gate_ablation", "smoke"), ("text", "smoke")]
-SEGMENTS = [8, 16, 32, 64, 128]
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
 SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
 ON_DEVICE = ["correct", "speed", "taps", "flow", "layouts"]
-BESIDE = ["correct", "forms", "growth", "prediction"]  # sections that are measured where they are named
+BESIDE = ["correct", "forms", "growth", "kernel", "prediction"]  # sections that are measured where they are named
+BY_SHAPE = ["speed", "taps", "flow", "segments", "limit", "kernel"]
 CHOICES = [*FRAMEWORKS, *SECTIONS, *BESIDE, *map(str, range(len(SHAPES)))]
 
 
@@ -115,6 +84,8 @@ def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Work
     if "torch" in pythons and not pythons["torch"]:
         console.print("torch: this Python has none; --torch-python=PATH names one that has", style="yellow")
         del pythons["torch"]
+    if "kernel" in given.only:
+        pythons["kernel"] = sys.executable
     return {name: Worker(name, python, given.device) for name, python in pythons.items()}
 
 
@@ -165,7 +136,8 @@ class Bench:
     def speed(self, shape: list[int], **what: Any) -> dict[str, Any]:
         measured = {}
         for kind in ("forward", "gradient"):
-            jobs = {name: self._prepare(worker, kind, shape=shape, **what) for name, worker in self.workers.items()}
+            jobs = {name: self._prepare(worker, kind, shape=shape, **what)
+                    for name, worker in self.workers.items() if name in FRAMEWORKS}  # fmt: skip
             if kind == "gradient" and not what:
                 jobs["lax.scan"] = self._prepare(self.rnnlab, "plain", shape=shape)
             measured[kind] = self._measure(jobs)
@@ -257,6 +229,10 @@ class Bench:
             for name, tier in (PREDICTED[:1] if self.quick else PREDICTED)
         }
 
+    def kernel(self, shape: list[int]) -> dict[str, Any]:
+        jobs = {n: self._prepare(self.workers[n], "forward", shape=shape) for n in ("rnnlab", "kernel")}
+        return {"forward": self._measure(jobs)}
+
     def correct(self) -> dict[str, float]:
         return self.rnnlab.ask("correct")
 
@@ -275,7 +251,7 @@ def main() -> int:
     shapes = {int(i): SHAPES[int(i)] for i in chosen(given.only, [str(i) for i in range(len(SHAPES))])}
     sections = [name for name in (*SECTIONS, *BESIDE) if name in given.only]
     for section in sections or (ON_DEVICE if given.device else SECTIONS):
-        if section in ("memory", "layouts", "online", "linear", *BESIDE):
+        if section not in BY_SHAPE:
             results[section] = getattr(bench, section)()
         else:
             results[section] = {}
@@ -289,7 +265,7 @@ def main() -> int:
             bench.forget()
         report.SECTIONS[section](console, results[section])
     if given.picture and "growth" in results:
-        report.draw_growth(results["growth"], given.picture)
+        growth_report.draw(results["growth"], given.picture)
     for worker in workers.values():
         worker.close()
     results["environment"]["load_after"] = os.getloadavg()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import Any
 
+import growth_report
 import judge
 from judge import Shape, geometric_mean, shape_name
 from rich.console import Console
@@ -44,6 +43,8 @@ def _milliseconds(timed: Timed) -> str:
 
 def show_speed(console: Console, speed: dict[Shape, Any]) -> None:
     for kind, title in {"forward": "Forward", "gradient": "Forward + backward (gradient of the weights)"}.items():
+        if kind not in next(iter(speed.values())):
+            continue
         names = list(next(iter(speed.values()))[kind])
         rivals = [name for name in names if name != "rnnlab"]
         columns = [*(f"{name} ms" for name in names), *(f"{name} / rnnlab" for name in rivals), "disturbed"]
@@ -205,56 +206,9 @@ def show_prediction(console: Console, predicted: dict[str, dict[str, float]]) ->
         console.print(f"  {name}: {found['measured']:.0f}, {found['rough']:.0f}")
 
 
-GROWTH = {  # what is told of each kind of growth: of which size, and unit, factor and decimals of what was measured
-    "length": ("steps T", {"seconds": ("ms", 1e3), "MiB": ("MiB", 1)}),
-    "trials": ("trials in one program", {"seconds": ("ms for 10 updates", 1e3)}),
-    "ended": ("trials that have ended", {"start": ("s to start", 1), "report": ("s to report", 1),
-                                         "files": ("files a trial", 1), "KiB": ("KiB a trial", 1)}),
-}  # fmt: skip
-
-
-def show_growth(console: Console, growth: dict[str, dict[int, dict[str, float]]]) -> None:
-    for what, sizes in growth.items():
-        title, units = GROWTH[what]
-        table = Table(title, title="Growth", title_justify="left")
-        for unit, _ in units.values():
-            table.add_column(unit, justify="right")
-            table.add_column("grows as size to the", justify="right")
-        before: tuple[int, dict[str, float]] | None = None
-        for size, found in sizes.items():
-            cells = []
-            for name, (_, factor) in units.items():
-                power = ""
-                if before is not None:
-                    power = f"{math.log(found[name] / before[1][name]) / math.log(size / before[0]):.2f}"
-                cells += [f"{factor * found[name]:.3g}", power]
-            table.add_row(f"{size:,}", *cells)
-            before = size, found
-        console.print(table)
-
-
-def draw_growth(growth: dict[str, dict[int, dict[str, float]]], file: Path) -> None:
-    """Seconds by size, on logarithmic axes, beside a line that grows as the size does."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, len(growth), figsize=(3.4 * len(growth), 3), layout="constrained")
-    for panel, (what, sizes) in zip(panels, growth.items(), strict=True):
-        at = list(sizes)
-        for name, mark in (("seconds", "o"), ("start", "o"), ("report", "s")):
-            if name in sizes[at[0]]:
-                panel.plot(at, [sizes[size][name] for size in at], marker=mark, ms=4, label=name)
-        last = max(sizes[at[-1]].get(name, 0) for name in ("seconds", "start", "report"))
-        panel.plot(at, [last * size / at[-1] for size in at], color="0.7", lw=0.8, ls="--", label="as the size")
-        panel.set(xscale="log", yscale="log", xlabel=GROWTH[what][0], ylabel="seconds")
-        panel.legend(fontsize=8, frameon=False)
-    figure.savefig(file, dpi=150)
-
-
 SECTIONS = {
-    "growth": show_growth,
+    "growth": growth_report.show,
+    "kernel": show_speed,
     "prediction": show_prediction,
     "correct": show_correct,
     "forms": show_forms,

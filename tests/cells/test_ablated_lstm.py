@@ -123,6 +123,7 @@ def flow(without, length=200):
     return gradient_flow(model, xs, lambda outputs: outputs[-1, :, 0])["layer0/c cell path"].log10()
 
 
+@pytest.mark.slow
 def test_without_a_forget_gate_the_cell_path_keeps_its_norm_bit_exactly():
     """The constant error carousel of 1997: dc_t/dc_{t-1} = 1, so the adjoint of lag 199 is that of lag 0."""
     path = np.asarray(flow("forget gate"))

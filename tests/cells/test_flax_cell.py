@@ -137,6 +137,7 @@ def test_it_is_flaxs_own_cell(kind):
         np.testing.assert_allclose(y, want, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [nnx.SimpleCell, nnx.OptimizedLSTMCell])
 def test_bfloat16_reaches_y_and_not_the_parameters(kind):
     """Flax's SimpleCell alone would change the type of its carry at the first step."""
@@ -149,6 +150,7 @@ def test_bfloat16_reaches_y_and_not_the_parameters(kind):
     np.testing.assert_allclose(flow["layer0/h"].log10()[0, 0], want, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_gradient_flow_of_a_users_own_is_that_of_its_steps():
     """||dL/dh_t|| and ||dL/dm_t|| in float64, against jax.grad from the carry at t on, in the class alone.
 

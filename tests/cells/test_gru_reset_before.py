@@ -56,6 +56,7 @@ def test_at_fixed_z_its_derivative_is_the_update_gate():
     np.testing.assert_allclose(jax.jacobian(lambda h: cell.update(h, z)[0])(h), np.diag(cell.gates(z)["u"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [GRUResetBefore, MGU])
 def test_its_paths_are_products_of_the_jacobians_of_update_and_project(spec):
     """Step by step, dense: direct by the update at fixed z, via g through the block g of z besides."""

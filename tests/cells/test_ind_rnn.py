@@ -36,6 +36,7 @@ def test_over_k_steps_the_jacobian_is_diag_u_to_the_k_where_units_are_on_and_zer
     np.testing.assert_allclose(jax.jacobian(last)(jnp.ones(H)), np.diag(u**7 * [1, 1, 1, 1, 1, 0]), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_direct_path_is_all_of_its_gradient():
     model = SequenceModel(IndRNN(features=H, **FLOAT64), D, 1, rngs=nnx.Rngs(0))
     model.cells[0].b[...] = jnp.ones(H)

@@ -29,6 +29,7 @@ def test_a_positive_state_stays_bit_exactly_without_input_and_falls_by_the_scale
         np.testing.assert_array_equal(last, state * np.float32(scale) ** 20)
 
 
+@pytest.mark.slow
 def test_its_gradient_has_one_norm_at_every_lag_where_all_units_are_on():
     """And that of a network at 0.5 I falls by exactly a factor of 2 a step."""
     for scale in (1.0, 0.5):

@@ -82,6 +82,7 @@ def test_scaled_and_shifted_weights_change_nothing(cell):
     np.testing.assert_allclose(run(cell, xs)[1], before, rtol=1e-4)  # 1e-5 of variances of 1e4 and more
 
 
+@pytest.mark.slow
 def test_the_carousel_is_not_normalised(cell):
     """The direct path is the product of forget gates, as in an LSTM; each gate has columns in both halves of z."""
     model = SequenceModel(LayerNormLSTM(features=H, **FLOAT64), D, 1, rngs=nnx.Rngs(0))

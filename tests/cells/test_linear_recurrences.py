@@ -86,6 +86,7 @@ def model(spec):
     return SequenceModel(spec, D, 1, rngs=nnx.Rngs(0)), jax.random.normal(jax.random.key(0), (T, B, D), jnp.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [MinGRU, MinLSTM])
 def test_the_gradient_flows_along_the_direct_path_alone_by_the_product_of_gates(spec):
     """dL/dh_{T-k} = dL/dh_T times the product of the last k gates f, unit by unit: the full gradient is no other."""
@@ -100,6 +101,7 @@ def test_the_gradient_flows_along_the_direct_path_alone_by_the_product_of_gates(
         np.testing.assert_allclose(flow[path].log10(), want, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", [MinGRU, MinLSTM])
 def test_the_forget_bias_sets_the_time_scale(spec):
     """Where x is 0, f = sigmoid(forget_bias): the gradient decays by it at every step, tau = -1 / log f."""

@@ -45,6 +45,7 @@ def models():
     return made
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_models_outputs_for_any_length_and_batch(models, tmp_path, cache):
     inputs = {}
     for name, model in models.items():

@@ -59,6 +59,7 @@ def as_in_python_3_11(text):
     return "".join(line for line in text.splitlines(keepends=True) if there or not line.startswith(of_manual))
 
 
+@pytest.mark.slow
 def test_readme_shows_what_the_commands_print(cells):
     """Made anew by `python -m rnnlab.run --cells --tasks --markdown`."""
     text = as_in_python_3_11((ROOT / "README.md").read_text())

@@ -28,6 +28,7 @@ def computed(monkeypatch):
     return float(jax.jit(lambda x: jnp.sum(jnp.sin(x) @ jnp.cos(x)))(jnp.ones((7, 7))))
 
 
+@pytest.mark.slow
 def test_programs_are_kept_in_the_folder_and_read_from_it(without_cache, monkeypatch, tmp_path):
     monkeypatch.setattr("rnnlab.runs.compiled_programs.WORTH", 0.0)
     with kept_compiled(tmp_path):

@@ -47,6 +47,7 @@ def test_what_cannot_be_obeyed_is_one_line(variable, value, told):
     assert said.startswith(told) and "\n" not in said
 
 
+@pytest.mark.slow
 def test_a_run_on_a_platform_that_is_not_there_is_one_line():
     """Told before anything else of the run asks JAX for its devices."""
     words = [sys.executable, "-m", "rnnlab.run", "--exp=long_memory", "--tier=smoke", "--dry_run"]

@@ -203,6 +203,7 @@ def test_a_sweep_broken_off_at_20_random_writes_ends_in_the_same_bytes(tmp_path,
     gc.collect()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_checkpoint_of_an_earlier_beginning_is_not_gone_on_from(tmp_path, arms, module, wanted, monkeypatch):
     """Broken off unsharded, begun anew as a shard and broken off earlier there, then unsharded again: the first
@@ -230,6 +231,7 @@ def test_a_checkpoint_of_an_earlier_beginning_is_not_gone_on_from(tmp_path, arms
     assert table(place, arms, module) == wanted
 
 
+@pytest.mark.slow
 def test_two_shards_of_one_folder_give_the_table_of_one_run(tmp_path, arms, module, wanted):
     place = tmp_path / "run"
     assert not sweep(place, arms, module, (2, 2))[0]
@@ -355,6 +357,7 @@ def test_a_disk_that_fills_up_at_any_write_loses_and_counts_nothing(tmp_path, ar
     assert table(place, arms, module) == wanted
 
 
+@pytest.mark.slow
 def test_clocks_that_run_backwards_or_stand_still_change_nothing(tmp_path, arms, module, wanted, monkeypatch):
     place = tmp_path / "run"
     clock = {"now": 1e9, "step": -7.0}
@@ -374,6 +377,7 @@ def test_clocks_that_run_backwards_or_stand_still_change_nothing(tmp_path, arms,
     assert timings and np.isfinite([t["seconds"] for t in timings]).all() and min(t["seconds"] for t in timings) >= 0
 
 
+@pytest.mark.slow
 def test_a_signal_during_a_measurement_loses_no_update(tmp_path, arms, module, wanted, monkeypatch):
     """However it falls between windows, probes and last measurements: the same files, and no trial begins anew."""
     place, stops, beginnings = tmp_path / "run", 0, []
@@ -431,6 +435,7 @@ ONE, TWO, FOUR = Layout(1, 1, "mapped", 1), Layout(2, 1, "mapped", 1), Layout(1,
 MORE = ((FOUR, ONE), (TWO, ONE, FOUR, TWO))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "layouts", [(TWO, ONE), (ONE, TWO), *(pytest.param(of, marks=pytest.mark.campaign) for of in MORE)]

@@ -9,6 +9,7 @@ from rnnlab.tasks import Adding
 SMALL = {"cell.features": 2, "train.steps": 2, "train.window": 1, "train.batch_size": 2, "task.length": 6}
 
 
+@pytest.mark.slow
 def test_what_changed_since_a_network_was_trained_is_named(tmp_path, capsys):
     run = rnnlab.run("long_memory", tier="smoke", sweep="cell=LSTM", workdir=tmp_path / "r", quiet=True, settings=SMALL)
     best_trial(run.folder, Adding, "--exp=long_memory")

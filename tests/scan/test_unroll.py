@@ -103,6 +103,7 @@ def test_hoisting_the_input_projection_changes_nothing(monkeypatch):
     assert_close(gradient(cell, carry, xs), want)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["vmap", "remat", "vmap over weights"])
 def test_gradients_survive_transformations(transform):
     cell, carry, xs = problem("peephole", 7, 2, 3, 4)

@@ -38,6 +38,7 @@ def trained(task, steps, **options):
     return jax.jit(lambda state: window(spec, state))(initial_state(spec, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transform", ["auto", "changes"])
 def test_no_number_of_the_test_part_reaches_training(transform, tmp_path):
     """Another test part: the same weights, held-out loss, chance and scaling, to the bit."""

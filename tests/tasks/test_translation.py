@@ -48,6 +48,7 @@ def test_chance_is_the_loss_of_the_frequencies_of_words():
     np.testing.assert_allclose(task.chance, np.mean(each), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_what_is_held_out_changes_no_weight_by_a_bit(tmp_path):
     """Other targets, unknown words among them, in the validation and test part, and other sources there too."""
     file = tmp_path / "pairs.tsv"

@@ -10,6 +10,7 @@ from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.input_gradient import input_gradient, input_gradient_of_last_answer
 
 
+@pytest.mark.slow
 def test_it_is_the_norm_of_the_gradient_with_respect_to_each_input():
     """Lag 0 first; several answers and layers."""
     model = SequenceModel(LSTM(features=5), 2, 3, layers=2, rngs=nnx.Rngs(0))
@@ -23,6 +24,7 @@ def test_it_is_the_norm_of_the_gradient_with_respect_to_each_input():
     np.testing.assert_allclose(found, np.log10(np.linalg.norm(gradient, axis=-1))[::-1], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_no_lag_underflows():
     """x_t enters h_t by w_x; then W = .1 I and no nonlinearity: ||dL/dx|| falls by 10 a step, over 300."""
     model = SequenceModel(VanillaRNN(features=3, activation="linear"), 1, 1, rngs=nnx.Rngs(0))

@@ -40,6 +40,7 @@ def test_a_wide_beam_finds_the_most_likely_transcript_of_all():
         assert exact[said] == pytest.approx(max(exact.values()), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_a_narrow_beam_is_seldom_worse_than_the_best_path_and_often_better():
     """Graves et al. 2006, section 3.2: the best path says nothing, p = .36, and the transcript `1` has .64."""
     log_p = np.log([[[0.6, 0.4]], [[0.6, 0.4]]])

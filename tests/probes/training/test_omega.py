@@ -179,6 +179,7 @@ def test_one_step_no_gradient_and_nan():
     assert np.isnan(omega(broken, inputs(), loss_of)["layer0"]).all()
 
 
+@pytest.mark.slow
 def test_numerators_and_counts_make_it_the_same_however_the_batch_is_split():
     """Examples whose loss is 0 leave two devices with 2 and 1 that count: a mean of their means is another number."""
     model, xs = model_of(LSTM), inputs(5, batch=4)
@@ -211,6 +212,7 @@ def test_numerators_and_counts_make_it_the_same_however_the_batch_is_split():
 TRAIN = TrainSpec(steps=4, window=2, batch_size=4, eval_size=8, optimizer="sgd", clip_norm=None, learning_rate=0.1)
 
 
+@pytest.mark.slow
 def test_training_adds_it_to_w_h_alone_and_reports_it():
     """An sgd update with weight 4 differs from one without by -rate 4 dOmega/dW; loss is the task's in both."""
     plain = TrialSpec(cell=VanillaRNN(features=4), task=Adding(length=6), train=TRAIN)

@@ -40,6 +40,7 @@ def test_in_a_linear_network_it_is_the_tail_of_a_geometric_series():
         np.testing.assert_allclose(length, np.linalg.norm(one) / np.linalg.norm(full), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_windows_with_the_carry_handed_on_give_the_same_gradient():
     """An LSTM of two layers with a loss at every step: the sum of the windows' own gradients, carry held constant."""
     model = SequenceModel(LSTM(features=3, **FLOAT64), 2, 1, layers=2, rngs=nnx.Rngs(0))

@@ -1,0 +1,85 @@
+// One LSTM layer forwards, written by hand: how far a compiled kernel could go beyond the engine's XLA on this CPU.
+//
+// Weights are packed once, not at every step, in panels of 16 columns [units / 16][gate][D + H][16]; z of 16 units
+// and all gates stays in the first cache until their update is done. A thread takes a part of the batch.
+// Compiled and called by on_kernel.py; rnnlab itself does not use it.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr int WIDTH = 16, GATES = 4, ROWS = 6, DEPTH = 512;  // columns, rows and depth of a block of a product
+typedef float Vector __attribute__((vector_size(32), aligned(4)));
+
+float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+float tangent(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
+
+// z [R, 16] += x [R, depth] w [depth, 16]
+template <int R>
+void block(const float* x, long stride, const float* w, int depth, float* z) {
+  Vector sum[R][2];
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < 2; v++) sum[r][v] = *(const Vector*)(z + r * GATES * WIDTH + 8 * v);
+  for (int k = 0; k < depth; k++) {
+    const Vector left = *(const Vector*)(w + k * WIDTH), right = *(const Vector*)(w + k * WIDTH + 8);
+    for (int r = 0; r < R; r++) {
+      sum[r][0] += x[r * stride + k] * left;
+      sum[r][1] += x[r * stride + k] * right;
+    }
+  }
+  for (int r = 0; r < R; r++)
+    for (int v = 0; v < 2; v++) *(Vector*)(z + r * GATES * WIDTH + 8 * v) = sum[r][v];
+}
+
+void product(int rows, const float* x, long stride, const float* w, int depth, float* z) {
+  static constexpr void (*blocks[])(const float*, long, const float*, int, float*) = {
+      block<1>, block<2>, block<3>, block<4>, block<5>, block<6>};
+  for (int left = (rows + ROWS - 1) / ROWS, row = 0; left > 0; left--) {  // rows in parts as even as can be
+    const int part = (rows - row + left - 1) / left;
+    blocks[part - 1](x + row * stride, stride, w, depth, z + row * GATES * WIDTH);
+    row += part;
+  }
+}
+
+// xs [T, B, D], w packed, hs [T, B, H]: the sequences from `first` to `last` of the batch, from a carry of zeros.
+void sequences(const float* xs, const float* w, float* hs, int T, int B, int D, int H, int first, int last) {
+  const int rows = last - first, K = D + H;
+  std::vector<float> z(rows * GATES * WIDTH), x(rows * K), c(rows * H), h(rows * H);
+  for (int t = 0; t < T; t++) {
+    for (int b = 0; b < rows; b++) {
+      std::memcpy(&x[b * K], xs + ((long)t * B + first + b) * D, D * sizeof(float));
+      std::memcpy(&x[b * K + D], &h[b * H], H * sizeof(float));
+    }
+    for (int unit = 0; unit < H; unit += WIDTH) {
+      std::fill(z.begin(), z.end(), 0.0f);
+      for (int k = 0; k < K; k += DEPTH)
+        for (int gate = 0; gate < GATES; gate++) {
+          const float* panel = w + ((long)(unit / WIDTH * GATES + gate) * K + k) * WIDTH;
+          product(rows, &x[k], K, panel, std::min(DEPTH, K - k), &z[gate * WIDTH]);
+        }
+      for (int b = 0; b < rows; b++) {
+        const float* zb = &z[b * GATES * WIDTH];
+        for (int j = 0; j < WIDTH; j++) {
+          float& cell = c[b * H + unit + j];
+          cell = sigmoid(zb[WIDTH + j]) * cell + sigmoid(zb[j]) * tangent(zb[2 * WIDTH + j]);
+          h[b * H + unit + j] = sigmoid(zb[3 * WIDTH + j]) * tangent(cell);
+        }
+      }
+    }
+    for (int b = 0; b < rows; b++) std::memcpy(hs + ((long)t * B + first + b) * H, &h[b * H], H * sizeof(float));
+  }
+}
+
+}  // namespace
+
+extern "C" void forward(const float* xs, const float* w, float* hs, int T, int B, int D, int H, int threads) {
+  std::vector<std::thread> others;
+  for (int n = 1; n < threads; n++)
+    others.emplace_back(sequences, xs, w, hs, T, B, D, H, B * n / threads, B * (n + 1) / threads);
+  sequences(xs, w, hs, T, B, D, H, 0, B / threads);
+  for (auto& other : others) other.join();
+}
