@@ -146,6 +146,7 @@ def test_an_lrus_lyapunov_exponents_are_the_logs_of_its_eigenvalues():
     np.testing.assert_allclose(lyapunov_spectrum(cell, xs).exponents[0], want, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_lrus_gradient_decays_by_its_eigenvalues():
     """||dL/ds_{T-k}||^2 = sum over units of |lambda|^2k |dL/ds_T|^2, real and imaginary parts together."""
     net, xs = model(LRU(features=H, r_min=0.5, **FLOAT64))

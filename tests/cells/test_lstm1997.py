@@ -130,6 +130,7 @@ def test_the_full_gradient_is_plain_autodiffs_and_the_truncated_one_is_another()
     assert np.abs(short.cells[0].w_x[...] - engine.cells[0].w_x[...]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("segment", [None, 4, 30])
 def test_segments_do_not_change_the_truncated_gradient(segment):
     xs = jax.random.normal(jax.random.key(0), (30, 2, 2), jnp.float64)

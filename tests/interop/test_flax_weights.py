@@ -37,6 +37,7 @@ def outputs(network, xs):
     return network.readout(xs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "both"),
     [("LSTMCell", False), ("OptimizedLSTMCell", True), ("GRUCell", True), ("GRUCell", False), ("SimpleCell", False)],

@@ -49,6 +49,7 @@ def network(keras, stack, readout):
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STACKS)
 def test_a_model_of_keras_has_the_same_outputs_here_and_back_there(keras, name, tmp_path):
     stack, readout = STACKS[name], name != "SimpleRNN"

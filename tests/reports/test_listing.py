@@ -69,6 +69,7 @@ def test_readme_shows_what_the_commands_print(cells):
         )
 
 
+@pytest.mark.slow
 def test_every_cell_and_task_is_there_with_its_source(cells):
     found, kinds = rows(cells), shipped(subclasses(CellSpec))
     assert set(kinds) - {"FlaxCell"} == {name for name in found if "=" not in name}

@@ -241,6 +241,7 @@ def test_two_shards_of_one_folder_give_the_table_of_one_run(tmp_path, arms, modu
     assert table(place, arms, module) == wanted
 
 
+@pytest.mark.slow
 def test_changing_n_between_starts_keeps_what_has_ended(tmp_path, arms, module, wanted):
     place = tmp_path / "run"
     assert not sweep(place, arms, module, (1, 3))[0]
@@ -315,6 +316,7 @@ def something_else(entry, other):
     entry.write_text("[1, 2]")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [edited, cut, emptied, foreign, something_else])
 def test_a_damaged_entry_is_put_aside_and_its_trial_runs_again(copy, arms, module, wanted, damage):
     one, other = (copy / f"trials/adding-8/lstm/seed={seed}/result.json" for seed in (1, 0))

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 import rnnlab
 from rnnlab.runs.best_trial import best_trial
 from rnnlab.tasks import Adding

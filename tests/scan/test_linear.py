@@ -121,6 +121,7 @@ def test_the_method_follows_from_backend_and_shape(monkeypatch):
         linear_scan(jnp.ones((3, 2)), jnp.ones((3, 2)), jnp.ones(2), method="parallel")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("factor", "method"), [(0.5, "associative"), (0.9, "sequential"), (0.99, "sequential")])
 def test_the_curse_of_memory(factor, method):
     """h_t = lambda h_{t-1} + x_t with white x: E[h^2] = 1 / (1 - lambda^2), and the sensitivity to lambda explodes:

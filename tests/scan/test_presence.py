@@ -80,6 +80,7 @@ def separate(kind, cell, carry, xs, weights, starts):
     return last, jnp.concatenate([*ys, empty[1]]), d_cell, d_first, jnp.concatenate([*d_xs, empty[0]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "segment"), [("LSTM", None), ("LSTM", 4), ("LSTM1997", 4), ("GRUCell", None), ("GRUCell", 4)]
 )

@@ -157,6 +157,7 @@ def by_vmap(function):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_gradients_under_transformations(name, method):
     """In shard_map, by vmap and rematerialised: of weights, with adjoint norms, masks and resets."""

@@ -63,6 +63,7 @@ def test_no_number_of_the_test_part_reaches_training(transform, tmp_path):
     assert np.array_equal(before, same_before) and not np.array_equal(after, other_after)
 
 
+@pytest.mark.slow
 def test_a_fold_knows_nothing_of_what_is_behind_its_block(tmp_path):
     """Other values behind it: its weights, forecasts and baselines are the same, to the bit."""
     values = ar1(300)
@@ -125,6 +126,7 @@ def test_what_was_not_observed_has_no_gradient_and_no_loss(tmp_path):
     assert task.losses(outputs, batch)[1] == 0 and np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_a_network_comes_near_the_best_forecast_of_an_ar1(tmp_path):
     """Which is normal, of mean phi^j u_o and variance (1 - phi^2j) / (1 - phi^2)."""
     values = ar1(4000)

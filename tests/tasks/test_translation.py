@@ -4,6 +4,7 @@ import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from tiny_training import run
 
 from rnnlab.cells import LSTM

@@ -44,6 +44,7 @@ def test_the_variance_is_a_fixed_point_of_its_own_map(sigma_w, drive):
     np.testing.assert_allclose(sigma_w**2 * mean(lambda z: math.cosh(z) ** -4), found.chi, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma_w", "drive"), [(0.9, 0.49), (1.6, 4.0), (3.0, 0.49)])
 def test_the_predicted_rate_is_the_measured_one(sigma_w, drive):
     """Width 600, driven by noise: the slope of log ||dL/dh_t|| over 150 lags is (log chi)/2, falling or growing.
@@ -69,6 +70,7 @@ def test_the_curse_of_memory_closed_forms_equal_their_series(eigenvalue):
     np.testing.assert_allclose(linear_sensitivity_variance(eigenvalue), derivative, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_the_curse_of_memory_closed_forms_equal_a_simulation():
     """20,000 runs of 300 steps at lambda = .9, differentiated forwards by JAX, within five standard errors."""
     xs = jax.random.normal(jax.random.key(0), (300, 20_000))

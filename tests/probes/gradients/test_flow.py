@@ -79,6 +79,7 @@ def test_nothing_leaves_lag_0_of_a_vanilla_rnn_at_fixed_z():
     assert np.isfinite(log10[0]).all() and np.isneginf(log10[1:]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", [1, 7, 40])
 @pytest.mark.parametrize(("spec", "layers"), [(LSTM, 1), (VanillaRNN, 1), (LSTM, 2)])
 def test_log_space_equals_the_direct_gradient_and_the_taps(spec, layers, answers):

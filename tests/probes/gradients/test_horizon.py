@@ -86,6 +86,7 @@ def drawn(rng, seeds, examples, between, within):
     return LAGS[:150, None] * rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seeds", "examples", "between"), [(1, 16, 0.0), (3, 8, 0.005), (3, 8, 0.0), (5, 8, 0.005), (10, 8, 0.005)]
 )

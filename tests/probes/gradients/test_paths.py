@@ -124,6 +124,7 @@ def test_parts_and_cross_terms_add_up_to_the_full_gradient(written_out, part):
     assert abs(want[-1]) > 1e-4  # not a sum of zeros
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "layers", "answers"), [(LSTM, 1, 1), (LSTM, 2, 9), (GRU, 1, 4), (VanillaRNN, 2, 1)])
 def test_via_all_gates_is_full_and_agrees_with_flow(spec, layers, answers):
     model, xs = model_and_batch(spec, length=30, layers=layers)
