@@ -97,6 +97,7 @@ def wheel_files(tmp_path_factory) -> list[str]:
     return zipfile.ZipFile(wheel).namelist()
 
 
+@pytest.mark.slow
 def test_experiments_travel_inside_the_package(wheel_files):
     notes = {p.name for p in (ROOT / "experiments").iterdir() if p.suffix in (".py", ".md")}
     prefix = "rnnlab/experiments/"

@@ -97,6 +97,7 @@ def test_a_removed_gate_leaves_no_parameters(without):
     assert count == gates * H * (D + H + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("without", PARTS)
 def test_unroll_and_finite_differences_agree_with_plain_autodiff(without):
     cell, xs = build(without, **FLOAT64), inputs(9)

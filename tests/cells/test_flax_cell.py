@@ -123,6 +123,7 @@ def test_a_name_that_two_classes_have_is_refused():
         FlaxCell(module=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLAXS)
 def test_it_is_flaxs_own_cell(kind):
     """Same rngs, same weights and the same outputs as the class itself, whose carry needs rngs, step by step."""

@@ -84,6 +84,7 @@ def appendix(spec, parameters, readout, xs, d_out):
     return np.stack(outputs), d_w, d_kernel, d_bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", [1, 7])
 @pytest.mark.parametrize("size", [1, 2])
 def test_the_truncated_gradient_is_the_papers_learning_rule(answers, size):

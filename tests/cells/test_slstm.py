@@ -65,6 +65,7 @@ def test_the_stabilised_cell_equals_the_plain_one_in_values_and_gradients(forget
         np.testing.assert_allclose(mine[...], its, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @FORGET
 def test_gates_beyond_the_range_of_exp_neither_overflow_nor_divide_by_zero(forget_gate):
     """In float32 exp(200) is infinite and exp(-200) is 0; at the first step h is o g, whatever i is."""

@@ -4,6 +4,7 @@ import math
 
 import matplotlib
 import numpy as np
+import pytest
 from made_results import CELLS, made, read, trial
 
 from rnnlab.reports import figures
@@ -73,6 +74,7 @@ def test_a_lone_arm_that_diverged_at_once_is_still_drawn():
     assert list(read({"trials": [lone], "settings": settings}).tasks) == ["Adding 200"]
 
 
+@pytest.mark.slow
 def test_a_users_matplotlibrc_changes_no_picture():
     """White text on white, LaTeX, a comma for a point, another resolution: to the byte what they are without it."""
     norms = -np.arange(8.0).reshape(2, 4)

@@ -31,6 +31,7 @@ def written(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_writing_twice_gives_the_same_bytes_and_leaves_nothing_else(written, tmp_path):
     names = {f"figures/{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
     files = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}

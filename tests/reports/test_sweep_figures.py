@@ -133,6 +133,7 @@ def test_profiles_fall_from_all_to_none():
         assert (np.diff(line.get_ydata()) <= 0).all() and line.get_ydata()[-1] < 0.1 < 0.9 < line.get_ydata()[0]
 
 
+@pytest.mark.slow
 def test_figures_fit_their_frame(tmp_path):
     """Rendered with warnings as errors: a layout that collapses warns. Every figure has a caption."""
     results = sweep(seeds=2)

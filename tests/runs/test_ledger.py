@@ -337,6 +337,7 @@ def test_a_trial_that_has_ended_is_read_once_a_start(copy, arms, module, monkeyp
     assert sorted(read) == sorted(map(str, all_trials(arms)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [9, *(pytest.param(call, marks=pytest.mark.campaign) for call in (1, 4, 15, 22))])
 def test_a_disk_that_fills_up_at_any_write_loses_and_counts_nothing(tmp_path, arms, module, wanted, monkeypatch, call):
     """The n-th write that is to reach the disk fails; later there is room again."""

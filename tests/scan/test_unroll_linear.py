@@ -84,6 +84,7 @@ def at_once(method):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), PAIRS)
 def test_masks_and_resets_are_those_of_a_scan_step_by_step(name, method):
     """Values, and gradients of weights, inputs and both carries; a NaN at a step that does not exist reaches none."""

@@ -50,6 +50,7 @@ def test_the_target_is_the_scaled_sum_of_the_marked_values():
     assert raw.targets.min() >= 0 and raw.targets.max() <= 1
 
 
+@pytest.mark.slow
 def test_a_batch_holds_the_same_sequences_padded_in_front_with_blank_pairs():
     batch = TASK.sample(jax.random.key(0), 200)
     found, raw = sequences(TASK, 200)

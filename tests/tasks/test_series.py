@@ -82,6 +82,7 @@ def test_a_fold_knows_nothing_of_what_is_behind_its_block(tmp_path):
     assert np.array_equal(quantiles, same) and models == others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["direct", "autoregressive"])
 def test_windows_end_at_their_origins_and_targets_lie_in_their_part(mode, tmp_path):
     """A series that counts its rows tells where everything comes from."""
@@ -114,6 +115,7 @@ def test_covariates_are_read_beside_the_series_and_are_not_forecast(tmp_path):
     np.testing.assert_allclose(batch.inputs[..., 0], batch.inputs[..., 1], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_was_not_observed_has_no_gradient_and_no_loss(tmp_path):
     values = ar1(200)
     values[50:70] = np.nan

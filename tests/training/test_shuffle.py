@@ -8,6 +8,7 @@ import pytest
 from rnnlab.training.shuffle import shuffled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 64, 65])
 def test_it_is_a_permutation_of_any_number_of_things(n):
     keys = jnp.broadcast_to(jax.random.key(n), (n,))

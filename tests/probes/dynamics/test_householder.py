@@ -8,6 +8,7 @@ import pytest
 from rnnlab.probes.dynamics import householder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "size", "k", "rank"), [((2,), 70, 70, 70), ((), 100, 67, 67), ((1,), 64, 40, 20),
                                                           ((3,), 40, 33, 0), ((2, 2), 5, 3, 3)])  # fmt: skip
 def test_q_is_orthonormal_and_q_r_is_the_matrix(batch, size, k, rank):

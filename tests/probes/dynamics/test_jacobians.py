@@ -57,6 +57,7 @@ def lstm(features=4):
     return cell, jax.random.normal(jax.random.key(0), (40, 2, 2), jnp.float64)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "where"), [(None, slice(0, 8)), ("c", slice(0, 4)), ("h", slice(4, 8))])
 def test_an_lstms_equal_the_svd_of_the_product_where_that_is_accurate(part, where):
     """Whole carry and each block of it; direct: jacfwd of all steps at once, whose error is rounding x largest."""

@@ -91,6 +91,7 @@ def needed(cell, xs):
     return parallelizability(cell, xs).iterations, solve_in_parallel(cell, carry, xs, most=len(xs) + 1).iterations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spec", "low", "high"), [
     (VanillaRNN(features=8, recurrent="normal", spectral_radius=0.7, **FLOAT64), 2, 5),
     (VanillaRNN(features=16, recurrent="normal", spectral_radius=4.0, **FLOAT64), 40, 81),

@@ -59,6 +59,7 @@ def test_three_layers_60_decades_apart(between):
     np.testing.assert_allclose(found, want, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "layers"), [(VanillaRNN, 1), (LSTM, 2), ("flax", 1)])
 def test_equals_the_jacobian(cell, layers):
     """Against jax.jacobian of the whole model, of each example by itself, for Flax's own cell too."""
