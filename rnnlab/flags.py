@@ -23,7 +23,7 @@ _string, _enum, _integer, _list, _bool = (
     )
 )  # fmt: skip
 _string("exp", None, "the experiment: a file experiments/NAME.py here or shipped (see --list)")
-_string("tier", "quick", "smoke (a minute or two), quick (minutes) or paper (a day or two, predicted first)")
+_string("tier", "quick", "smoke (a minute or two), quick (minutes) or paper (days or weeks, predicted first)")
 _string("workdir", None, "the run's folder; left out, runs/EXP-TIER here (and -ARMS). The same command resumes it")
 _string("arms", None, "only the arms whose name matches this shell pattern, as in '*/LSTM*'")
 _string("sweep", None, "arms in place of the experiment's own, as in 'cell=LSTM,GRU task.length=100,500 seed=0:10'")

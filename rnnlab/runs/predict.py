@@ -69,17 +69,18 @@ def say_trials(arms, console, swept: str | None) -> None:
     trials = sum(spec.seeds for spec in arms.values())
     console.say(f"{len(arms)} arms, {trials} trials on {describe_devices()}:")
     for name, spec in arms.items():
-        console.say(f"  {name}: {spec.seeds} trials")
+        console.say(f"  {name}: {spec.seeds} trial{'s' * (spec.seeds != 1)}")
 
 
 def say_plan(arms, console, how) -> None:
     """How many programs, and roughly how long and on how much disk: seconds later."""
+    console.say("timing a step of each kind of layer ...")
     cost = RoughCost()
     found = plan(arms, cost_of=cost, **how)
     console.say(
         f"{found.trials} trials in {found.programs} programs: roughly {clock(found.seconds)} if none ends early "
-        f"(from steps of {len(cost.known)} of their {len(cost.asked)} layers: it may be half of that or twice), "
-        f"about {max(found.disk >> 20, 1)} MiB"
+        f"({len(cost.known)} of {len(cost.asked)} kinds of layer timed: it may be half of that or twice), "
+        f"about {max(found.disk >> 20, 1)} MiB on disk"
     )
 
 

@@ -22,6 +22,7 @@ import importlib.util
 import json
 import os
 import platform
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def flags() -> argparse.Namespace:
     for name in given.only:
         if name not in CHOICES:
             parser.error(f"--only={name}: must be of {', '.join(CHOICES)}")
+    compiler = os.environ.get("CXX", "c++")
+    if "kernel" in given.only and not shutil.which(compiler):
+        parser.error(f"--only=kernel: it needs a C++ compiler, and there is no {compiler}; CXX=PATH names one")
     if given.rounds is not None and given.rounds < 1:
         parser.error(f"--rounds={given.rounds}: must be at least 1")
     return given
