@@ -30,6 +30,7 @@ from typing import Any
 import growth_report
 import judge
 import report
+from on_kernel import COMPILER
 from packaging.requirements import Requirement
 from rich.console import Console
 from shapes import CELL_SHAPES, FORM_SHAPES, OTHERS, PREDICTED, RECURRENCES, SEGMENTS, SHAPES
@@ -60,9 +61,8 @@ def flags() -> argparse.Namespace:
     for name in given.only:
         if name not in CHOICES:
             parser.error(f"--only={name}: must be of {', '.join(CHOICES)}")
-    compiler = os.environ.get("CXX", "c++")
-    if "kernel" in given.only and not shutil.which(compiler):
-        parser.error(f"--only=kernel: it needs a C++ compiler, and there is no {compiler}; CXX=PATH names one")
+    if "kernel" in given.only and not shutil.which(COMPILER):
+        parser.error(f"--only=kernel: it needs a C++ compiler, and there is no {COMPILER}; CXX=PATH names one")
     if given.rounds is not None and given.rounds < 1:
         parser.error(f"--rounds={given.rounds}: must be at least 1")
     return given

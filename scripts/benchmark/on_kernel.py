@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from turns import CORES
 from worker import Job, serve
 
 COMPILER = os.environ.get("CXX", "c++")
 OPTIONS = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-pthread"]
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WIDTH, GATES = 16, 4  # as in kernel.cc
 
 
