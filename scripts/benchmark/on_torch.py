@@ -6,6 +6,7 @@ import os
 import sys
 
 import torch
+from turns import CORES
 from worker import Job, serve
 
 DEVICE = "cuda" if os.environ.get("BENCH_ACCELERATOR") and torch.cuda.is_available() else "cpu"
@@ -90,5 +91,5 @@ def about() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    torch.set_num_threads(CORES)
     serve({"forward": forward, "gradient": gradient, "online": online}, {"about": about})
