@@ -146,7 +146,7 @@ def test_hosts_whose_clocks_differ_plan_the_same(place, cache):
     (first, code), (second, other) = ended(both(place, cache, "--dry_run", "--arms=*"))
     assert (code, other) == (0, 0), (first, second)
     assert "2 trials on 4 x cpu on 2 hosts" in first[0] and "2 trials in 2 programs" in first[0]
-    assert "steps of 2 of their 2 layers" in first[0]
+    assert "(2 of 2 kinds of layer timed: " in first[0]
     assert "programs" not in second[0]
 
 
