@@ -12,6 +12,8 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from rnnlab.scan.processor import instructions, processor_name
+
 FOLDER = "compiled"
 WORTH = 0.2  # seconds of compiling, below which reading a program saves little
 
@@ -51,9 +53,5 @@ def _set(options) -> None:
 
 def _processor() -> str:
     """A short name for what machine code may use here."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        told = [line for line in lines if line.startswith(("model name", "flags", "Features"))][:2]
-    except OSError:
-        told = [platform.machine(), platform.processor()]
-    return hashlib.sha256("".join(told).encode()).hexdigest()[:12]
+    told = platform.machine() + processor_name() + instructions()
+    return hashlib.sha256(told.encode()).hexdigest()[:12]

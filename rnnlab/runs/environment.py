@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rnnlab.probes.precision import PRECISION
 from rnnlab.runs.numerics import numerics
+from rnnlab.scan.processor import processor_name
 from rnnlab.training.layout import describe_devices
 
 PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
@@ -32,7 +33,7 @@ def environment(revision: str | None = None) -> dict[str, str]:
         **versions,
         "revision": _revision() if revision is None else revision,
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "devices": describe_devices(),
         **numerics(),
         "matmul precision of measurements": PRECISION,
@@ -57,11 +58,3 @@ def _revision() -> str:
     lines = subprocess.run(status, capture_output=True, text=True, check=False).stdout.splitlines()
     commit = next((line.split()[-1] for line in lines if line.startswith("# branch.oid ")), "")
     return commit + "-dirty" * any(not line.startswith("#") for line in lines)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -10,8 +10,8 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
-from rnnlab.scan.batch_axis import BatchFirst, batch_axis
 from rnnlab.scan.presence import Presence, select
+from rnnlab.scan.product import times, weights_left
 from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype, varying_alike, zeros_like
 
 ROWS = 512  # steps times batch whose dz are made before their matmul: enough for its speed, and still in the cache
@@ -36,71 +36,64 @@ def unroll_projected(
     """See `rnnlab.scan.unroll.unroll`. The backward pass is a reverse scan over segments of time, latest first."""
     own, update = _own_parameters(cell, carry, xs)
     length, *batch, _ = xs.shape
-    form = batch_axis(carry, *cell.projection()[:2])
-    step, tapped_step = form.update(update), form.update(with_carry_addition(update))
+    tapped_update = with_carry_addition(update)
+    left = weights_left(hidden(carry), *cell.projection()[:2])
     keep_all = segment == length
     if keep_all:  # the backward pass goes by segments all the same, so that their dz stay in the cache
         segment = even_segment(length, ROWS // max(1, math.prod(batch)))
-    hoist = form is BatchFirst and hoists_input()
+    hoist = hoists_input()
 
     def forward(projection, own, start, carry, xs, when):
         """A segment forwards: (carry, ys), and each step's residuals (carry_{t-1}, z_t) for the backward pass."""
         w_x, w_h, b = projection
-        w_both, bias = form.weights(jnp.concatenate([w_x, w_h])), form.bias(b)
+        by_h, by_both = times(w_h, left), times(jnp.concatenate([w_x, w_h]), left)
 
         def body(before, inputs):
             x, now = inputs
             before = now.begin(before, start)
             h = hidden(before).astype(w_h.dtype)
-            if hoist:
-                z = x + BatchFirst.product(h, w_h)
-            else:
-                z = form.product(jnp.concatenate([form.enter(x), h], axis=form.features), w_both) + bias
-            carry, y = step(own, before, z)
-            return now.keep(carry, before), (form.leave(now.only_present(y)), (before, z))
+            z = x + by_h(h) if hoist else by_both(jnp.concatenate([x, h], axis=-1)) + b
+            carry, y = update(own, before, z)
+            return now.keep(carry, before), (now.only_present(y), (before, z))
 
         xs = xs.astype(w_x.dtype)
-        carry, (ys, kept) = jax.lax.scan(body, carry, (BatchFirst.product(xs, w_x) + b if hoist else xs, when))
+        carry, (ys, kept) = jax.lax.scan(body, carry, (times(w_x, False)(xs) + b if hoist else xs, when))
         return (carry, ys), kept
 
     def backward(projection, own, xs, when, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
         w_x, w_h, _ = projection
-        blocks = form.blocks(w_h.shape[1], state[0])
-        w_h_blocks = [form.weights(w) for w in jnp.split(w_h.T, blocks)]
+        by_w_h = times(w_h.T, left)
 
         def body(state, inputs):
             d_later, d_own, d_start = state
             before, z, d_y, now = inputs
-            d_carry, d_y = now.only_present((d_later, form.enter(d_y)))
+            d_carry, d_y = now.only_present((d_later, d_y))
             if taps is None:
-                (_, y), pull = jax.vjp(step, own, before, z)
+                (_, y), pull = jax.vjp(update, own, before, z)
             else:
-                (_, y), pull = jax.vjp(tapped_step, own, before, z, zeros_like(before))
+                (_, y), pull = jax.vjp(tapped_update, own, before, z, zeros_like(before))
             step_own, d_before, dz, *additions = pull((d_carry, zeros_like(y) if d_y is None else d_y))
             leaves, treedef = jax.tree.flatten(d_before)
-            dz_blocks = jnp.split(dz, blocks, axis=form.features)
-            d_h = sum(map(form.product, dz_blocks, w_h_blocks))
-            leaves[-1] = leaves[-1] + d_h.astype(leaves[-1].dtype)
+            leaves[-1] = leaves[-1] + by_w_h(dz).astype(leaves[-1].dtype)
             d_own = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_own, step_own)
-            dz_blocks, additions = now.only_present((dz_blocks, additions))
-            norms = jax.tree.map(norm, form.leave(additions[0])) if additions else None
+            dz, additions = now.only_present((dz, additions))
+            norms = jax.tree.map(norm, additions[0]) if additions else None
             d_before = now.keep(jax.tree.unflatten(treedef, leaves), d_later)
             if now.resets is not None:
                 nothing = zeros_like(d_before)
                 d_start = jax.tree.map(jnp.add, d_start, select(now.resets, d_before, nothing))
                 d_before = select(now.resets, nothing, d_before)
-            return (d_before, d_own, d_start), (form.leave(dz_blocks), norms)
+            return (d_before, d_own, d_start), (dz, norms)
 
         d_carry, totals, d_own, d_start = state
         before, z = kept
-        (d_carry, d_own, d_start), (dz_blocks, norms) = jax.lax.scan(
+        (d_carry, d_own, d_start), (dz, norms) = jax.lax.scan(
             body, (d_carry, d_own, d_start), (before, z, d_ys, when), reverse=True
         )
-        dz, h = jnp.concatenate(dz_blocks, axis=-1), jax.vmap(form.leave)(hidden(before))
         d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
-        totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(h, dz), d_w_x_b[-1]))
-        return (d_carry, totals, d_own, d_start), (BatchFirst.product(dz, w_x.T).astype(xs.dtype), norms)
+        totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(hidden(before), dz), d_w_x_b[-1]))
+        return (d_carry, totals, d_own, d_start), (times(w_x.T, False)(dz).astype(xs.dtype), norms)
 
     @jax.custom_vjp
     def run(projection, own, start, carry, xs, taps, when):
@@ -150,8 +143,7 @@ def unroll_projected(
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     projection, _ = varying_alike((cell.projection(), xs))  # zeros of a cell without w_h vary over nothing
-    carry, ys = run(projection, own, form.enter(start), form.enter(carry), xs, taps, form.steps(when))
-    return form.leave(carry), ys
+    return run(projection, own, start, carry, xs, taps, when)
 
 
 def _own_parameters(cell, carry, xs):

@@ -20,11 +20,13 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
+from rnnlab.scan.processor import compiler_options
+
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
 BATCHED = 64  # trials at a time on an accelerator
 # Sequences of a batch that a core gets at least, where a layer's weights have WIDE bytes: it reads all of them at every
 # step, where threads that share a product read a part each. Measured by scripts/bench: docs/measured.md.
-FEWEST, WIDE = 8, 4 * 2**20
+FEWEST, WIDE = 8, 2 * 2**20
 DEVICES_FLAG = "xla_force_host_platform_device_count"
 KINDS = ("auto", "mapped", "batched", "sequential")
 
@@ -144,7 +146,9 @@ def _compiled(inner, where, inputs):
     placed = jax.tree.map(
         functools.partial(NamedSharding, mesh), inputs, is_leaf=lambda x: isinstance(x, PartitionSpec)
     )
-    return jax.jit(spread, in_shardings=placed, out_shardings=NamedSharding(mesh, spec))
+    return jax.jit(
+        spread, in_shardings=placed, out_shardings=NamedSharding(mesh, spec), compiler_options=compiler_options()
+    )
 
 
 def batch_parts() -> int:

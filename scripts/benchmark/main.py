@@ -220,7 +220,7 @@ class Bench:
                 options = {"shape": shape, "cell": cell, "gradient": kind == "gradient"}
                 jobs = {
                     (form, devices): self._prepare(self.rnnlab, "formed", form=form, devices=devices, **options)
-                    for form in ("first", "last")
+                    for form in ("right", "left")
                     for devices in sorted({1, CORES if shape[0] % CORES == 0 else 1})
                 }
                 found.setdefault(f"{cell}, {judge.shape_name(shape)}", {})[kind] = self._measure(jobs)

@@ -17,7 +17,7 @@ from worker import Job, serve
 from rnnlab.cells import GRU, LSTM, LSTM1997, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
-from rnnlab.scan import batch_axis
+from rnnlab.scan import product
 from rnnlab.scan.unroll import choose_segment, hidden, unroll
 from rnnlab.tasks import Adding, Adding1997
 from rnnlab.training.canary import check_jax
@@ -107,16 +107,16 @@ def gradient(
 
 
 def formed(shape: list[int], cell: str, gradient: bool, form: str, devices: int) -> Job:
-    """The same with the batch axis first or last in the engine, and the batch over so many devices."""
+    """The same with the weights as right or left factor of a step's products, the batch over so many devices."""
     build, loss = _network(shape, cell, 1, None)
-    before = batch_axis.LARGE, batch_axis.FEW
-    batch_axis.LARGE, batch_axis.FEW = {"first": (2**60, 1), "last": (0, 1)}[form]
+    before = product.LARGE, product.FEW
+    product.LARGE, product.FEW = {"right": (2**60, 1), "left": (0, 1)}[form]
     try:
         job = _spread(jax.grad(loss) if gradient else loss, shape, build, Layout(1, 1, "mapped", devices))
         job.run()  # compiled while the form is this one
         return job
     finally:
-        batch_axis.LARGE, batch_axis.FEW = before
+        product.LARGE, product.FEW = before
 
 
 def tapped(shape: list[int]) -> Job:

@@ -183,8 +183,8 @@ def show_linear(console: Console, measured: dict[str, Any]) -> None:
 
 def show_forms(console: Console, measured: dict[str, Any]) -> None:
     for kind in ("forward", "gradient"):
-        title = f"{kind}: ms with the batch axis first, on one device, and how many times as fast otherwise"
-        names = ["first, all devices", "last, one", "last, all devices"]
+        title = f"{kind}: ms with the weights as right factor, on one device, and how many times as fast otherwise"
+        names = ["right, all devices", "left, one", "left, all devices"]
         table = _table(title, "ms", *names, "disturbed")
         for shape, found in measured.items():
             times = found[kind]

@@ -19,7 +19,7 @@ OTHERS = {  # a name: shape, and what it is if not one layer of an LSTM
 }
 CELL_SHAPES = [[32, 1000, 2, 128], [8, 2000, 8, 32], [1, 1024, 1, 128]]  # B, T, D, H of linear cells
 RECURRENCES = [[100, 32], [100, 8192], [1000, 256], [1000, 4096], [10000, 32], [10000, 512]]  # T, B N
-FORM_SHAPES = [  # cell, B, T, D, H around the sizes at which rnnlab puts the batch last or keeps it whole
+FORM_SHAPES = [  # cell, B, T, D, H around the sizes at which weights become the left factor or a batch stays whole
     ["LSTM", 32, 128, 64, 128],
     ["LSTM", 32, 128, 128, 192],
     ["LSTM", 4, 256, 8, 256],

@@ -1,4 +1,4 @@
-"""An unroll is the same with the batch axis last as with the batch axis first, for every cell in the projected form."""
+"""An unroll is the same with the weights as left factor as with them as right one, for every cell in projected form."""
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +8,8 @@ from flax import nnx
 
 from rnnlab.cells import GRU, LSTM, CellSpec
 from rnnlab.cells.base import Cell
-from rnnlab.scan import batch_axis
-from rnnlab.scan.unroll import unroll
+from rnnlab.scan import product
+from rnnlab.scan.unroll import hidden, unroll
 from rnnlab.specs.discover import subclasses
 
 FLOAT64 = {"dtype": "float64", "param_dtype": "float64"}
@@ -32,12 +32,11 @@ SPECS = {
 
 def measured(monkeypatch, spec, large, segment, present):
     """Outputs, last carry, gradients by cell, carry and inputs, and adjoint norms."""
-    monkeypatch.setattr(batch_axis, "LARGE", large)
+    monkeypatch.setattr(product, "LARGE", large)
     cell = spec(features=H, **FLOAT64).build(D, rngs=nnx.Rngs(0))
     xs = jnp.asarray(XS)
     carry = jax.tree.map(lambda c: c + 0.1, cell.initialize_carry(xs.shape[1:]))
-    form = batch_axis.batch_axis(carry, *cell.projection()[:2])
-    assert form is (batch_axis.BatchFirst if large else batch_axis.BatchLast)
+    assert product.weights_left(hidden(carry), *cell.projection()[:2]) == (large == 0)
     taps = jax.tree.map(lambda c: jnp.zeros((T, B)), carry)
     when = {"lengths": jnp.array([7, 0, 4, 1, 7]), "resets": jnp.zeros((T, B), bool).at[3, 0].set(True)}
 
@@ -55,14 +54,9 @@ def measured(monkeypatch, spec, large, segment, present):
 @pytest.mark.parametrize("name", SPECS)
 def test_both_forms_are_equal(monkeypatch, name, segment, present):
     with jax.enable_x64(True):
-        first, last = (measured(monkeypatch, SPECS[name], large, segment, present) for large in (2**60, 0))
-        for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(last), strict=True):
+        right, left = (measured(monkeypatch, SPECS[name], large, segment, present) for large in (2**60, 0))
+        for one, other in zip(jax.tree.leaves(right), jax.tree.leaves(left), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
-
-
-def form(spec, batch):
-    cell = spec.build(spec.features, rngs=nnx.Rngs(0))
-    return batch_axis.batch_axis(cell.initialize_carry((*batch, spec.features)), *cell.projection()[:2])
 
 
 class Own(Cell):
@@ -80,16 +74,13 @@ class Own(Cell):
         return (*others, h + sum(jnp.sum(part) for part in others if part.ndim == 0)), h
 
 
-@pytest.mark.parametrize(
-    ("parts", "last"), [([], True), ([(B, 1)], True), ([(B, H, 2)], False), ([(B,)], False), ([()], False)]
-)
-def test_a_step_written_for_a_batch_runs_with_whatever_carry(monkeypatch, parts, last):
-    """The batch is last only of arrays [B, N]; other carries run as they did."""
-    monkeypatch.setattr(batch_axis, "LARGE", 0)
+@pytest.mark.parametrize("parts", [[], [(B, 1)], [(B, H, 2)], [(B,)], [()]])
+def test_a_step_written_for_a_batch_runs_with_whatever_carry(monkeypatch, parts):
+    monkeypatch.setattr(product, "LARGE", 0)
     with jax.enable_x64(True):
         cell, xs = Own(), jnp.asarray(XS)
         carry = (*[jnp.ones(shape) for shape in parts], jnp.zeros((B, H)))
-        assert (batch_axis.batch_axis(carry, *cell.projection()[:2]) is batch_axis.BatchLast) == last
+        assert product.weights_left(hidden(carry), *cell.projection()[:2])
 
         def loss(run, cell, xs):
             (*_, h), ys = run(cell, carry, xs)
@@ -100,11 +91,17 @@ def test_a_step_written_for_a_batch_runs_with_whatever_carry(monkeypatch, parts,
             np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_the_batch_is_last_beside_large_weights_on_a_cpu_alone(monkeypatch):
-    assert form(LSTM(features=256), [4]) is batch_axis.BatchLast
-    assert form(LSTM(features=256), [3]) is batch_axis.BatchFirst
-    assert form(LSTM(features=256), [2, 4]) is batch_axis.BatchFirst
-    assert form(LSTM(features=127), [64]) is batch_axis.BatchFirst
-    assert form(GRU(features=256), [4]) is batch_axis.BatchLast
+def left(spec, batch):
+    cell = spec.build(spec.features, rngs=nnx.Rngs(0))
+    return product.weights_left(hidden(cell.initialize_carry((*batch, spec.features))), *cell.projection()[:2])
+
+
+def test_weights_that_fill_a_cores_cache_are_left_factors_on_a_cpu_alone(monkeypatch):
+    monkeypatch.setattr(product, "LARGE", 2**19)
+    assert left(LSTM(features=128), [4])
+    assert not left(LSTM(features=128), [3])
+    assert not left(LSTM(features=128), [2, 4])
+    assert not left(LSTM(features=127), [64])
+    assert left(GRU(features=148), [4])
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert form(LSTM(features=256), [4]) is batch_axis.BatchFirst
+    assert not left(LSTM(features=128), [4])
