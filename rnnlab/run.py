@@ -148,7 +148,8 @@ def main(argv: list[str]) -> None:
     console.quiet = not hosts.first()
     if FLAGS.dry_run:
         say_trials(job.arms, console, FLAGS.sweep and how_many(FLAGS.sweep))
-    quickly = FLAGS.dry_run and is_shipped(job.module)  # its report is tried when it runs
+    # A shipped experiment's report is tried once, when its run begins: that takes a second and more.
+    quickly = is_shipped(job.module) and (FLAGS.dry_run or (job.workdir / "config.json").exists())
     (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:

@@ -35,7 +35,8 @@ def kept_compiled(workdir: Path) -> Iterator[None]:
     before = {name: getattr(jax.config, name) for name in ours}
     _set(ours)
     try:
-        yield
+        with _without_false_alarms():
+            yield
     finally:
         _set(before)
 
@@ -43,6 +44,21 @@ def kept_compiled(workdir: Path) -> Iterator[None]:
 def forget_compiled(workdir: Path) -> None:
     """Of a run that has ended: programs hold their task's data, so that they may be larger than all else."""
     shutil.rmtree(workdir / FOLDER, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _without_false_alarms() -> Iterator[None]:
+    """XLA logs programs that it reads back as those of another processor, and pages of features, where LLVM has noted a
+    preference of this one (prefer-no-gather) that is none of its features. A level that the user has set stays."""
+    if jax.config.jax_logging_level != "NOTSET":
+        yield
+        return
+    jax.config.update("jax_logging_level", "CRITICAL")
+    try:
+        yield
+    finally:
+        for level in ("WARNING", "NOTSET"):  # the second alone would leave XLA's as it is
+            jax.config.update("jax_logging_level", level)
 
 
 def _set(options) -> None:

@@ -18,7 +18,8 @@ from rnnlab.settings.errors import SettingError, nearest
 from rnnlab.settings.experiments import load_experiment
 from rnnlab.settings.resolve import ArmSpec, from_flat
 from rnnlab.training.spec import needs_float64, precision_of
-from rnnlab.training.state import TrainState, blank_state
+from rnnlab.training.state import TrainState
+from rnnlab.training.updates import blank_state, program_key
 
 
 def load(folder: str | Path, arm: str | None = None, seed: int | None = None, at: str = "end") -> Trained:
@@ -107,7 +108,7 @@ def last_state(ledger: Ledger, trial: Trial) -> TrainState:
       SettingError: its weights are of other shapes than the task's data asks for by now.
     """
     warnings: list[str] = []
-    blank = jax.device_get(blank_state(trial.spec))
+    blank = blank_state(program_key(trial.spec))
 
     def like(host):
         return blank if host.get("best") else blank._replace(best=None)

@@ -19,8 +19,8 @@ from rnnlab.training.background import Interrupted, start, wait
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.layout import Layout, replace, stack, unstack
 from rnnlab.training.loop import fit
-from rnnlab.training.state import SOLVED, TrainState, blank_state, initial_state, kept_network, unfinished
-from rnnlab.training.updates import compile_windows, program_key
+from rnnlab.training.state import SOLVED, TrainState, initial_state, kept_network, unfinished
+from rnnlab.training.updates import blank_state, compile_windows, program_key
 
 
 class UnderWay(NamedTuple):
@@ -86,7 +86,7 @@ class Group:
         train = self.spec.train
         key = program_key(self.spec)
         program = start(compile_windows, key, self._where) if train.steps else None  # meanwhile probes run
-        blank = jax.device_get(blank_state(self.spec))
+        blank = blank_state(key)
         self._restore(blank)
         state = stack([blank._replace(status=np.int32(SOLVED))] * self._where.trials_at_once)
         while (ended := self._ended(state)) or (fresh := self._refill()):

@@ -119,8 +119,15 @@ def _hash(text: str) -> str:
 def _of_file(file: Path) -> tuple[str, tuple[Path, ...]]:
     """A file's digest, and the user's own files and rnnlab's cells, data, probes and tasks that it imports."""
     tree = _bare(file.read_text(encoding="utf-8"))
-    home = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(file)), None)
+    home = _modules(len(sys.modules)).get(str(file))
     return _hash(ast.dump(tree)), tuple(_imports(tree, getattr(home, "__package__", None)))
+
+
+@functools.lru_cache(1)
+def _modules(imported: int) -> dict[str, ModuleType]:
+    """By file; made anew where more have been imported."""
+    del imported
+    return {file: module for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
 
 
 def _bare(text: str) -> ast.Module:

@@ -110,10 +110,14 @@ def _giving_dicts(part: str, function: Callable[..., Any], file: Path) -> Callab
 
 def is_own(file: Path) -> bool:
     """Whether a file of code is the user's: no package's and not the interpreter's."""
-    standard = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
     installed = {"site-packages", "dist-packages"} & set(file.parts)
-    package = Path(__file__).parents[1]
-    return file.suffix == ".py" and not installed and not standard & set(file.parents) and package not in file.parents
+    return file.suffix == ".py" and not installed and not _others() & set(file.parents)
+
+
+@functools.cache
+def _others() -> frozenset[Path]:
+    """The folders of the interpreter's own code and of rnnlab's."""
+    return frozenset([Path(__file__).parents[1], *(Path(sysconfig.get_path(n)) for n in ("stdlib", "platstdlib"))])
 
 
 def own_error(error: Exception, *, checked: bool = False) -> str | None:

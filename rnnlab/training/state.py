@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-import chz
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,11 +54,6 @@ def first_state(train: TrainSpec, model: SequenceModel, seed: int) -> TrainState
     seed = jnp.asarray(seed, jnp.uint32)
     carry = model.initial_carry(train.batch_size) if train.truncation else None
     return TrainState(model, optimiser, as_int(0), as_int(RUNNING), as_int(-1), seed, numbers, as_int(0), best, carry)
-
-
-def blank_state(spec: TrialSpec) -> TrainState:
-    """A state of this trial's shapes, drawn without flossing, into which a checkpoint is read."""
-    return initial_state(chz.replace(spec, train=chz.replace(spec.train, floss=0)), 0)
 
 
 def unfinished(spec: TrialSpec, status: Status, step: Status) -> Status:

@@ -35,8 +35,8 @@ from rnnlab.training.state import (
     RUNNING,
     TrainState,
     apply_stop_rule,
-    blank_state,
     count_streak,
+    initial_state,
     keep_best,
     unfinished,
 )
@@ -223,8 +223,14 @@ def program_key(spec: TrialSpec) -> Hashable:
 @functools.cache  # a sweep has thousands of arms that differ in numbers alone
 def _shapes(spec: TrialSpec, number: np.dtype) -> tuple[Hashable, Hashable]:
     """The structure of its state, and shape and type of each leaf; `number` is what a Python number becomes here."""
-    leaves, treedef = jax.tree.flatten(jax.eval_shape(lambda: blank_state(spec)))
+    leaves, treedef = jax.tree.flatten(jax.eval_shape(lambda: initial_state(spec, 0)))
     return treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def blank_state(key: Hashable) -> TrainState:
+    """A state of zeros, of the shapes of trials with this `program_key`, into which a checkpoint is read."""
+    *_, treedef, shapes = key
+    return treedef.unflatten([np.zeros(shape, dtype) for shape, dtype in shapes])
 
 
 @functools.cache
