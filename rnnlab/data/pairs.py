@@ -159,8 +159,8 @@ def made(
         targets = [[*(numbers[1].get(token, OTHER) for token in target), END] for _, target in found]
         kind = np.min_scalar_type(outputs + len(sides[0]))
         arrays[part] = Sentences(_filled(sources, steps[0], kind), _filled(targets, steps[1], kind))
-        texts[part] = [(sentence(source, units), sentence(target, units)) for source, target in found]
-    del texts["training"]
+        if part != "training":
+            texts[part] = [(sentence(source, units), sentence(target, units)) for source, target in found]
     counts = {part: f"{len(found):,} pairs" for part, found in kept.items()}
     notes.append(f"tokens: {units} in lower case; {len(sides[0]):,} of sources, {len(sides[1]):,} of targets")
     card = DataCard(**about, rows=left, parts=counts, sha256=sha256, notes=notes)

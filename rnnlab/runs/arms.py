@@ -49,7 +49,7 @@ def run_arms(
             spec = pending[0].spec
             where = layout(len(members), spec.train.batch_size, inner, spec.layer_bytes)
             own = tuple(probes(spec).items())
-            with precision_of(spec), kept_compiled(ledger.folder.path):
+            with precision_of(spec), kept_compiled(ledger.folder.path, ledger.folder.shard):
                 Group(group_name(members), pending, ledger, domains, where, own, progress, stopping).run()
     return all(map(ledger.ended, left))
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import platform
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,22 +16,23 @@ from jax.experimental.compilation_cache import compilation_cache
 from rnnlab.scan.processor import instructions, processor_name
 
 FOLDER = "compiled"
-WORTH = 0.2  # seconds of compiling, below which reading a program saves little
+HALF = "Error reading persistent compilation cache"
 
 
 @contextlib.contextmanager
-def kept_compiled(workdir: Path) -> Iterator[None]:
-    """JAX's persistent compilation cache in `workdir/compiled/`, a folder a kind of processor.
+def kept_compiled(workdir: Path, shard: str) -> Iterator[None]:
+    """JAX's persistent compilation cache in `workdir/compiled/`, a folder a kind of processor and a shard.
 
-    A program is machine code for the processor that it was compiled on, and folders are shared between machines. A
-    cache that the user has chosen (JAX_COMPILATION_CACHE_DIR) or turned off stays as it is.
+    A program is machine code for the processor that it was compiled on, and folders are shared between machines; JAX
+    reads what another process has written half. A cache that the user has chosen (JAX_COMPILATION_CACHE_DIR) or turned
+    off stays as it is.
     """
     if jax.config.jax_compilation_cache_dir is not None or not jax.config.jax_enable_compilation_cache:
         yield
         return
     ours = {
-        "jax_compilation_cache_dir": str(workdir / FOLDER / _processor()),
-        "jax_persistent_cache_min_compile_time_secs": WORTH,
+        "jax_compilation_cache_dir": str(workdir / FOLDER / _processor() / shard),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,  # drawing weights is many small ones: half a second
     }
     before = {name: getattr(jax.config, name) for name in ours}
     _set(ours)
@@ -49,13 +51,16 @@ def forget_compiled(workdir: Path) -> None:
 @contextlib.contextmanager
 def _without_false_alarms() -> Iterator[None]:
     """XLA logs programs that it reads back as those of another processor, and pages of features, where LLVM has noted a
-    preference of this one (prefer-no-gather) that is none of its features. A level that the user has set stays."""
+    preference of this one (prefer-no-gather) that is none of its features; and JAX warns of one that was written half
+    when it was killed, which is compiled again. A level that the user has set stays."""
     if jax.config.jax_logging_level != "NOTSET":
         yield
         return
     jax.config.update("jax_logging_level", "CRITICAL")
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", HALF)
+            yield
     finally:
         for level in ("WARNING", "NOTSET"):  # the second alone would leave XLA's as it is
             jax.config.update("jax_logging_level", level)

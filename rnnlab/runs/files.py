@@ -99,7 +99,7 @@ def write_whole(path: Path, data: bytes) -> None:
 def read_json(path: Path) -> Any:
     """What `write_json` wrote; the strings "nan", "inf" and "-inf" are numbers again."""
     try:
-        return _decode(json.loads(path.read_bytes()))
+        return _loaded(path.read_bytes())
     except ValueError as error:
         raise Damaged(f"{path}: damaged ({error})") from error
 
@@ -114,7 +114,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            records.append(_decode(json.loads(line)))
+            records.append(_loaded(line))
         except ValueError as error:
             raise Damaged(f"{path}, line {number} is not JSON: {line[:80]!r}") from error
     return records
@@ -139,6 +139,12 @@ def _strict(value: Any, where: str) -> Any:
     if hasattr(value, "dtype") and not hasattr(plain := np.asarray(value).tolist(), "dtype"):
         return _strict(plain, where)
     raise TypeError(f"{where or 'record'}: JSON cannot hold {value!r}, a {type(value).__name__}")
+
+
+def _loaded(text: bytes) -> Any:
+    """Most hold no such string, which takes as long to look for in values as all else."""
+    value = json.loads(text)
+    return _decode(value) if any(b'"%s"' % name.encode() in text for name in _NON_FINITE) else value
 
 
 def _decode(value: Any) -> Any:

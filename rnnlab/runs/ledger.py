@@ -36,6 +36,9 @@ class Trial(NamedTuple):
     def __str__(self) -> str:
         return f"{self.arm}, seed {self.seed}"
 
+    def __hash__(self) -> int:  # that of a spec goes through all its settings
+        return hash((self.arm, self.seed))
+
 
 def all_trials(arms: Mapping[str, ArmSpec]) -> list[Trial]:
     """Every arm with each of its seeds, in order."""

@@ -14,6 +14,7 @@ from rnnlab.runs.cost import Cost, timed
 from rnnlab.scan.unroll import unroll
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.layout import Layout, local_batch, map_trials, stack
+from rnnlab.training.updates import program_key, state_shapes
 
 PATIENCE = 3.0  # seconds of timing after which no other layer is timed
 TIMED = 10**9  # operations that are timed of each: milliseconds, beside which the call itself does not count
@@ -57,7 +58,7 @@ class RoughCost:
 
 def _work(spec: ArmSpec) -> int:
     """Products of a sequence's forward pass: with the layers' weights at each step, the readout's at each answer."""
-    model = jax.eval_shape(lambda: spec.build(0))
+    model = state_shapes(program_key(spec)).model
     cells = spec.layers * (2 if spec.bidirectional else 1) * (1 if spec.task.source_steps is None else 2)
     found = spec.task.length * cells * ELEMENTWISE * spec.cell.features
     for path, leaf in jax.tree_util.tree_leaves_with_path(model):

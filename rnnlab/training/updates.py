@@ -227,16 +227,21 @@ def _shapes(spec: TrialSpec, number: np.dtype) -> tuple[Hashable, Hashable]:
     return treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-def blank_state(key: Hashable) -> TrainState:
-    """A state of zeros, of the shapes of trials with this `program_key`, into which a checkpoint is read."""
+def state_shapes(key: Hashable, leading: tuple[int, ...] = ()) -> TrainState:
+    """The shapes of the state of trials with this `program_key`, behind these leading axes."""
     *_, treedef, shapes = key
-    return treedef.unflatten([np.zeros(shape, dtype) for shape, dtype in shapes])
+    return treedef.unflatten([jax.ShapeDtypeStruct((*leading, *shape), dtype) for shape, dtype in shapes])
+
+
+def blank_state(key: Hashable) -> TrainState:
+    """Such a state, of zeros: a checkpoint is read into it."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), state_shapes(key))
 
 
 @functools.cache
 def compile_windows(key: Hashable, where: Layout) -> Program:
     """`window` for the stacked states [S, ...] of trials with one `program_key`, compiled."""
-    task, train, treedef, shapes = key
+    task, train, *_ = key
     spec = TrialSpec(task=task, train=train)
-    states = treedef.unflatten([jax.ShapeDtypeStruct((where.trials_at_once, *shape), dtype) for shape, dtype in shapes])
+    states = state_shapes(key, (where.trials_at_once,))
     return map_trials(functools.partial(window, spec), where).lower(states).compile()

@@ -21,24 +21,26 @@ def without_cache():
     compilation_cache.reset_cache()
 
 
-def computed(monkeypatch):
-    """A program that takes long enough to compile to be kept, made anew as by another process."""
-    monkeypatch.setattr("rnnlab.runs.compiled_programs.WORTH", 0.0)
+def computed():
+    """By a program that is made anew, as by another process."""
     jax.clear_caches()
     return float(jax.jit(lambda x: jnp.sum(jnp.sin(x) @ jnp.cos(x)))(jnp.ones((7, 7))))
 
 
 @pytest.mark.slow
-def test_programs_are_kept_in_the_folder_and_read_from_it(without_cache, monkeypatch, tmp_path):
-    monkeypatch.setattr("rnnlab.runs.compiled_programs.WORTH", 0.0)
-    with kept_compiled(tmp_path):
-        first = computed(monkeypatch)
+def test_programs_are_kept_in_the_folder_and_read_from_it(without_cache, tmp_path):
+    with kept_compiled(tmp_path, "1-of-1"):
+        first = computed()
     kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "compiled").rglob("*-cache")}
     assert kept and jax.config.jax_compilation_cache_dir is None
     assert jax.config.jax_persistent_cache_min_compile_time_secs > 0
-    with kept_compiled(tmp_path):
-        assert computed(monkeypatch) == first
+    with kept_compiled(tmp_path, "1-of-1"):
+        assert computed() == first
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "compiled").rglob("*-cache")} == kept
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:100])  # killed while it was written
+    with kept_compiled(tmp_path, "1-of-1"):
+        assert computed() == first  # and no warning
     forget_compiled(tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -46,6 +48,6 @@ def test_programs_are_kept_in_the_folder_and_read_from_it(without_cache, monkeyp
 def test_a_cache_of_the_users_own_is_left_alone(tmp_path):
     before = jax.config.jax_compilation_cache_dir
     assert before is not None  # that of the tests
-    with kept_compiled(tmp_path):
+    with kept_compiled(tmp_path, "1-of-1"):
         assert jax.config.jax_compilation_cache_dir == before
     assert not (tmp_path / "compiled").exists()
