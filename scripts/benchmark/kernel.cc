@@ -8,12 +8,19 @@
 #include <cmath>
 #include <cstring>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
 
-constexpr int WIDTH = 16, GATES = 4, ROWS = 6, DEPTH = 512;  // columns, rows and depth of a block of a product
-typedef float Vector __attribute__((vector_size(32), aligned(4)));
+constexpr int WIDTH = 16, GATES = 4, DEPTH = 512;  // columns and depth of a block of a product
+#ifdef __AVX512F__
+constexpr int BYTES = 64, ROWS = 12;  // of a vector; rows of a block, whose sums fill most registers
+#else
+constexpr int BYTES = 32, ROWS = 6;
+#endif
+constexpr int FLOATS = BYTES / sizeof(float), VECTORS = WIDTH / FLOATS;
+typedef float Vector __attribute__((vector_size(BYTES), aligned(4)));
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 float tangent(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
@@ -21,26 +28,30 @@ float tangent(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 // z [R, 16] += x [R, depth] w [depth, 16]
 template <int R>
 void block(const float* x, long stride, const float* w, int depth, float* z) {
-  Vector sum[R][2];
+  Vector sum[R][VECTORS], row[VECTORS];
   for (int r = 0; r < R; r++)
-    for (int v = 0; v < 2; v++) sum[r][v] = *(const Vector*)(z + r * GATES * WIDTH + 8 * v);
+    for (int v = 0; v < VECTORS; v++) sum[r][v] = *(const Vector*)(z + r * GATES * WIDTH + FLOATS * v);
   for (int k = 0; k < depth; k++) {
-    const Vector left = *(const Vector*)(w + k * WIDTH), right = *(const Vector*)(w + k * WIDTH + 8);
-    for (int r = 0; r < R; r++) {
-      sum[r][0] += x[r * stride + k] * left;
-      sum[r][1] += x[r * stride + k] * right;
-    }
+    for (int v = 0; v < VECTORS; v++) row[v] = *(const Vector*)(w + k * WIDTH + FLOATS * v);
+    for (int r = 0; r < R; r++)
+      for (int v = 0; v < VECTORS; v++) sum[r][v] += x[r * stride + k] * row[v];
   }
   for (int r = 0; r < R; r++)
-    for (int v = 0; v < 2; v++) *(Vector*)(z + r * GATES * WIDTH + 8 * v) = sum[r][v];
+    for (int v = 0; v < VECTORS; v++) *(Vector*)(z + r * GATES * WIDTH + FLOATS * v) = sum[r][v];
+}
+
+template <int... R>
+void block_of(int rows, const float* x, long stride, const float* w, int depth, float* z,
+              std::integer_sequence<int, R...>) {
+  static constexpr void (*blocks[])(const float*, long, const float*, int, float*) = {block<R + 1>...};
+  blocks[rows - 1](x, stride, w, depth, z);
 }
 
 void product(int rows, const float* x, long stride, const float* w, int depth, float* z) {
-  static constexpr void (*blocks[])(const float*, long, const float*, int, float*) = {
-      block<1>, block<2>, block<3>, block<4>, block<5>, block<6>};
   for (int left = (rows + ROWS - 1) / ROWS, row = 0; left > 0; left--) {  // rows in parts as even as can be
     const int part = (rows - row + left - 1) / left;
-    blocks[part - 1](x + row * stride, stride, w, depth, z + row * GATES * WIDTH);
+    block_of(part, x + row * stride, stride, w, depth, z + row * GATES * WIDTH,
+             std::make_integer_sequence<int, ROWS>());
     row += part;
   }
 }
