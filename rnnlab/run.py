@@ -91,7 +91,7 @@ def run(
         raise SettingError(wrong)
     forget_programs_of_changed_data(spec.task for spec in job.arms.values())
     console = Screen(quiet=quiet)
-    check_job(job, lambda text: console.say(f"warning: {text}"))
+    _check(job, console)
     given = {"exp": exp, "tier": tier, "workdir": workdir, "arms": arms, "sweep": sweep}
     words = [f"--{name}={value}" for name, value in given.items() if value is not None]
     words += [f"{path}={value}" for path, value in overrides.items()]
@@ -110,6 +110,13 @@ def run(
         ledger.close()
         folder.release()
     return open_run(job.workdir)
+
+
+def _check(job: Job, console: Screen, dry_run: bool = False) -> None:
+    """What is the user's own of a job; and its report: one that comes with rnnlab once, when its run begins, since that
+    takes a second and more."""
+    quickly = is_shipped(job.module) and (dry_run or (job.workdir / "config.json").exists())
+    (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
 
 
 def _ledger(job: Job, folder: RunFolder, console: Screen) -> tuple[Ledger, Progress]:
@@ -148,9 +155,7 @@ def main(argv: list[str]) -> None:
     console.quiet = not hosts.first()
     if FLAGS.dry_run:
         say_trials(job.arms, console, FLAGS.sweep and how_many(FLAGS.sweep))
-    # A shipped experiment's report is tried once, when its run begins: that takes a second and more.
-    quickly = is_shipped(job.module) and (FLAGS.dry_run or (job.workdir / "config.json").exists())
-    (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
+    _check(job, console, FLAGS.dry_run)
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
         return say_plan(job.arms, console, how)

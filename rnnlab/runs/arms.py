@@ -58,14 +58,14 @@ def by_program(trials: list[Trial], probes: Probes, shard: tuple[int, int]) -> l
     """(The trials that share a program, the shard's own of them), in the order of their first."""
     mine = set(of_shard(trials, shard))
     found: dict[Hashable, list[Trial]] = {}
-    kinds: dict[ArmSpec, Hashable] = {}
+    kinds: dict[str, Hashable] = {}
     for trial in trials:
-        spec = trial.spec
-        if spec not in kinds:
+        if trial.arm not in kinds:
+            spec = trial.spec
             with precision_of(spec):
                 key = program_key(spec)
-            kinds[spec] = (key, spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
-        found.setdefault(kinds[spec], []).append(trial)
+            kinds[trial.arm] = (key, spec.layers, spec.flow, spec.probe_every, tuple(probes(spec).items()))
+        found.setdefault(kinds[trial.arm], []).append(trial)
     return [(members, [trial for trial in members if trial in mine]) for members in found.values()]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
+import os
 import platform
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from jax.experimental.compilation_cache import compilation_cache
 from rnnlab.scan.processor import instructions, processor_name
 
 FOLDER = "compiled"
-HALF = "Error reading persistent compilation cache"
 
 
 @contextlib.contextmanager
@@ -51,16 +51,15 @@ def forget_compiled(workdir: Path) -> None:
 @contextlib.contextmanager
 def _without_false_alarms() -> Iterator[None]:
     """XLA logs programs that it reads back as those of another processor, and pages of features, where LLVM has noted a
-    preference of this one (prefer-no-gather) that is none of its features; and JAX warns of one that was written half
-    when it was killed, which is compiled again. A level that the user has set stays."""
-    if jax.config.jax_logging_level != "NOTSET":
+    preference of this one (prefer-no-gather) that is none of its features. Levels that the user has set stay."""
+    usual = jax.config.jax_logging_level == "NOTSET" and logging.getLogger("jax").level == logging.NOTSET
+    usual = usual and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1"  # which JAX sets
+    if not usual or jax.default_backend() != "cpu" or jax.process_count() > 1:
         yield
         return
     jax.config.update("jax_logging_level", "CRITICAL")
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", HALF)
-            yield
+        yield
     finally:
         for level in ("WARNING", "NOTSET"):  # the second alone would leave XLA's as it is
             jax.config.update("jax_logging_level", level)

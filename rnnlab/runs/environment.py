@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rnnlab.probes.precision import PRECISION
 from rnnlab.runs.numerics import numerics
-from rnnlab.scan.processor import processor_name
+from rnnlab.scan.processor import compiler_options, core_cache, processor_name
 from rnnlab.training.layout import describe_devices
 
 PACKAGES = ("rnnlab", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chz", "numpy", "tensorboard")
@@ -34,6 +34,8 @@ def environment(revision: str | None = None) -> dict[str, str]:
         "revision": _revision() if revision is None else revision,
         "platform": platform.platform(),
         "processor": processor_name(),
+        "second-level cache": f"{core_cache() >> 10} KiB",  # decides the form of products
+        "XLA's options": " ".join(f"{name}={value}" for name, value in (compiler_options() or {}).items()),
         "devices": describe_devices(),
         **numerics(),
         "matmul precision of measurements": PRECISION,

@@ -119,15 +119,18 @@ def _hash(text: str) -> str:
 def _of_file(file: Path) -> tuple[str, tuple[Path, ...]]:
     """A file's digest, and the user's own files and rnnlab's cells, data, probes and tasks that it imports."""
     tree = _bare(file.read_text(encoding="utf-8"))
-    home = _modules(len(sys.modules)).get(str(file))
+    home = _by_file(tuple(map(id, list(sys.modules.values())))).get(str(file))
     return _hash(ast.dump(tree)), tuple(_imports(tree, getattr(home, "__package__", None)))
 
 
 @functools.lru_cache(1)
-def _modules(imported: int) -> dict[str, ModuleType]:
-    """By file; made anew where more have been imported."""
+def _by_file(imported: tuple[int, ...]) -> dict[str, ModuleType]:
+    """The modules that are `imported`, the first of each file."""
     del imported
-    return {file: module for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
+    found: dict[str, ModuleType] = {}
+    for module in list(sys.modules.values()):
+        found.setdefault(getattr(module, "__file__", None) or "", module)
+    return found
 
 
 def _bare(text: str) -> ast.Module:

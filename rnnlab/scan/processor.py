@@ -1,4 +1,4 @@
-"""The processor of this machine, and what rnnlab's programs owe to it."""
+"""The processor of this machine, and how programs are compiled for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH = "xla_cpu_prefer_vector_width"  # bits
 # extension (Intel's from Ice Lake, AMD's from Zen 4 on) do not. Measured by scripts/bench: docs/measured.md.
 FULL_SPEED = "avx512_vbmi2"
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")  # as in "512K"
-USUAL_CACHE = 2**19
+CACHES = 2**19, 2**21  # the smallest and the largest that was measured
 
 
 def processor_name() -> str:
@@ -28,11 +28,12 @@ def instructions() -> str:
 
 
 def core_cache() -> int:
-    """Bytes of a core's own second-level cache; USUAL_CACHE where the system does not say."""
+    """Bytes of a core's second-level cache, within CACHES: virtual machines tell sizes that no processor has."""
     try:
-        return int(CACHE.read_text().strip().removesuffix("K")) * 1024
+        told = int(CACHE.read_text().strip().removesuffix("K")) * 1024
     except (OSError, ValueError):
-        return USUAL_CACHE
+        told = 0
+    return min(max(told, CACHES[0]), CACHES[1])
 
 
 def compiler_options() -> dict[str, int] | None:

@@ -60,10 +60,8 @@ def unroll_projected(
         carry, (ys, kept) = jax.lax.scan(body, carry, (times(w_x, False)(xs) + b if hoist else xs, when))
         return (carry, ys), kept
 
-    def backward(projection, own, xs, when, kept, state, d_ys):
+    def backward(w_x, by_w_h, own, xs, when, kept, state, d_ys):
         """A segment backwards: adjoints step by step, then each weight gradient as one matmul."""
-        w_x, w_h, _ = projection
-        by_w_h = times(w_h.T, left)
 
         def body(state, inputs):
             d_later, d_own, d_start = state
@@ -117,6 +115,8 @@ def unroll_projected(
 
     def run_backward(residuals, cotangents):
         projection, own, start, xs, when, kept, firsts = residuals
+        w_x, w_h, _ = projection
+        by_w_h = times(w_h.T, left)  # once: XLA would transpose in each segment
         d_carry, d_ys = cotangents
         if isinstance(d_ys, SymbolicZero):
             d_ys = None  # the loss reads the last carry alone: no [T, B, H] of zeros is made
@@ -130,7 +130,7 @@ def unroll_projected(
             xs, when, kept, d_ys = inputs
             if not keep_all:
                 _, kept = forward(projection, own, start, first, xs, when)
-            return *backward(projection, own, xs, when, kept, state, d_ys), None
+            return *backward(w_x, by_w_h, own, xs, when, kept, state, d_ys), None
 
         zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, sum_dtype(p)), (projection, own))
         (d_carry, zeros), _ = varying_alike(((d_carry, (*zeros, zeros_like(start))), xs))

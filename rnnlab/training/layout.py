@@ -26,7 +26,7 @@ BATCH = "batch"  # the name of the mesh axis over which a trial's batch is sprea
 BATCHED = 64  # trials at a time on an accelerator
 # Sequences of a batch that a core gets at least, where a layer's weights have WIDE bytes: it reads all of them at every
 # step, where threads that share a product read a part each. Measured by scripts/bench: docs/measured.md.
-FEWEST, WIDE = 8, 2 * 2**20
+FEWEST, WIDE = 8, 4 * 2**20
 DEVICES_FLAG = "xla_force_host_platform_device_count"
 KINDS = ("auto", "mapped", "batched", "sequential")
 
@@ -103,7 +103,7 @@ def layout(trials: int, batch_size: int, kind: str = "auto", weights: int = 0) -
 
 
 def map_trials(function: Callable[[Any], Any], where: Layout) -> Callable[[PyTree], PyTree]:
-    """`function` over the leading axis of a tree [S, ...], compiled as one program.
+    """`function` over the leading axis of a tree [S, ...], compiled as one program; not to be called in another one.
 
     Within `function` the batch may be spread over devices: see `local_batch` and `mean_over_devices`.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from typing import Any
 
 import chz
@@ -217,12 +218,19 @@ def program_key(spec: TrialSpec) -> Hashable:
     differ in their seed, in `TrainSpec.numbers`, and in what their weights are drawn from.
     """
     plain = chz.replace(spec, train=chz.replace(spec.train.without_numbers(), floss=0))
-    return plain.task, plain.train, *_shapes(plain, jax.dtypes.canonicalize_dtype(float))
+    return plain.task, plain.train, *_shapes(plain, jax.dtypes.canonicalize_dtype(float), _written(plain.task.files))
+
+
+def _written(files: tuple[str | Path, ...]) -> tuple[tuple[int, int] | None, ...]:
+    """When each file was written, and its size: a task's sizes may be those of its data."""
+    paths = map(Path, files)
+    return tuple((path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else None for path in paths)
 
 
 @functools.cache  # a sweep has thousands of arms that differ in numbers alone
-def _shapes(spec: TrialSpec, number: np.dtype) -> tuple[Hashable, Hashable]:
+def _shapes(spec: TrialSpec, number: np.dtype, written: tuple) -> tuple[Hashable, Hashable]:
     """The structure of its state, and shape and type of each leaf; `number` is what a Python number becomes here."""
+    del written
     leaves, treedef = jax.tree.flatten(jax.eval_shape(lambda: initial_state(spec, 0)))
     return treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 

@@ -42,7 +42,10 @@ def test_this_processor_has_a_name(told):
     assert processor.processor_name() == "One of a kind"
 
 
-@pytest.mark.parametrize(("told", "cache"), [("512K\n", 2**19), ("2048K\n", 2**21), ("", 2**19), (None, 2**19)])
+@pytest.mark.parametrize(
+    ("told", "cache"),
+    [("512K\n", 2**19), ("1024K\n", 2**20), ("0K\n", 2**19), ("4096K\n", 2**21), ("", 2**19), (None, 2**19)],
+)
 def test_the_cache_of_a_core(monkeypatch, tmp_path, told, cache):
     if told is not None:
         (tmp_path / "size").write_text(told)
