@@ -15,7 +15,7 @@ import os
 import shlex
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from rnnlab.runs.console import Screen, one_line
 from rnnlab.runs.environment import command
 from rnnlab.runs.folder import RunFolder, locked, waiting
 from rnnlab.runs.job import Job, make_job
-from rnnlab.runs.ledger import Ledger
+from rnnlab.runs.ledger import Ledger, Trial
 from rnnlab.runs.predict import say_how_long, say_plan, say_trials
 from rnnlab.runs.progress import Progress, clock
 from rnnlab.settings import resolve
@@ -119,6 +119,14 @@ def _check(job: Job, console: Screen, dry_run: bool = False) -> None:
     (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
 
 
+def _ended(job: Job, inner: str) -> Callable[[Trial], bool]:
+    """Whether a trial has ended in the job's folder, if it is this job's; other hosts may not see it."""
+    if jax.process_count() > 1:
+        return lambda trial: False
+    ledger = Ledger(RunFolder.to_read(job.workdir, job.config(inner)))
+    return lambda trial: ledger.ended(trial) is not None
+
+
 def _ledger(job: Job, folder: RunFolder, console: Screen) -> tuple[Ledger, Progress]:
     """What a run is written to and what is said of it; the first words."""
     without_rule = {name for name, spec in job.arms.items() if not (spec.task.has_stop_rule or spec.train.streak)}
@@ -158,7 +166,7 @@ def main(argv: list[str]) -> None:
     _check(job, console, FLAGS.dry_run)
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
-        return say_plan(job.arms, console, how)
+        return say_plan(job.arms, console, how, _ended(job, how["inner"]))
     folder = hosts.begin(job.workdir, job.config(how["inner"]), None if engine else shard)
     part = f", part {FLAGS.shard}" if shard[1] > 1 else ""
     where = f"{FLAGS.workers} workers of {FLAGS.engine}" if engine else layout.describe_devices()

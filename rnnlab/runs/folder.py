@@ -61,8 +61,10 @@ class RunFolder:
             raise SettingError(f"--workdir={path}: {os.strerror(error.errno or errno.EIO)}") from error
 
     @classmethod
-    def to_read(cls, path: Path) -> RunFolder:
-        """A run's folder that is only looked at."""
+    def to_read(cls, path: Path, config: Mapping[str, Any] | None = None) -> RunFolder:
+        """A run's folder that is only looked at. Raises SettingError where it holds no run with this configuration."""
+        if config is not None:
+            _check_whose(path / "config.json", config)
         folder = cls.__new__(cls)
         folder.path, folder.shard = path, "1-of-1"
         return folder
@@ -70,11 +72,11 @@ class RunFolder:
     def _begin(self, config) -> None:
         known = self.path / "config.json"
         _check_whose(known, config)  # again, now that nobody else can write
+        if not known.exists():
+            write_json(known, dict(config))  # first: by it a folder is a run's
         here = environment() | ({"command": self._typed} if self._typed else {})
         self.changed = _changed(self.path / "environment.json", here)
         _remember(self.path / "environment.json", here, self.changed)
-        if not known.exists():
-            write_json(known, dict(config))
 
     def add_sources(self, found: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
         """Keeps in config.json the code {digest: {file: digest}} that trials run from now on; all that is known."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from rnnlab.runs.arms import Probes, by_program, group_name
 from rnnlab.runs.cost import Cost, measured_cost
 from rnnlab.runs.files import read_json, write_json
-from rnnlab.runs.ledger import all_trials
+from rnnlab.runs.ledger import Trial, all_trials, of_shard
 from rnnlab.runs.progress import clock
 from rnnlab.runs.rough_cost import RoughCost
 from rnnlab.settings.resolve import ArmSpec
@@ -39,10 +39,12 @@ def plan(
     shard: tuple[int, int] = (1, 1),
     inner: str = "auto",
     cost_of: Callable[[ArmSpec, tuple[Any, ...], Layout], Cost] = measured_cost,
+    ended: Callable[[Trial], bool] = lambda trial: False,
 ) -> Plan:
     """How many trials and programs, and about how long if none ends early. `say` is told what is being timed."""
     trials, programs, seconds, disk = 0, 0, 0.0, 0
-    for members, mine in by_program(all_trials(arms), probes, shard):
+    for members, shards in by_program(all_trials(arms), probes, shard):
+        mine = [trial for trial in shards if not ended(trial)]
         if not mine:
             continue
         spec = mine[0].spec
@@ -67,18 +69,28 @@ def say_trials(arms, console, swept: str | None) -> None:
     if swept:
         console.say(f"{swept}:")
     trials = sum(spec.seeds for spec in arms.values())
-    console.say(f"{len(arms)} arms, {trials} trials on {describe_devices()}:")
+    console.say(f"{_counted(len(arms), 'arm')}, {_counted(trials, 'trial')} on {describe_devices()}:")
     for name, spec in arms.items():
-        console.say(f"  {name}: {spec.seeds} trial{'s' * (spec.seeds != 1)}")
+        console.say(f"  {name}: {_counted(spec.seeds, 'trial')}")
 
 
-def say_plan(arms, console, how) -> None:
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def say_plan(arms, console, how, ended: Callable[[Trial], bool] = lambda trial: False) -> None:
     """How many programs, and roughly how long and on how much disk: seconds later."""
+    trials = of_shard(all_trials(arms), how["shard"])
+    if there := sum(map(ended, trials)):
+        console.say(f"{there} of them ha{'s' if there == 1 else 've'} ended already")
+    if there == len(trials):
+        return
     console.say("timing a step of each kind of layer ...")
     cost = RoughCost()
-    found = plan(arms, cost_of=cost, **how)
+    found = plan(arms, cost_of=cost, ended=ended, **how)
     console.say(
-        f"{found.trials} trials in {found.programs} programs: roughly {clock(found.seconds)} if none ends early "
+        f"{_counted(found.trials, 'trial')} in {_counted(found.programs, 'program')}: "
+        f"roughly {clock(found.seconds)} if none ends early "
         f"({len(cost.known)} of {len(cost.asked)} kinds of layer timed: it may be half of that or twice), "
         f"about {max(found.disk >> 20, 1)} MiB on disk"
     )

@@ -160,7 +160,7 @@ class Group:
         if not taken:
             return {}
         if again := [str(trial) for trial in taken.values() if self._ledger.begun(trial)]:
-            told = "begun before, but no checkpoint of this part holds it: it starts over"
+            told = "begun before, but in no checkpoint: it starts over"
             self._progress.say(f"  {'; '.join(again)}: {told}")
         draw = start(lambda: {s: jax.device_get(initial_state(t.spec, t.seed)) for s, t in taken.items()})
         fresh = self._wait(draw)

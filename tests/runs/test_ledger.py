@@ -416,7 +416,7 @@ def test_a_trial_that_ended_before_its_first_checkpoint_says_so(tmp_path, arms, 
     ledger.begin(first)
     ledger.folder.release()
     _, said = sweep(tmp_path / "run", arms, module)
-    assert f"  {first}: begun before, but no checkpoint of this part holds it: it starts over\n" in said
+    assert f"  {first}: begun before, but in no checkpoint: it starts over\n" in said
     assert said.count("starts over") == 1
 
 
@@ -471,3 +471,15 @@ def test_a_run_goes_on_with_any_number_of_devices(tmp_path, arms, module, wanted
     else:
         assert table(place, arms, module) == wanted
     gc.collect()
+
+
+def test_a_folder_is_a_runs_from_its_first_file_on(monkeypatch, tmp_path):
+    """A process that is killed, or another that looks, between its first two files finds a run's folder."""
+    monkeypatch.setattr("rnnlab.runs.folder.environment", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    config = {"experiment": "tiny", "tier": "smoke", "layout": "auto", "arms": {}}
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder(tmp_path / "run", config)
+    assert [file.name for file in (tmp_path / "run").iterdir() if file.name[0] != "."] == ["config.json"]
+    monkeypatch.undo()
+    RunFolder(tmp_path / "run", config).release()
+    assert (tmp_path / "run" / "environment.json").exists()

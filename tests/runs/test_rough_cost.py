@@ -1,5 +1,6 @@
 """What a dry run tells of a run's length, without compiling its programs."""
 
+import io
 import math
 
 import chz
@@ -7,6 +8,7 @@ import pytest
 
 from rnnlab.cells import GRU, LSTM
 from rnnlab.runs import predict, rough_cost
+from rnnlab.runs.console import Screen
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.tasks import Adding
 from rnnlab.training.layout import layout
@@ -42,3 +44,16 @@ def test_a_plan_is_made_of_such_costs():
     seconds = {name: predict.plan(of, **how).seconds - 10 for name, of in arms.items()}
     assert seconds["four"] == pytest.approx(4 * seconds["one"])
     assert seconds["one"] == pytest.approx(1 + predict.HOST)
+
+
+def test_what_has_ended_is_no_part_of_a_plan():
+    spec = chz.replace(SPEC, train=chz.replace(SPEC.train, steps=10), seeds=3)
+    how = {"shard": (1, 1), "inner": "sequential", "probes": lambda spec: {}}
+    plans = []
+    for ended in ((), (1,), (0, 1, 2)):
+        console = Screen(file=io.StringIO())
+        predict.say_plan({"a": spec}, console, how, lambda trial, ended=ended: trial.seed in ended)
+        plans.append(console.file.getvalue())
+    assert "ended already" not in plans[0] and "\n3 trials in 1 program: roughly" in plans[0]
+    assert "1 of them has ended already\n" in plans[1] and "\n2 trials in 1 program: roughly" in plans[1]
+    assert plans[2] == "3 of them have ended already\n"
