@@ -172,7 +172,8 @@ BAD = [
     (["--exp=tiny", "--workdir=foreign"], "--workdir=foreign: not empty and no run of rnnlab"),
     (["--exp=tiny", "--workdir=a_file"], "--workdir=a_file: .*a_file is a file"),
     (["--exp=tiny", "--workdir=damaged"], "config.json: damaged"),
-    (["--exp=tiny", "--workdir=other"], r"holds a run with another configuration: 0 arms .*now 2 are asked for"),
+    (["--exp=tiny", "--workdir=other"], r"holds a run with other arms: 0 .*now 2 are asked for"),
+    (["--exp=tiny", "--tier=smoke", "--workdir=other"], "holds a run of tiny, quick tier, not of tiny, smoke tier"),
     (["--exp=tiny", "--workdir=/proc/here"], "--workdir=/proc/here: "),
 ]
 

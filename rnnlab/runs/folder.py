@@ -171,10 +171,13 @@ def _check_same(known: Path, config: Mapping[str, Any]) -> None:
         found_flat, wanted = _flat(found), _flat(config)
     except (AttributeError, KeyError, TypeError) as error:
         raise SettingError(f"{known}: damaged (no configuration); name another --workdir, or remove it") from error
-    if set(found["arms"]) != set(config["arms"]) and found.get("experiment") == config["experiment"]:
+    there, here = (f"{flat.get('experiment')}, {flat.get('tier')} tier" for flat in (found_flat, wanted))
+    if there != here:
+        raise SettingError(f"--workdir={known.parent}: holds a run of {there}, not of {here}; name another")
+    if set(found["arms"]) != set(config["arms"]):
         here, there = (len(c["arms"]) for c in (config, found))
         raise SettingError(
-            f"--workdir={known.parent}: holds a run with another configuration: {there} arms "
+            f"--workdir={known.parent}: holds a run with other arms: {there} "
             f"({', '.join(list(found['arms'])[:3])}{', ...' * (there > 3)}), now {here} are asked for; "
             "name another --workdir, or remove that folder"
         )

@@ -1,7 +1,7 @@
 // One LSTM layer forwards, written by hand: how far a compiled kernel could go beyond the engine's XLA on this CPU.
 //
-// Weights are packed once, not at every step, in panels of 16 columns [units / 16][gate][D + H][16]; z of 16 units
-// and all gates stays in the first cache until their update is done. A thread takes a part of the batch.
+// Weights are packed once, not at every step, in panels of WIDTH columns [units / WIDTH][gate][D + H][WIDTH]; z of so
+// many units and all gates stays in the first cache until their update is done. A thread takes a part of the batch.
 // Compiled and called by on_kernel.py; rnnlab itself does not use it.
 
 #include <algorithm>
@@ -13,19 +13,19 @@
 
 namespace {
 
-constexpr int WIDTH = 16, GATES = 4, DEPTH = 512;  // columns and depth of a block of a product
+constexpr int GATES = 4, DEPTH = 256, VECTORS = 2;  // depth and columns, in vectors, of a block of a product
 #ifdef __AVX512F__
-constexpr int BYTES = 64, ROWS = 12;  // of a vector; rows of a block, whose sums fill most registers
+constexpr int BYTES = 64, ROWS = 13;  // of a vector; rows of a block, whose sums fill most registers
 #else
 constexpr int BYTES = 32, ROWS = 6;
 #endif
-constexpr int FLOATS = BYTES / sizeof(float), VECTORS = WIDTH / FLOATS;
+constexpr int FLOATS = BYTES / sizeof(float), WIDTH = VECTORS * FLOATS;
 typedef float Vector __attribute__((vector_size(BYTES), aligned(4)));
 
 float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 float tangent(float x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 
-// z [R, 16] += x [R, depth] w [depth, 16]
+// z [R, WIDTH] += x [R, depth] w [depth, WIDTH]
 template <int R>
 void block(const float* x, long stride, const float* w, int depth, float* z) {
   Vector sum[R][VECTORS], row[VECTORS];
@@ -86,6 +86,8 @@ void sequences(const float* xs, const float* w, float* hs, int T, int B, int D, 
 }
 
 }  // namespace
+
+extern "C" int width() { return WIDTH; }
 
 extern "C" void forward(const float* xs, const float* w, float* hs, int T, int B, int D, int H, int threads) {
   std::vector<std::thread> others;

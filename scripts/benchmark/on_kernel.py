@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import platform
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,7 +16,9 @@ from worker import Job, serve
 
 COMPILER = os.environ.get("CXX", "c++")
 OPTIONS = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-pthread"]
-WIDTH, GATES = 16, 4  # as in kernel.cc
+if platform.machine() in ("x86_64", "AMD64"):
+    OPTIONS += ["-mprefer-vector-width=512"]
+GATES = 4  # as in kernel.cc
 
 
 @functools.cache
@@ -28,8 +31,8 @@ def compiled() -> ctypes.CDLL:
 
 
 def packed(w: np.ndarray) -> np.ndarray:
-    """Weights [D + H, 4H] in panels of 16 columns: [H / 16, 4, D + H, 16]."""
-    return np.ascontiguousarray(w.reshape(len(w), GATES, -1, WIDTH).transpose(2, 1, 0, 3))
+    """Weights [D + H, 4H] in panels of so many columns: [H / width, 4, D + H, width]."""
+    return np.ascontiguousarray(w.reshape(len(w), GATES, -1, compiled().width()).transpose(2, 1, 0, 3))
 
 
 def run(kernel: ctypes.CDLL, xs: np.ndarray, w: np.ndarray, hs: np.ndarray) -> None:
@@ -39,8 +42,8 @@ def run(kernel: ctypes.CDLL, xs: np.ndarray, w: np.ndarray, hs: np.ndarray) -> N
 
 def drawn(shape: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     batch, length, inputs, features = shape
-    if features % WIDTH:
-        raise ValueError(f"H={features}: the kernel takes multiples of {WIDTH}")
+    if features % compiled().width():
+        raise ValueError(f"H={features}: the kernel takes multiples of {compiled().width()}")
     rng = np.random.default_rng(0)
     w = rng.normal(size=(inputs + features, GATES * features)) / np.sqrt(inputs + features)
     return tuple(
