@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 
@@ -42,6 +43,7 @@ def finish(
     write_line(folder / "results.json", found | told)
     pngs = write(results, report, folder, tables, lambda text: console.say(f"warning: {text}"))
     forget_compiled(folder)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # empty folders, or what a killed process left
     write_arms(ledger.folder, results, report.answer, markdown(tables[0]), pngs)
     for table in tables if every_table else tables[:1]:
         terminal(table, console)
