@@ -285,7 +285,7 @@ def test_two_sweeps_in_one_folder_are_refused_and_nothing_of_the_first_is_touche
     fewer = {name: spec for name, spec in arms.items() if "LSTM" in name}
     longer = resolve.resolve(module, "quick", SMALL | {"train.steps": "9"})
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    for others, message in ((fewer, "other arms: 2 .*now 1 are asked for"), (longer, r"train.steps \(8 there, 9 now\)")):
+    for others, message in ((fewer, "arms: 2 .*now 1 are asked for"), (longer, r"train.steps \(8 there, 9 now\)")):
         with pytest.raises(SettingError, match=message):
             RunFolder(copy, config(others))
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
