@@ -19,6 +19,7 @@ from rnnlab.reports.pairs import outcomes
 from rnnlab.reports.tables import Table, terminal, write_forms
 from rnnlab.runs.console import Screen, one_line, parsed
 from rnnlab.runs.files import Damaged, read_json
+from rnnlab.runs.progress import counted
 from rnnlab.runs.results import Trial
 from rnnlab.runs.results_file import open_results
 from rnnlab.settings.errors import SettingError
@@ -84,7 +85,7 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
     if not number:
         kind = "trial" if common else "arm"
         return f"No {kind} is in both {a.name} and {b.name}, so nothing is paired; {'; '.join(said)}."
-    said.insert(0, f"in both {a.name} and {b.name}: {_count(number, 'trial')} of {_count(len(pairs), 'arm')}")
+    said.insert(0, f"in both {a.name} and {b.name}: {counted(number, 'trial')} of {counted(len(pairs), 'arm')}")
     paths = {path for arm in common for path, *_ in _different(a.arms[arm], b.arms[arm])}
     said.append(f"settings that differ: {', '.join(sorted(paths)) or 'none'}")
     both = [pair for arm in pairs.values() for pair in arm]
@@ -98,10 +99,6 @@ def _sentence(a: Run, b: Run, common: Sequence[str], pairs: Mapping[str, Any]) -
 def _opened(said: Sequence[str]) -> str:
     text = "; ".join(said)
     return text[0].upper() + text[1:]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _settings(a: Run, b: Run, common: Sequence[str]) -> Table:

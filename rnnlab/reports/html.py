@@ -17,7 +17,7 @@ from rnnlab.reports.html_template import PAGE
 from rnnlab.reports.sentences import other_code
 from rnnlab.reports.style import DPI, png_data_uri
 from rnnlab.reports.tables import Table
-from rnnlab.runs.progress import clock
+from rnnlab.runs.progress import clock, counted
 from rnnlab.runs.results import Results
 from rnnlab.settings.resolve import varied
 
@@ -59,7 +59,7 @@ def html_page(
         *map(_folded, titles[1:], figures[1:]),
         *map(_folded, own, own.values()),
         *(_folded(f"Table: {_first_words(table.caption)}", _table(table)) for table in others[1:]),
-        _folded(f"{_count(len(diverged), 'trial')} diverged", _list(diverged)) if diverged else "",
+        _folded(f"{counted(len(diverged), 'trial')} diverged", _list(diverged)) if diverged else "",
         _folded("What the words mean", _pairs(definitions(results.fraction))),
         _folded("Settings", _settings(results.settings)),
         _folded("Where it ran", _pairs(results.environment)),
@@ -70,12 +70,8 @@ def html_page(
 
 def _facts(results: Results) -> str:
     counts = ((len(results.tasks), "task"), (len(results.arms), "arm"), (len(results.trials), "trial"))
-    said = ", ".join(_count(number, noun) for number, noun in counts)
+    said = ", ".join(counted(number, noun) for number, noun in counts)
     return f"{results.experiment}, {results.tier} tier: {said}, {clock(results.seconds)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def _first_words(caption: str) -> str:
@@ -161,7 +157,7 @@ def _settings(settings: Mapping[str, Mapping[str, str]]) -> str:
     one = {path: settings[names[0]][path] for path, names in sorted(rest.items())}
     common = {path: value for path, value in one.items() if len(rest[path]) == len(settings)}
     some = {path: f"{value} ({', '.join(rest[path])})" for path, value in one.items() if path not in common}
-    said = f"<h3>{_count(len(common), 'setting')} common to all arms</h3>{_pairs(common)}"
+    said = f"<h3>{counted(len(common), 'setting')} common to all arms</h3>{_pairs(common)}"
     return f"{table}{said}" + (f"<h3>Of some arms alone</h3>{_pairs(some)}" if some else "")
 
 

@@ -11,7 +11,7 @@ from rnnlab.runs.arms import Probes, by_program, group_name
 from rnnlab.runs.cost import Cost, measured_cost
 from rnnlab.runs.files import read_json, write_json
 from rnnlab.runs.ledger import Trial, all_trials, of_shard
-from rnnlab.runs.progress import clock
+from rnnlab.runs.progress import clock, counted
 from rnnlab.runs.rough_cost import RoughCost
 from rnnlab.settings.resolve import ArmSpec
 from rnnlab.training.background import start, wait
@@ -69,27 +69,24 @@ def say_trials(arms, console, swept: str | None) -> None:
     if swept:
         console.say(f"{swept}:")
     trials = sum(spec.seeds for spec in arms.values())
-    console.say(f"{_counted(len(arms), 'arm')}, {_counted(trials, 'trial')} on {describe_devices()}:")
+    console.say(f"{counted(len(arms), 'arm')}, {counted(trials, 'trial')} on {describe_devices()}:")
     for name, spec in arms.items():
-        console.say(f"  {name}: {_counted(spec.seeds, 'trial')}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+        console.say(f"  {name}: {counted(spec.seeds, 'trial')}")
 
 
 def say_plan(arms, console, how, ended: Callable[[Trial], bool] = lambda trial: False) -> None:
     """How many programs, and roughly how long and on how much disk: seconds later."""
     trials = of_shard(all_trials(arms), how["shard"])
-    if there := sum(map(ended, trials)):
-        console.say(f"{there} of them ha{'s' if there == 1 else 've'} ended already")
-    if there == len(trials):
+    there = {trial for trial in trials if ended(trial)}  # each result is read once
+    if there:
+        console.say(f"{len(there)} of them ha{'s' if len(there) == 1 else 've'} ended already")
+    if len(there) == len(trials):
         return
     console.say("timing a step of each kind of layer ...")
     cost = RoughCost()
-    found = plan(arms, cost_of=cost, ended=ended, **how)
+    found = plan(arms, cost_of=cost, ended=there.__contains__, **how)
     console.say(
-        f"{_counted(found.trials, 'trial')} in {_counted(found.programs, 'program')}: "
+        f"{counted(found.trials, 'trial')} in {counted(found.programs, 'program')}: "
         f"roughly {clock(found.seconds)} if none ends early "
         f"({len(cost.known)} of {len(cost.asked)} kinds of layer timed: it may be half of that or twice), "
         f"about {max(found.disk >> 20, 1)} MiB on disk"

@@ -115,6 +115,11 @@ def _in_a_notebook(console: Console) -> bool:
     return console.is_jupyter and not console.quiet and importlib.util.find_spec("ipywidgets") is not None
 
 
+def counted(number: int, noun: str) -> str:
+    """As in `1 trial`, `2 trials`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def clock(seconds: float) -> str:
     """`2 h 05 min`, `3 min 20 s`, `12 s`."""
     minutes, seconds = divmod(round(seconds), 60)

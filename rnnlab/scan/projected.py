@@ -57,7 +57,7 @@ def unroll_projected(
             return now.keep(carry, before), (now.only_present(y), (before, z))
 
         xs = xs.astype(w_x.dtype)
-        carry, (ys, kept) = jax.lax.scan(body, carry, (times(w_x, False)(xs) + b if hoist else xs, when))
+        carry, (ys, kept) = jax.lax.scan(body, carry, (xs @ w_x + b if hoist else xs, when))
         return (carry, ys), kept
 
     def backward(w_x, by_w_h, own, xs, when, kept, state, d_ys):
@@ -91,7 +91,7 @@ def unroll_projected(
         )
         d_w_x_b = _outer(jnp.concatenate([xs, jnp.ones_like(xs[..., :1])], axis=-1), dz)  # b is the weight of a 1
         totals = jax.tree.map(jnp.add, totals, (d_w_x_b[:-1], _outer(hidden(before), dz), d_w_x_b[-1]))
-        return (d_carry, totals, d_own, d_start), (times(w_x.T, False)(dz).astype(xs.dtype), norms)
+        return (d_carry, totals, d_own, d_start), ((dz @ w_x.T).astype(xs.dtype), norms)
 
     @jax.custom_vjp
     def run(projection, own, start, carry, xs, taps, when):

@@ -101,7 +101,7 @@ def environment(workers: dict[str, Worker]) -> dict[str, Any]:
     allowed = next(rule.specifier for rule in rules if rule.name == "jaxlib")
     jaxlib = importlib.metadata.version("jaxlib")
     return {
-        "cpu": cpu_model(),
+        "cpu": workers["rnnlab"].ask("processor"),
         "cores": CORES,
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -110,14 +110,6 @@ def environment(workers: dict[str, Worker]) -> dict[str, Any]:
         "jaxlib": {"version": jaxlib, "allowed": str(allowed), "is_allowed": jaxlib in allowed},
         "canary": workers["rnnlab"].ask("canary"),
     }
-
-
-def cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 class Bench:

@@ -18,6 +18,7 @@ from rnnlab.cells import GRU, LSTM, LSTM1997, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
 from rnnlab.scan import product
+from rnnlab.scan.processor import processor_name
 from rnnlab.scan.unroll import choose_segment, hidden, unroll
 from rnnlab.tasks import Adding, Adding1997
 from rnnlab.training.canary import check_jax
@@ -264,7 +265,14 @@ if __name__ == "__main__":
     assert word is None, word
     jobs = {"forward": forward, "gradient": gradient, "tapped": tapped, "plain": plain, "answer": answer, "flow": flow}
     jobs |= {"formed": formed, "trials": trials, "online": online} | calibrate.JOBS | linear.JOBS
-    words = {"about": about, "canary": canary, "segments": segments, "memory": memory, "flow memory": flow_memory}
+    words = {
+        "about": about,
+        "processor": processor_name,
+        "canary": canary,
+        "segments": segments,
+        "memory": memory,
+        "flow memory": flow_memory,
+    }
     words |= {
         "correct": correct,
         "growth": growth.growth,
