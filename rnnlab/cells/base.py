@@ -45,6 +45,7 @@ class CellBase(nnx.RNNCellBase):
     carry_names: ClassVar[tuple[str, ...]] = ("h",)
     blocks: ClassVar[tuple[str, ...]] = ()  # the gate of each of z's equal blocks; left out, `gates`, H columns each
     carry_may_mix: ClassVar[bool] = True  # whether a mean of two carries is a carry, as zoneout makes
+    kernel: ClassVar[str] = ""  # the compiled layer in rnnlab/scan that equals this class, though no subclass of it
     h_carries_gradient: bool = True  # whether the gradient of y reaches back through the carry's h, which equals it
 
     def __init__(self, spec: CellSpec, in_features: int, w_x: Array, w_h: Array | None, b: Array | None):

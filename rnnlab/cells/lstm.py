@@ -57,6 +57,7 @@ class LSTMCell(Cell):
     """c_t = f c_{t-1} + i g and h_t = o tanh(c_t); carry (c, h). At fixed z, dc_t/dc_{t-1} is diag(f)."""
 
     carry_names = ("c", "h")
+    kernel = "lstm.cc"
 
     def gates(self, z: Float[Array, "*B Z"]) -> dict[str, Float[Array, "*B H"]]:
         i, f, g, o = jnp.split(z, 4, axis=-1)

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rnnlab.probes.precision import PRECISION
 from rnnlab.runs.numerics import numerics
+from rnnlab.scan.compiler import describe
+from rnnlab.scan.lstm_kernel import SOURCE
 from rnnlab.scan.processor import compiler_options, core_cache, processor_name
 from rnnlab.training.layout import describe_devices
 
@@ -36,6 +38,7 @@ def environment(revision: str | None = None) -> dict[str, str]:
         "processor": processor_name(),
         "second-level cache": f"{core_cache() >> 10} KiB",  # decides the form of products
         "XLA's options": " ".join(f"{name}={value}" for name, value in (compiler_options() or {}).items()),
+        "LSTM in float32 on CPU": describe(SOURCE),
         "devices": describe_devices(),
         **numerics(),
         "matmul precision of measurements": PRECISION,

@@ -27,6 +27,11 @@ def instructions() -> str:
     return _told().get("flags") or _told().get("Features", "")
 
 
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def core_cache() -> int:
     """Bytes of a core's second-level cache, within CACHES: virtual machines tell sizes that no processor has."""
     try:

@@ -15,6 +15,9 @@ from rnnlab.scan.processor import core_cache
 
 LARGE = core_cache()  # bytes of a layer's weights from which they are the left factor
 FEW = 4  # sequences below which they are not
+# Bytes of a layer's weights of which no core is to read all at every step for few sequences: threads that share a
+# product read a part each.
+WIDE = 4 * 2**20
 
 
 def weights_left(h: Array, w_x: Array, w_h: Array) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
@@ -10,6 +11,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, PyTree
 
 from rnnlab.scan.adjoints import with_carry_addition
+from rnnlab.scan.lstm_kernel import runs_compiled, unroll_compiled
 from rnnlab.scan.presence import Presence, select
 from rnnlab.scan.product import times, weights_left
 from rnnlab.scan.segments import even_segment, norm, scan_segments, sum_dtype, varying_alike, zeros_like
@@ -33,11 +35,19 @@ def hoists_input() -> bool:
 def unroll_projected(
     cell, carry: PyTree, xs: Array, taps: PyTree | None, segment: int, when: Presence, start: PyTree
 ) -> tuple[PyTree, Array]:
-    """See `rnnlab.scan.unroll.unroll`. The backward pass is a reverse scan over segments of time, latest first."""
+    """See `rnnlab.scan.unroll.unroll`."""
     own, update = _own_parameters(cell, carry, xs)
+    projection, _ = varying_alike((cell.projection(), xs))  # zeros of a cell without w_h vary over nothing
+    if runs_compiled(cell, carry, xs, when):
+        return unroll_compiled(functools.partial(update, own), projection, carry, xs, taps, segment, when.present)
+    return _unroll(update, segment, projection, own, start, carry, xs, taps, when)
+
+
+def _unroll(update, segment, projection, own, start, carry, xs, taps, when):
+    """The backward pass is a reverse scan over segments of time, latest first."""
     length, *batch, _ = xs.shape
     tapped_update = with_carry_addition(update)
-    left = weights_left(hidden(carry), *cell.projection()[:2])
+    left = weights_left(hidden(carry), *projection[:2])
     keep_all = segment == length
     if keep_all:  # the backward pass goes by segments all the same, so that their dz stay in the cache
         segment = even_segment(length, ROWS // max(1, math.prod(batch)))
@@ -142,7 +152,6 @@ def unroll_projected(
         return d_projection, d_own, d_start, d_carry, d_xs, norms, None
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
-    projection, _ = varying_alike((cell.projection(), xs))  # zeros of a cell without w_h vary over nothing
     return run(projection, own, start, carry, xs, taps, when)
 
 

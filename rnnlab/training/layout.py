@@ -20,13 +20,12 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
-from rnnlab.scan.processor import compiler_options
+from rnnlab.scan.processor import compiler_options, cores
+from rnnlab.scan.product import WIDE
 
 BATCH = "batch"  # the name of the mesh axis over which a trial's batch is spread
 BATCHED = 64  # trials at a time on an accelerator
-# Sequences of a batch that a core gets at least, where a layer's weights have WIDE bytes: it reads all of them at every
-# step, where threads that share a product read a part each. Measured by scripts/bench: docs/measured.md.
-FEWEST, WIDE = 8, 4 * 2**20
+FEWEST = 8  # sequences of a batch that a core gets at least, where a layer's weights have WIDE bytes: docs/measured.md
 DEVICES_FLAG = "xla_force_host_platform_device_count"
 KINDS = ("auto", "mapped", "batched", "sequential")
 
@@ -38,14 +37,14 @@ def use_every_core() -> str | None:
     """
     if jax.config.jax_num_cpu_devices >= 0 or DEVICES_FLAG in os.environ.get("XLA_FLAGS", ""):
         return None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = cores()
     try:
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", wanted)
     except RuntimeError:
-        if jax.default_backend() != "cpu" or jax.device_count() >= cores:
+        if jax.default_backend() != "cpu" or jax.device_count() >= wanted:
             return None
         return (
-            f"JAX had started before rnnlab could give each core a device: {jax.device_count()} of {cores} cores "
+            f"JAX had started before rnnlab could give each core a device: {jax.device_count()} of {wanted} cores "
             "will work; import rnnlab before the first JAX computation"
         )
     return None

@@ -8,7 +8,7 @@ call; a ratio is the median over rounds of the ratios within a round, with its q
     scripts/bench --torch-python=PATH            everything, about ten minutes; PATH is a Python that has torch
     scripts/bench --quick --only=flax,0,2        a minute's look: Flax alone beside rnnlab, at two shapes
     scripts/bench --only=taps,segments --json=F  sections: speed, taps, flow, segments, memory, limit, layouts, online,
-                                                 linear, correct, forms, growth, kernel, prediction
+                                                 linear, correct, forms, growth, prediction
     scripts/bench --device --torch-python=PATH   on the accelerator of JAX, and PyTorch's CUDA where there is one:
                                                  gradients against float64 on the CPU, speed, flow, trials batched
 """
@@ -22,7 +22,6 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from typing import Any
 import growth_report
 import judge
 import report
-from on_kernel import COMPILER
 from packaging.requirements import Requirement
 from rich.console import Console
 from shapes import CELL_SHAPES, FORM_SHAPES, OTHERS, PREDICTED, RECURRENCES, SEGMENTS, SHAPES
@@ -39,8 +37,8 @@ from turns import CORES, Pace, Worker, take_turns
 FRAMEWORKS = ["rnnlab", "flax", "torch"]
 SECTIONS = ["speed", "taps", "flow", "segments", "memory", "limit", "layouts", "online", "linear"]
 ON_DEVICE = ["correct", "speed", "taps", "flow", "layouts"]
-BESIDE = ["correct", "forms", "growth", "kernel", "prediction"]  # sections that are measured where they are named
-BY_SHAPE = ["speed", "taps", "flow", "segments", "limit", "kernel"]
+BESIDE = ["correct", "forms", "growth", "prediction"]  # sections that are measured where they are named
+BY_SHAPE = ["speed", "taps", "flow", "segments", "limit"]
 CHOICES = [*FRAMEWORKS, *SECTIONS, *BESIDE, *map(str, range(len(SHAPES)))]
 
 
@@ -61,8 +59,6 @@ def flags() -> argparse.Namespace:
     for name in given.only:
         if name not in CHOICES:
             parser.error(f"--only={name}: must be of {', '.join(CHOICES)}")
-    if "kernel" in given.only and not shutil.which(COMPILER):
-        parser.error(f"--only=kernel: it needs a C++ compiler, and there is no {COMPILER}; CXX=PATH names one")
     if given.rounds is not None and given.rounds < 1:
         parser.error(f"--rounds={given.rounds}: must be at least 1")
     return given
@@ -88,8 +84,6 @@ def start_workers(given: argparse.Namespace, console: Console) -> dict[str, Work
     if "torch" in pythons and not pythons["torch"]:
         console.print("torch: this Python has none; --torch-python=PATH names one that has", style="yellow")
         del pythons["torch"]
-    if "kernel" in given.only:
-        pythons["kernel"] = sys.executable
     return {name: Worker(name, python, given.device) for name, python in pythons.items()}
 
 
@@ -132,8 +126,7 @@ class Bench:
     def speed(self, shape: list[int], **what: Any) -> dict[str, Any]:
         measured = {}
         for kind in ("forward", "gradient"):
-            jobs = {name: self._prepare(worker, kind, shape=shape, **what)
-                    for name, worker in self.workers.items() if name in FRAMEWORKS}  # fmt: skip
+            jobs = {n: self._prepare(worker, kind, shape=shape, **what) for n, worker in self.workers.items()}
             if kind == "gradient" and not what:
                 jobs["lax.scan"] = self._prepare(self.rnnlab, "plain", shape=shape)
             measured[kind] = self._measure(jobs)
@@ -207,12 +200,13 @@ class Bench:
 
     def forms(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        compiled = self.rnnlab.ask("about")["LSTM"] != "plain JAX"
         for cell, *shape in FORM_SHAPES[:2] if self.quick else FORM_SHAPES:
             for kind in ("forward", "gradient"):
                 options = {"shape": shape, "cell": cell, "gradient": kind == "gradient"}
                 jobs = {
                     (form, devices): self._prepare(self.rnnlab, "formed", form=form, devices=devices, **options)
-                    for form in ("right", "left")
+                    for form in ("right", "left", *["compiled"] * (cell == "LSTM" and compiled))
                     for devices in sorted({1, CORES if shape[0] % CORES == 0 else 1})
                 }
                 found.setdefault(f"{cell}, {judge.shape_name(shape)}", {})[kind] = self._measure(jobs)
@@ -224,10 +218,6 @@ class Bench:
             f"{name}, {tier}": self.rnnlab.ask("prediction", options={"experiment": name, "tier": tier})
             for name, tier in (PREDICTED[:1] if self.quick else PREDICTED)
         }
-
-    def kernel(self, shape: list[int]) -> dict[str, Any]:
-        jobs = {n: self._prepare(self.workers[n], "forward", shape=shape) for n in ("rnnlab", "kernel")}
-        return {"forward": self._measure(jobs)}
 
     def correct(self) -> dict[str, float]:
         return self.rnnlab.ask("correct")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+from unittest import mock
 
 import calibrate
 import growth
@@ -17,7 +19,8 @@ from worker import Job, serve
 from rnnlab.cells import GRU, LSTM, LSTM1997, VanillaRNN
 from rnnlab.model import SequenceModel
 from rnnlab.probes.gradients.flow import gradient_flow
-from rnnlab.scan import product
+from rnnlab.scan import lstm_kernel, product, projected
+from rnnlab.scan.compiler import describe
 from rnnlab.scan.processor import processor_name
 from rnnlab.scan.unroll import choose_segment, hidden, unroll
 from rnnlab.tasks import Adding, Adding1997
@@ -29,6 +32,7 @@ from rnnlab.training.layout import (
     layout,
     local_batch,
     map_trials,
+    on_every_device,
     stack,
     use_every_core,
 )
@@ -64,7 +68,7 @@ def _spread(trial, shape: list[int], build=_cell, where: Layout | None = None) -
                   for layer in (layers if isinstance(layers, nnx.List) else [layers]))  # fmt: skip
     where = where or layout(1, batch, weights=weights)
     run = map_trials(lambda cell: jax.lax.pmean(trial(cell, local_batch(xs, axis=1)), BATCH), where)
-    cells = stack([built])
+    cells = on_every_device(stack([built]), where)  # as a trial's weights are from one window to the next
     return Job(lambda: jax.block_until_ready(run(cells)))
 
 
@@ -108,16 +112,18 @@ def gradient(
 
 
 def formed(shape: list[int], cell: str, gradient: bool, form: str, devices: int) -> Job:
-    """The same with the weights as right or left factor of a step's products, the batch over so many devices."""
+    """The same compiled from C++, or with the weights as right or left factor of a step's products, the batch over so
+    many devices."""
     build, loss = _network(shape, cell, 1, None)
-    before = product.LARGE, product.FEW
-    product.LARGE, product.FEW = {"right": (2**60, 1), "left": (0, 1)}[form]
-    try:
+    with contextlib.ExitStack() as form_chosen:
+        if form == "compiled":
+            form_chosen.enter_context(mock.patch.object(lstm_kernel, "WIDE", 2**60))
+        else:
+            form_chosen.enter_context(mock.patch.object(projected, "runs_compiled", lambda *_: False))
+            form_chosen.enter_context(mock.patch.multiple(product, LARGE=0 if form == "left" else 2**60, FEW=1))
         job = _spread(jax.grad(loss) if gradient else loss, shape, build, Layout(1, 1, "mapped", devices))
-        job.run()  # compiled while the form is this one
-        return job
-    finally:
-        product.LARGE, product.FEW = before
+        job.run()  # traced while the form is this one
+    return job
 
 
 def tapped(shape: list[int]) -> Job:
@@ -253,7 +259,7 @@ def correct() -> dict[str, float]:
 
 def about() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "numpy")}
-    return versions | {"devices": describe_devices()}
+    return versions | {"devices": describe_devices(), "LSTM": describe(lstm_kernel.SOURCE)}
 
 
 def canary() -> str:

@@ -43,8 +43,6 @@ def _milliseconds(timed: Timed) -> str:
 
 def show_speed(console: Console, speed: dict[Shape, Any]) -> None:
     for kind, title in {"forward": "Forward", "gradient": "Forward + backward (gradient of the weights)"}.items():
-        if kind not in next(iter(speed.values())):
-            continue
         names = list(next(iter(speed.values()))[kind])
         rivals = [name for name in names if name != "rnnlab"]
         columns = [*(f"{name} ms" for name in names), *(f"{name} / rnnlab" for name in rivals), "disturbed"]
@@ -184,13 +182,12 @@ def show_linear(console: Console, measured: dict[str, Any]) -> None:
 def show_forms(console: Console, measured: dict[str, Any]) -> None:
     for kind in ("forward", "gradient"):
         title = f"{kind}: ms with the weights as right factor, on one device, and how many times as fast otherwise"
-        names = ["right, all devices", "left, one", "left, all devices"]
+        base, *others = list(dict.fromkeys(way for found in measured.values() for way in found[kind]))
+        names = [f"{form}, {devices} device{'s' * (devices > 1)}" for form, devices in others]
         table = _table(title, "ms", *names, "disturbed")
         for shape, found in measured.items():
             times = found[kind]
-            base, *others = times
-            cells = [_spread(ratio(times[base], times[other])) for other in others]
-            cells = cells if len(cells) == len(names) else ["", *cells, ""]
+            cells = [_spread(ratio(times[base], times[other])) if other in times else "" for other in others]
             table.add_row(shape, _milliseconds(times[base]), *cells, _noise(times))
         console.print(table)
 
@@ -209,7 +206,6 @@ def show_prediction(console: Console, predicted: dict[str, dict[str, float]]) ->
 
 SECTIONS = {
     "growth": growth_report.show,
-    "kernel": show_speed,
     "prediction": show_prediction,
     "correct": show_correct,
     "forms": show_forms,
