@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ from rnnlab.runs.job import Job, make_job
 from rnnlab.runs.ledger import Ledger, Trial
 from rnnlab.runs.predict import say_how_long, say_plan, say_trials
 from rnnlab.runs.progress import Progress, clock
+from rnnlab.scan import compiler
+from rnnlab.scan.lstm_kernel import SOURCE
 from rnnlab.settings import resolve
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.experiments import experiment_files, is_shipped, question
@@ -119,6 +122,15 @@ def _check(job: Job, console: Screen, dry_run: bool = False) -> None:
     (check_own if quickly else check_job)(job, lambda text: console.say(f"warning: {text}"))
 
 
+def _compile(console: Screen) -> None:
+    """The LSTM's kernel, once on a machine: before programs are timed, and before a folder is locked."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        compiler.describe(SOURCE)
+    for warning in found:
+        console.say(f"warning: {warning.message}")
+
+
 def _ended(job: Job, inner: str) -> Callable[[Trial], bool]:
     """Whether a trial has ended in the job's folder, if it is this job's; other hosts may not see it."""
     if jax.process_count() > 1:
@@ -164,6 +176,7 @@ def main(argv: list[str]) -> None:
     if FLAGS.dry_run:
         say_trials(job.arms, console, FLAGS.sweep and how_many(FLAGS.sweep))
     _check(job, console, FLAGS.dry_run)
+    _compile(console)
     how = {"probes": job.probes, "shard": shard, "inner": "sequential" if FLAGS.host else FLAGS.layout}
     if FLAGS.dry_run:
         return say_plan(job.arms, console, how, _ended(job, how["inner"]))

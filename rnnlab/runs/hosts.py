@@ -7,6 +7,7 @@ trials that have ended are everybody's, and the hosts need not share a disk.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import io
 import os
 import shutil
@@ -24,6 +25,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from rnnlab.runs.folder import TRIAL_EVENTS, RunFolder
+from rnnlab.scan import compiler
+from rnnlab.scan.lstm_kernel import SOURCE
+from rnnlab.scan.processor import processor_name
 from rnnlab.settings.errors import SettingError
 from rnnlab.settings.resolve import ArmSpec, parse_shard
 
@@ -55,7 +59,7 @@ def join(host: str, coordinator: str | None) -> None:
 
 
 def check(arms: Mapping[str, ArmSpec]) -> None:
-    """Over several hosts a batch must divide over all devices."""
+    """Over several hosts a batch must divide over all devices, and CPUs must compute the same bits."""
     devices = jax.device_count()
     for arm, spec in arms.items():
         size = spec.train.batch_size
@@ -63,6 +67,14 @@ def check(arms: Mapping[str, ArmSpec]) -> None:
             raise SettingError(
                 f"{arm}: train.batch_size={size}: {describe()} share a batch, so it must be a multiple of {devices}; "
                 f"the nearest is {max(round(size / devices), 1) * devices}"
+            )
+    if jax.process_count() > 1 and jax.default_backend() == "cpu":
+        own = f"{processor_name()}, an LSTM {compiler.describe(SOURCE)}"
+        digest = np.frombuffer(hashlib.sha256(own.encode()).digest(), np.uint32)
+        if (multihost_utils.process_allgather(digest) != digest).any():
+            raise SettingError(
+                f"hosts: this one has {own}, another has not, and their weights would drift apart by rounding; take "
+                f"hosts of one kind, or {compiler.SWITCH}=off on all where compilers alone differ"
             )
 
 

@@ -27,7 +27,8 @@ PACKAGE = Path(__file__).parents[1]
 # What every trial runs through; its cell's and task's own files come to these, and the probes that an experiment
 # imports. A file that is added changes nothing.
 COMMON = (
-    "model/*.py", "scan/*.py", "probes/gradients/*.py", "probes/training/omega.py", "probes/training/flossing.py",
+    "model/*.py", "scan/*.py", "scan/*.cc", "scan/*.h", "probes/gradients/*.py", "probes/training/omega.py",
+    "probes/training/flossing.py",
     "cells/base.py", "cells/weights.py", "tasks/base.py", "training/guessing.py", "training/layout.py",
     "training/loop.py", "training/norms.py", "training/online.py", "training/optimisers.py", "training/spec.py",
     "training/state.py", "training/truncated.py", "training/updates.py", "runs/measure.py", "runs/program_group.py",
@@ -118,7 +119,10 @@ def _hash(text: str) -> str:
 @functools.cache  # as first read: a module that has been imported is not imported again where its file changes
 def _of_file(file: Path) -> tuple[str, tuple[Path, ...]]:
     """A file's digest, and the user's own files and rnnlab's cells, data, probes and tasks that it imports."""
-    tree = _bare(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        return _hash(text), ()
+    tree = _bare(text)
     home = _by_file(tuple(map(id, list(sys.modules.values())))).get(str(file))
     return _hash(ast.dump(tree)), tuple(_imports(tree, getattr(home, "__package__", None)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +19,16 @@ from jaxtyping import Array, Bool, Float, PyTree
 from rnnlab.scan import compiler
 from rnnlab.scan.adjoints import with_carry_addition
 from rnnlab.scan.presence import Presence
-from rnnlab.scan.processor import cores
 from rnnlab.scan.product import WIDE
-from rnnlab.scan.segments import norm, varying
+from rnnlab.scan.segments import norm, scan_segments, varying
 
 SOURCE = "lstm.cc"
 GATES = 4  # i, f, g, o
 # Bytes of weights above which XLA's products are as fast, and sequences below which its threads are faster where
-# weights are WIDE. Measured by scripts/bench --only=kernel: docs/measured.md.
+# weights are WIDE. Measured by scripts/bench --only=forms: docs/measured.md.
 WIDEST, FEWEST = 16 * 2**20, 16
 EACH = 4  # sequences that a thread gets at least
+PART = 4 * 2**20  # bytes of outputs that one call makes where a gradient does not keep every step
 
 
 def runs_compiled(cell, carry: PyTree, xs: Array, when: Presence) -> bool:
@@ -35,6 +36,12 @@ def runs_compiled(cell, carry: PyTree, xs: Array, when: Presence) -> bool:
     if vars(type(cell)).get("kernel") != SOURCE or when.resets is not None or jax.default_backend() != "cpu":
         return False
     w_x, w_h, b = cell.projection()
+    inputs, units = len(w_x), len(w_h)
+    shapes = [part.shape for part in (w_x, w_h, b, *carry, xs)]
+    batch, columns = xs.shape[1:-1], GATES * units
+    expected = [(inputs, columns), (units, columns), (columns,), *[(*batch, units)] * 2, (len(xs), *batch, inputs)]
+    if type(carry) is not tuple or shapes != expected:  # the plain form tells what is wrong
+        return False
     usual = all(a.dtype == jnp.float32 and a.size and not varying(a) for a in (w_x, w_h, b, *carry, xs))
     weights, sequences = w_x.nbytes + w_h.nbytes, math.prod(xs.shape[1:-1])
     fast = weights < WIDE or (weights <= WIDEST and sequences // _threads(sequences) >= FEWEST)
@@ -51,8 +58,7 @@ def unroll_compiled(
     present: Bool[Array, "T *B"] | None,
 ) -> tuple[tuple[Array, Array], Float[Array, "T *B H"]]:
     """See `rnnlab.scan.unroll.unroll`; `update(carry, z)` is the cell's, for derivatives of the gradient."""
-
-    segment, tapped = min(segment, len(xs)), taps is not None
+    tapped, dtypes = taps is not None, [tap.dtype for tap in taps or ()]
 
     def forward(keep, *args):
         fast = functools.partial(_forward, segment, keep)
@@ -64,13 +70,12 @@ def unroll_compiled(
         return _differentiated_as(plain, fast)(*args)
 
     def backward(with_d_xs, *args):
-        def plain(projection, carry, xs, present, ys, kept, d_carry, d_ys):
+        def plain(projection, carry, xs, present, kept, d_carry, d_ys):
             del kept
-            _, pull = jax.vjp(
-                functools.partial(_scan, update, present), projection, carry, xs, (jnp.zeros_like(ys),) * 2
-            )
-            d_projection, d_first, d_xs, adjoints = pull((d_carry, jnp.zeros_like(ys) if d_ys is None else d_ys))
-            norms = jax.tree.map(norm, adjoints) if tapped else None
+            zeros = jnp.zeros((*xs.shape[:-1], carry[1].shape[-1]), xs.dtype)
+            _, pull = jax.vjp(functools.partial(_scan, update, present), projection, carry, xs, (zeros, zeros))
+            d_projection, d_first, d_xs, adjoints = pull((d_carry, zeros if d_ys is None else d_ys))
+            norms = jax.tree.map(norm, Presence(present).only_present(adjoints)) if tapped else None
             return d_projection, d_first, d_xs if with_d_xs else None, norms
 
         return _differentiated_as(plain, functools.partial(_backward, segment, with_d_xs, tapped))(*args)
@@ -81,17 +86,18 @@ def unroll_compiled(
         return forward(False, projection, carry, xs, present)[0]
 
     def run_forward(*primals):
-        with_d_xs = () if any(leaf.perturbed for leaf in jax.tree.leaves(primals[2])) else None
+        with_d_xs = () if primals[2].perturbed else None
         projection, carry, xs, _, present = jax.tree.map(lambda primal: primal.value, primals)
         out, kept = forward(True, projection, carry, xs, present)
-        return out, (with_d_xs, (projection, carry, xs, present, out[1], kept))
+        return out, (with_d_xs, (projection, carry, xs, present, kept))
 
     def run_backward(residuals, cotangents):
         with_d_xs, given = residuals
         d_carry, d_ys = jax.tree.map(_instantiated, cotangents, is_leaf=_is_zero)
         d_ys = None if _is_zero(cotangents[1]) else d_ys  # no [T, B, H] of zeros is made
         d_projection, d_first, d_xs, norms = backward(with_d_xs is not None, *given, d_carry, d_ys)
-        return d_projection, d_first, jnp.zeros_like(xs) if d_xs is None else d_xs, norms, None
+        norms = tuple(norm.astype(dtype) for norm, dtype in zip(norms, dtypes, strict=True)) if tapped else None
+        return d_projection, d_first, jnp.zeros_like(given[2]) if d_xs is None else d_xs, norms, None
 
     run.defvjp(run_forward, run_backward, symbolic_zeros=True)
     return run(projection, carry, xs, taps, present)
@@ -117,33 +123,58 @@ def _differentiated_as(plain: Callable, fast: Callable) -> Callable:
     return run
 
 
+class Kept(NamedTuple):
+    """What the backward pass reads: of every step, or the carry before each segment alone."""
+
+    cells: Float[Array, "N B H"]  # c before it
+    hiddens: Float[Array, "N B H"]  # h before a segment; of every step its output
+    gates: Float[Array, "T B Z"] | None  # of every step; None: they are computed again
+
+
 def _forward(segment, keep, projection, carry, xs, present):
-    """((carry, ys), what is kept): c before every step and the gates, or c before each segment alone and ()."""
+    """((carry, ys), what is kept)."""
     w_x, w_h, b = projection
-    xs, batch, c, h = _flat(xs), xs.shape[1:-1], *map(_rows, carry)
-    steps, units = xs.shape[:2], c.shape[1]
+    weights = _packed(jnp.concatenate([w_x, w_h])), _packed(b[None])
     whole = keep and segment == len(xs)
-    cells = (*steps, units) if whole else (math.ceil(len(xs) / segment), *c.shape) if keep else (0,)
-    out = [(*steps, units), c.shape, c.shape, cells, (*steps, GATES * units) if whole else (0,)]
-    given = [xs, _packed(jnp.concatenate([w_x, w_h])), _packed(b[None]), c, h, _flags(present)]
-    ys, c, h, *kept = _call("lstm_forward", segment, given, out)
-    return ((c.reshape(carry[0].shape), h.reshape(carry[1].shape)), ys.reshape(len(xs), *batch, units)), kept
+
+    def run(carry, inputs, _=None):
+        xs, present = inputs
+        steps, (c, h) = xs.shape[:2], carry
+        (length, batch), units = steps, c.shape[1]
+        firsts = (math.ceil(length / segment), batch, units) if keep and not whole else (0,)
+        cells, gates = ((*steps, units), (*steps, GATES * units)) if whole else (firsts, (0,))
+        given = [xs, *weights, c, h, jnp.zeros(0, bool) if present is None else present]
+        out = [(*steps, units), c.shape, h.shape, cells, gates, firsts]
+        ys, c, h, cells, gates, hiddens = _call("lstm_forward", segment, given, out)
+        kept = Kept(cells, ys if whole else hiddens, gates if whole else None) if keep else None
+        return (c, h), (ys, kept), None
+
+    rows, inputs = tuple(map(_rows, carry)), (_flat(xs), _flags(present))
+    part = max(1, PART // (segment * rows[0].nbytes)) * segment
+    if whole or part >= len(xs):
+        last, (ys, kept), _ = run(rows, inputs)
+    else:  # ys that nobody reads are kept for a part alone
+        last, (ys, kept), _ = scan_segments(run, rows, inputs, part)
+    last = tuple(part.reshape(like.shape) for part, like in zip(last, carry, strict=True))
+    return (last, ys.reshape(*xs.shape[:-1], -1)), kept
 
 
-def _backward(segment, with_d_xs, tapped, projection, carry, xs, present, ys, kept, d_carry, d_ys):
+def _backward(segment, with_d_xs, tapped, projection, carry, xs, present, kept, d_carry, d_ys):
     """Gradients of the projection, the first carry and, if asked for, xs and taps; else None."""
     w_x, w_h, b = projection
-    cells, gates = kept
-    shape, (x, hs), (d_c, d_h) = xs.shape, map(_flat, (xs, ys)), map(_rows, d_carry)
-    steps = x.shape[:2]
-    forwards = (
-        (_packed(jnp.concatenate([w_x, w_h])), _packed(b[None])) if not gates.size else (jnp.zeros(0, jnp.float32),) * 2
-    )
-    given = [x, hs, _rows(carry[1]), *forwards, _packed_back(w_h, w_x if with_d_xs else w_x[:0]), cells, gates,
-             _flags(present), jnp.zeros(0, jnp.float32) if d_ys is None else _flat(d_ys), d_c, d_h]  # fmt: skip
-    norms = [steps if tapped else (0,)] * 2
-    out = [w_x.shape, w_h.shape, b.shape, x.shape if with_d_xs else (0,), d_c.shape, d_h.shape, *norms]
-    *d_projection, d_xs, d_c, d_h, norm_c, norm_h = _call("lstm_backward", segment, given, out)
+    shape, x, h, nothing = xs.shape, _flat(xs), _rows(carry[1]), jnp.zeros(0, jnp.float32)
+    if kept.gates is None:
+        read = [nothing, nothing, _packed(jnp.concatenate([w_x, w_h])), _packed(b[None])]
+        kept = [kept.cells, nothing, kept.hiddens]
+    else:
+        read = [kept.hiddens, h, nothing, nothing]
+        kept = [kept.cells, kept.gates, nothing]
+    given = [x, *read, _packed_back(w_h, w_x if with_d_xs else w_x[:0]), *kept]
+    given += [jnp.zeros(0, bool) if present is None else _flags(present), nothing if d_ys is None else _flat(d_ys)]
+    norms = [x.shape[:2] if tapped else (0,)] * 2
+    out = [w_x.shape, w_h.shape, b.shape, x.shape if with_d_xs else (0,), h.shape, h.shape, *norms]
+    found = _call("lstm_backward", segment, given + [_rows(d) for d in d_carry], out)
+    *d_projection, d_xs, d_c, d_h, norm_c, norm_h = found
     d_first = tuple(d.reshape(part.shape) for d, part in zip((d_c, d_h), carry, strict=True))
     norms = tuple(norm.reshape(shape[:-1]) for norm in (norm_c, norm_h)) if tapped else None
     return tuple(d_projection), d_first, d_xs.reshape(shape) if with_d_xs else None, norms
@@ -157,8 +188,8 @@ def _rows(x: Float[Array, "*B N"]) -> Float[Array, "B N"]:
     return x.reshape(-1, x.shape[-1])
 
 
-def _flags(present: Bool[Array, "T *B"] | None) -> Bool[Array, "..."]:
-    return jnp.zeros(0, bool) if present is None else present.reshape(len(present), -1)
+def _flags(present: Bool[Array, "T *B"] | None) -> Bool[Array, "T B"] | None:
+    return None if present is None else present.reshape(len(present), -1)
 
 
 def _packed(w: Float[Array, "K N"]) -> Float[Array, "P 4 K width"]:
@@ -183,8 +214,8 @@ def _call(name: str, segment: int, given: list[Array], out: list[tuple[int, ...]
 
 
 def _threads(sequences: int) -> int:
-    """Over how many threads a call spreads its batch: one where every core is a device."""
-    return max(1, min(cores() // jax.local_device_count(), sequences // EACH))
+    """Over how many threads a call spreads its batch."""
+    return max(1, min(compiler.threads(), sequences // EACH))
 
 
 def _is_zero(leaf) -> bool:

@@ -161,6 +161,7 @@ def _own_parameters(cell, carry, xs):
     Only these are differentiated at every step; a [H, 4H] of zeros for each weight would be added up too.
     """
     leaves, treedef = jax.tree.flatten(cell)
+    count = len(leaves)
 
     def apply(leaves, carry, z):
         return jax.tree.unflatten(treedef, leaves).update(carry, z)
@@ -172,7 +173,7 @@ def _own_parameters(cell, carry, xs):
     own = {i: leaf for i, leaf in enumerate(leaves) if id(jaxpr.invars[i]) in read}
 
     def update(own, carry, z):
-        return apply([own.get(i) for i in range(len(leaves))], carry, z)
+        return apply([own.get(i) for i in range(count)], carry, z)
 
     return own, update
 

@@ -6,15 +6,19 @@ import signal
 import socket
 import time
 import zipfile
+from contextlib import nullcontext
 
 import jax
 import numpy as np
 import pytest
+from jax.experimental import multihost_utils
 from program import TINY, run, start, written
 
+from rnnlab.runs import hosts
 from rnnlab.runs.files import read_json
 from rnnlab.runs.hosts import _packed
 from rnnlab.settings import experiments, resolve
+from rnnlab.settings.errors import SettingError
 from rnnlab.training.checkpoint import Checkpoints
 from rnnlab.training.state import initial_state
 
@@ -161,3 +165,12 @@ def test_other_hosts_learn_how_trials_ended_but_not_their_files(tmp_path):
     with zipfile.ZipFile(io.BytesIO(_packed(tmp_path))) as file:
         assert sorted(file.namelist()) == ["config.json", "environment.json", "trials/a/seed=0/result.json",
                                            "trials/a/seed=1/metrics.jsonl"]  # fmt: skip
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_cpus_that_compute_other_bits_are_refused(monkeypatch, others):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(multihost_utils, "process_allgather", lambda own: np.stack([own, own + others]))
+    refused = pytest.raises(SettingError, match=r"hosts: this one has .*LSTM.*RNNLAB_KERNEL=off")
+    with refused if others else nullcontext():
+        hosts.check({})
