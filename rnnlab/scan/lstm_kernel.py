@@ -28,7 +28,7 @@ GATES = 4  # i, f, g, o
 # weights are WIDE. Measured by scripts/bench --only=forms: docs/measured.md.
 WIDEST, FEWEST = 16 * 2**20, 16
 EACH = 4  # sequences that a thread gets at least
-PART = 4 * 2**20  # bytes of outputs that one call makes where a gradient does not keep every step
+PARTS = {False: 2**25, True: 2**22}  # bytes of outputs a call, by whether it keeps carries for a gradient
 
 
 def runs_compiled(cell, carry: PyTree, xs: Array, when: Presence) -> bool:
@@ -150,7 +150,7 @@ def _forward(segment, keep, projection, carry, xs, present):
         return (c, h), (ys, kept), None
 
     rows, inputs = tuple(map(_rows, carry)), (_flat(xs), _flags(present))
-    part = max(1, PART // (segment * rows[0].nbytes)) * segment
+    part = max(1, PARTS[keep] // (segment * rows[0].nbytes)) * segment
     if whole or part >= len(xs):
         last, (ys, kept), _ = run(rows, inputs)
     else:  # ys that nobody reads are kept for a part alone

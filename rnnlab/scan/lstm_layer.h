@@ -5,6 +5,8 @@
 
 #include "vectors.h"
 
+namespace {  // so that the compiler may inline
+
 constexpr int GATES = 4;                          // i, f, g, o
 constexpr int DEPTH = 512, BACKWARD_DEPTH = 256;  // rows of a panel at a time; measured at batches of 1 to 256
 constexpr long CHUNK = 256;                       // steps times sequences whose dz join the gradient at a time
@@ -257,3 +259,5 @@ void backward_part(const Backward& of, const Sizes& size, long first, long last,
     std::memcpy(of.d_h0 + (first + r) * H, d_inputs + r * width, H * sizeof(float));
   }
 }
+
+}  // namespace

@@ -8,6 +8,8 @@
 #include <new>
 #include <utility>
 
+namespace {  // so that the compiler may inline
+
 constexpr int VECTORS = 2;  // of a panel: its columns
 #ifdef __AVX512F__
 constexpr int BYTES = 64;  // of a vector
@@ -159,3 +161,5 @@ void product(int rows, int panels, Factors of) {
     of.z += part * of.z_row;
   }
 }
+
+}  // namespace

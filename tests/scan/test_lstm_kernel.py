@@ -171,7 +171,7 @@ def test_no_tracer_leaks():
 def test_outputs_made_in_parts(monkeypatch, present):
     """As those of a long sequence are; parts, segments and T that do not divide."""
     arrays, when = drawn(23, (3,), 2, 5), {"lengths": jnp.array([23, 9, 20])} if present else {}
-    monkeypatch.setattr(lstm_kernel, "PART", 8 * 3 * 5 * 4)
+    monkeypatch.setattr(lstm_kernel, "PARTS", dict.fromkeys((False, True), 8 * 3 * 5 * 4))
     ours = measured(arrays, jnp.float32, segment=4, **when)
     with jax.enable_x64(True):
         exact = measured(arrays, jnp.float64, segment=100, **when)
