@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -88,7 +89,7 @@ def _built(source: Path, command: list[str]) -> Library:
     version = next(iter(told.stdout.splitlines()), command[0]).strip()
     native = {"arm64": ["-mcpu=native"], "aarch64": ["-mcpu=native"]}.get(platform.machine(), X86)
     texts = [path.read_text() for path in [source, *sorted(source.parent.glob("*.h"))]]
-    parts = [*texts, *command, version, *OPTIONS, *native, jax.lib.__version__]
+    parts = [*texts, *command, version, *OPTIONS, *native, importlib.metadata.version("jaxlib")]
     parts += [platform.machine(), processor_name(), instructions()]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnlab"

@@ -1,8 +1,8 @@
 // An LSTM layer over time in float32: what lstm_kernel.py calls through jax.ffi.
 //
-// Why by hand: XLA packs both factors of a matrix product at every step, and writes z, dz and their parts to memory. Here
-// weights come packed once, in panels of WIDTH columns; what a panel gives for all sequences stays in the caches until
-// their gates are computed; and dz of so many steps goes from the cache into the weights' gradient.
+// Why by hand: XLA packs both factors of a matrix product at every step, and writes z, dz and their parts to memory.
+// Here weights come packed once, in panels of WIDTH columns; what a panel gives for all sequences stays in the caches
+// until their gates are computed; and dz of so many steps goes from the cache into the weights' gradient.
 
 #include <atomic>
 #include <functional>
@@ -40,7 +40,8 @@ ffi::Error over_threads(long sequences, long threads, const std::function<void(l
   }
   run(0);
   for (auto& other : others) other.join();
-  return failed ? ffi::Error(ffi::ErrorCode::kResourceExhausted, "an LSTM layer: out of memory") : ffi::Error::Success();
+  if (failed) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "an LSTM layer: out of memory");
+  return ffi::Error::Success();
 }
 
 // Linux gives fresh memory page by page as it is written to, and takes longer for small pages than the layer for what
@@ -74,15 +75,16 @@ ffi::Error forward(In xs, In w, In b, In c, In h, Flags present, Out hs, Out las
   return over_threads(size.B, threads, [&](long, long first, long last) { forward_part(of, size, first, last); });
 }
 
-ffi::Error backward(In xs, In hs, In h, In w, In b, In w_back, In cells, In gates, In hiddens, Flags present, In d_hs, In d_c,
-                    In d_h, Out d_w_x, Out d_w_h, Out d_b, Out d_xs, Out d_c0, Out d_h0, Out norm_c, Out norm_h,
-                    int64_t segment, int64_t threads) {
+ffi::Error backward(In xs, In hs, In h, In w, In b, In w_back, In cells, In gates, In hiddens, Flags present, In d_hs,
+                    In d_c, In d_h, Out d_w_x, Out d_w_h, Out d_b, Out d_xs, Out d_c0, Out d_h0, Out norm_c,
+                    Out norm_h, int64_t segment, int64_t threads) {
   const auto shape = xs.dimensions();
   const Sizes size{shape[0], shape[1], shape[2], d_h.dimensions()[1], segment};
-  const Backward of{xs.typed_data(), hs.typed_data(), h.typed_data(), w.typed_data(), b.typed_data(),
-                    w_back.typed_data(), cells.typed_data(), or_null(gates), or_null(hiddens), or_null(present), or_null(d_hs),
-                    d_c.typed_data(), d_h.typed_data(), d_w_x->typed_data(), d_w_h->typed_data(), d_b->typed_data(),
-                    or_null(*d_xs), d_c0->typed_data(), d_h0->typed_data(), or_null(*norm_c), or_null(*norm_h)};
+  const Backward of{xs.typed_data(),     hs.typed_data(),     h.typed_data(),    w.typed_data(),   b.typed_data(),
+                    w_back.typed_data(), cells.typed_data(),  or_null(gates),    or_null(hiddens), or_null(present),
+                    or_null(d_hs),       d_c.typed_data(),    d_h.typed_data(),  d_w_x->typed_data(),
+                    d_w_h->typed_data(), d_b->typed_data(),   or_null(*d_xs),    d_c0->typed_data(),
+                    d_h0->typed_data(),  or_null(*norm_c),    or_null(*norm_h)};
   std::vector<std::unique_ptr<Gradient>> gradients;
   for (long n = 0; n < threads; n++)
     gradients.push_back(std::make_unique<Gradient>(size, (size.B + threads - 1) / threads));

@@ -175,8 +175,8 @@ class Gradient {
  private:
   const Sizes size;
   const long K, columns, panels, blocks, height, capacity;
-  Floats total, input, inputs, dzs;  // [panels, blocks height, WIDTH]; [x, h, 1]; [blocks, ., height]; [panels, ., WIDTH]
-  Floats part;                       // [height, WIDTH]
+  Floats total, input, inputs;  // [panels, blocks height, WIDTH]; [x, h, 1]; [blocks, capacity, height]
+  Floats dzs, part;             // [panels, capacity, WIDTH]; [height, WIDTH]
   long filled = 0;
 };
 

@@ -61,7 +61,7 @@ Vector bounded(Vector x, float limit) {
   return chosen(x < -limit, all(-limit), x);
 }
 
-// 2^n and e^r - 1, where x = n log 2 + r (Cody & Waite 1980, chapter 6) and the Taylor series to r^7 is exact in float32.
+// 2^n and e^r - 1, where x = n log 2 + r (Cody & Waite 1980, chapter 6); the Taylor series to r^7 is exact in float32.
 void reduce(Vector x, Vector* power, Vector* less) {
   constexpr float SHIFT = 12582912.0f;  // 1.5 2^23: added and taken away, it rounds
   const Vector shifted = x * 1.44269504f + SHIFT, n = shifted - SHIFT;
