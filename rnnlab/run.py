@@ -123,12 +123,18 @@ def _check(job: Job, console: Screen, dry_run: bool = False) -> None:
 
 
 def _compile(console: Screen) -> None:
-    """The LSTM's kernel, once on a machine: before programs are timed, and before a folder is locked."""
+    """The LSTM layer, once on a machine: before programs are timed, and before a folder is locked."""
+    if jax.default_backend() != "cpu":
+        return
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        compiler.describe(SOURCE)
-    for warning in found:
-        console.say(f"warning: {warning.message}")
+        if compiler.wanted() and not list(compiler.cache().glob("*.so")):
+            console.say("compiling LSTM layers for this processor, once ...")
+        compiler.library(SOURCE)
+    for text in dict.fromkeys(str(warning.message) for warning in found):
+        console.say(f"warning: {text}")
+    if not found and not compiler.wanted() and compiler.SWITCH not in os.environ:
+        console.say("no C++ compiler: LSTM layers run in plain JAX, slower; pip install 'rnnlab[kernel]' brings one")
 
 
 def _ended(job: Job, inner: str) -> Callable[[Trial], bool]:

@@ -38,7 +38,7 @@ def environment(revision: str | None = None) -> dict[str, str]:
         "processor": processor_name(),
         "second-level cache": f"{core_cache() >> 10} KiB",  # decides the form of products
         "XLA's options": " ".join(f"{name}={value}" for name, value in (compiler_options() or {}).items()),
-        "LSTM in float32 on CPU": describe(SOURCE),
+        "LSTM layers": describe(SOURCE),
         "devices": describe_devices(),
         **numerics(),
         "matmul precision of measurements": PRECISION,

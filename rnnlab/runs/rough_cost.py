@@ -22,6 +22,7 @@ FORWARD = 1 / 3  # of an update: an evaluation of as many sequences
 PROFILE = 1.5  # updates of as many sequences that a gradient-flow profile takes; docs/measured.md has up to 1.3
 ELEMENTWISE = 100  # products that a unit's own operations and its share of a step's overhead count as
 COMPILING = 15  # times the layer's, for a program's training and probes: 8 to 30 by program, on an AMD EPYC
+LEAST = 8.0  # seconds that they take whatever the layer: one that is compiled from C++ leaves XLA little
 DRAWING = 0.3  # seconds that the weights of a trial take
 
 
@@ -42,7 +43,7 @@ class RoughCost:
         update = batch * _work(spec) * seconds
         evaluation = update * FORWARD * spec.train.eval_size / spec.train.batch_size
         probe = update * PROFILE * where.over_batch * max(1.0, spec.flow.examples / spec.train.batch_size)
-        return Cost(COMPILING * compiling, update, evaluation, probe, len(own) * probe, DRAWING)
+        return Cost(max(COMPILING * compiling, LEAST), update, evaluation, probe, len(own) * probe, DRAWING)
 
     def _layer(self, spec: ArmSpec, where: Layout, batch: int) -> tuple[float, float]:
         width = spec.embedding or spec.task.in_features

@@ -44,25 +44,47 @@ class Library(NamedTuple):
 @functools.cache
 def library(name: str) -> Library | None:
     """The library of the source `name` in this folder; None where it cannot be had, with a warning if it should be."""
-    if os.environ.get(SWITCH, "") == "off":
-        return None
+    command: list[str] | None = None
     try:
-        command = _compiler()
+        command = wanted()
         return _built(Path(__file__).with_name(name), command) if command else None
-    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         lines = str(getattr(error, "stderr", None) or error).splitlines()
         said = next((line for line in lines if "error" in line.lower()), str(error))
+        by = f"CXX={os.environ['CXX']}" if os.environ.get("CXX") else shlex.join(command or [])
         warnings.warn(
-            f"{name} cannot be compiled, and layers run in plain JAX, slower ({SWITCH}=off asks for that): {said}",
+            f"{by}: {name} cannot be compiled by it, so LSTM layers run in plain JAX, slower; {SWITCH}=off does "
+            f"without this warning: {said}",
             stacklevel=2,
         )
         return None
+
+
+def wanted() -> list[str] | None:
+    """The command of a C++ compiler; None where there is none, or none is to be used."""
+    switch = os.environ.get(SWITCH, "")
+    if switch.lower() not in ("", "on", "off"):
+        warnings.warn(f"{SWITCH}={switch}: must be on or off; taken as on", stacklevel=2)
+    if switch.lower() == "off":
+        return None
+    if os.environ.get("CXX", "").strip():
+        return shlex.split(os.environ["CXX"])
+    found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
+    if found:
+        return [found]
+    return [sys.executable, "-m", "ziglang", "c++"] if importlib.util.find_spec("ziglang") else None
 
 
 def describe(name: str) -> str:
     """Whether layers run in that library where they can, and what their last bits depend on."""
     found = library(name) if jax.default_backend() == "cpu" else None
     return f"compiled by {found.compiler}, {_counted(threads())} a device" if found else "plain JAX"
+
+
+def cache() -> Path:
+    """The folder of compiled libraries."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(os.devnull if base.startswith("~") else base) / "rnnlab"  # the first where nobody is at home
 
 
 def threads() -> int:
@@ -74,16 +96,6 @@ def _counted(number: int) -> str:
     return f"{number} thread{'s' * (number != 1)}"
 
 
-def _compiler() -> list[str] | None:
-    """The command of a C++ compiler, or None."""
-    if os.environ.get("CXX"):
-        return shlex.split(os.environ["CXX"])
-    found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    if found:
-        return [found]
-    return [sys.executable, "-m", "ziglang", "c++"] if importlib.util.find_spec("ziglang") else None
-
-
 def _built(source: Path, command: list[str]) -> Library:
     told = subprocess.run([*command, "--version"], check=True, capture_output=True, text=True, timeout=SECONDS)
     version = next(iter(told.stdout.splitlines()), command[0]).strip()
@@ -91,21 +103,26 @@ def _built(source: Path, command: list[str]) -> Library:
     texts = [path.read_text() for path in [source, *sorted(source.parent.glob("*.h"))]]
     parts = [*texts, *command, version, *OPTIONS, *native, importlib.metadata.version("jaxlib")]
     parts += [platform.machine(), processor_name(), instructions()]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnlab"
-    path = folder / f"{source.stem}-{key}.so"
-    with contextlib.suppress(OSError):  # there is none, or a damaged one
-        return Library(ctypes.CDLL(str(path)), key, version)
+    key = _digest("\0".join(parts).encode())
+    folder = cache()
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"{source.stem}-{key}-*.so"):
+            if path.stem.endswith(_digest(path.read_bytes())):  # a file that is cut short would end the process
+                return Library(ctypes.CDLL(str(path)), key, version)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         own = tempfile.TemporaryDirectory(dir=folder)
     except OSError:
         own = tempfile.TemporaryDirectory()  # a cache that cannot be written: for this process alone
     with own:
-        new = Path(own.name) / path.name
+        new = Path(own.name) / f"{source.stem}.so"
         build = [*command, *OPTIONS, *native, f"-I{jax.ffi.include_dir()}", "-o", str(new), str(source)]
         subprocess.run(build, check=True, capture_output=True, text=True, timeout=SECONDS)
         loaded = Library(ctypes.CDLL(str(new)), key, version)
-        if new.parent.parent == folder:
-            new.replace(path)  # whole or not at all, whoever else builds it now
+        if new.parent.parent == folder:  # whole or not at all, whoever else builds it now
+            new.replace(folder / f"{source.stem}-{key}-{_digest(new.read_bytes())}.so")
     return loaded
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -88,7 +89,7 @@ def test_equals_the_plain_form_in_float64(shape, segment, last):
     ours = measured(arrays, jnp.float32, segment=segment, last=last)
     with jax.enable_x64(True):
         exact = measured(arrays, jnp.float64, segment=100, last=last)
-    assert_close(ours, exact, 3e-6)
+    assert_close(ours, exact, 1e-5)
 
 
 @needs_compiler
@@ -312,16 +313,16 @@ def fresh(monkeypatch, tmp_path):
 
 
 def test_without_a_compiler_or_switched_off_layers_run_in_jax(monkeypatch, fresh):
-    monkeypatch.setenv(compiler.SWITCH, "off")
+    monkeypatch.setenv(compiler.SWITCH, "Off")
     assert compiler.library("lstm.cc") is None and compiler.describe("lstm.cc") == "plain JAX"
     monkeypatch.delenv(compiler.SWITCH)
     compiler.library.cache_clear()
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert compiler._compiler() is None and compiler.library("lstm.cc") is None
+    assert compiler.wanted() is None and compiler.library("lstm.cc") is None
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "ziglang")
-    assert compiler._compiler() == [sys.executable, "-m", "ziglang", "c++"]
+    assert compiler.wanted() == [sys.executable, "-m", "ziglang", "c++"]
     assert not fresh.exists()
 
 
@@ -339,10 +340,18 @@ def test_a_compiler_that_fails_is_told_in_one_line(monkeypatch, fresh, tmp_path)
     ):
         compiler.library.cache_clear()
         monkeypatch.setenv("CXX", command)
-        with pytest.warns(UserWarning, match=f"lstm.cc cannot be compiled.*plain JAX.*off asks.*{told}") as warned:
+        with pytest.warns(
+            UserWarning, match=f"CXX={re.escape(command)}: lstm.cc cannot be .*plain JAX.*{told}"
+        ) as warned:
             assert compiler.library("lstm.cc") is None
         assert len(warned) == 1 and "\n" not in str(warned[0].message)
     assert not list(fresh.glob("*"))
+
+
+def test_a_switch_that_is_none_is_said(monkeypatch, fresh):
+    monkeypatch.setenv(compiler.SWITCH, "of")
+    with pytest.warns(UserWarning, match="RNNLAB_KERNEL=of: must be on or off; taken as on"):
+        compiler.wanted()
 
 
 @pytest.mark.slow
@@ -353,8 +362,13 @@ def test_a_damaged_library_is_built_again_and_options_are_part_of_its_name(monke
     path.unlink()  # that of this process stays mapped
     path.write_bytes(b"")
     compiler.library.cache_clear()
-    assert compiler.library("lstm.cc").key == first.key and path.stat().st_size > 0
-    monkeypatch.setenv("CXX", f"{compiler._compiler()[0]} -O1")
+    assert compiler.library("lstm.cc").key == first.key
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[:5000])  # to load it would end the process
+    compiler.library.cache_clear()
+    assert compiler.library("lstm.cc").key == first.key and path.stat().st_size > 5000
+    monkeypatch.setenv("CXX", f"{compiler.wanted()[0]} -O1")
     compiler.library.cache_clear()
     assert compiler.library("lstm.cc").key != first.key
 
