@@ -19,7 +19,7 @@ from rnnlab.training.updates import program_key, state_shapes
 PATIENCE = 3.0  # seconds of timing after which no other layer is timed
 TIMED = 10**9  # operations that are timed of each: milliseconds, beside which the call itself does not count
 FORWARD = 1 / 3  # of an update: an evaluation of as many sequences
-PROFILE = 1.5  # updates of as many sequences that a gradient-flow profile takes; docs/measured.md has up to 1.3
+PROFILE = 2.0  # updates of as many sequences that a gradient-flow profile takes: 1.4 to 2.7 in docs/measured.md
 ELEMENTWISE = 100  # products that a unit's own operations and its share of a step's overhead count as
 COMPILING = 15  # times the layer's, for a program's training and probes: 8 to 30 by program, on an AMD EPYC
 LEAST = 8.0  # seconds that they take whatever the layer: one that is compiled from C++ leaves XLA little
