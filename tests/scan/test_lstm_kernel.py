@@ -80,6 +80,7 @@ SHAPES = {  # T, *B, D, H
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("segment", [3, 100])
 @pytest.mark.parametrize("last", [False, True])
@@ -110,6 +111,7 @@ def test_equals_the_plain_form_in_float32(monkeypatch, segment, threads):
         assert_close(ours, plain, 1e-6)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_long_sum_loses_nothing():
     """The weights' gradient over 100,000 steps of one sign, as of a bias, is a sum of sums."""
@@ -125,6 +127,7 @@ def test_a_long_sum_loses_nothing():
         assert_close(ours, gradient(jnp.float64), 5e-6)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_a_derivative_of_adjoint_norms_of_unequal_sequences():
     """A norm of zeros, beyond a sequence's end, has no derivative, and takes no part."""
@@ -224,6 +227,7 @@ def gradient_of(run):
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("over", ["inputs", "weights", "cotangents"])
 def test_vmap(over):
     weights, carry, xs, _ = jax.tree.map(jnp.float32, drawn(6, (2,), 3, 9))
@@ -239,6 +243,7 @@ def test_vmap(over):
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("segment", [2, 6])
 def test_a_derivative_of_a_gradient(segment):
     """As a penalty on the gradient has, and a product with the Hessian."""
@@ -254,6 +259,7 @@ def test_a_derivative_of_a_gradient(segment):
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("check", [True, False])
 def test_over_devices(check):
     weights, carry, xs, _ = jax.tree.map(jnp.float32, drawn(6, (4,), 3, 5))
