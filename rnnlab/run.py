@@ -10,6 +10,7 @@ if __name__ == "__main__":  # Ctrl-C while the rest is imported ends the process
 if {"--dry_run", "-dry_run"} & set(sys.argv):  # what follows takes two seconds
     print("loading JAX and the experiment ...", file=sys.stderr, flush=True)
 
+import contextlib
 import functools
 import os
 import shlex
@@ -128,12 +129,15 @@ def _compile(console: Screen) -> None:
         return
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
-        if compiler.wanted() and not list(compiler.cache().glob("*.so")):
+        command = None
+        with contextlib.suppress(ValueError):  # of a CXX that is no command, which `library` tells
+            command = compiler.wanted()
+        if command and not any(compiler.cache().glob("*.so")):
             console.say("compiling LSTM layers for this processor, once ...")
         compiler.library(SOURCE)
     for text in dict.fromkeys(str(warning.message) for warning in found):
         console.say(f"warning: {text}")
-    if not found and not compiler.wanted() and compiler.SWITCH not in os.environ:
+    if not found and not command and compiler.SWITCH not in os.environ:
         console.say("no C++ compiler: LSTM layers run in plain JAX, slower; pip install 'rnnlab[kernel]' brings one")
 
 

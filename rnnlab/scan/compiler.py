@@ -78,7 +78,7 @@ def wanted() -> list[str] | None:
 def describe(name: str) -> str:
     """Whether layers run in that library where they can, and what their last bits depend on."""
     found = library(name) if jax.default_backend() == "cpu" else None
-    return f"compiled by {found.compiler}, {_counted(threads())} a device" if found else "plain JAX"
+    return f"compiled by {found.compiler}, threads a device: {threads()}" if found else "plain JAX"
 
 
 def cache() -> Path:
@@ -90,10 +90,6 @@ def cache() -> Path:
 def threads() -> int:
     """That a device's calls may use at once: one where every core is a device."""
     return max(1, cores() // jax.local_device_count())
-
-
-def _counted(number: int) -> str:
-    return f"{number} thread{'s' * (number != 1)}"
 
 
 def _built(source: Path, command: list[str]) -> Library:

@@ -62,9 +62,9 @@ def unroll_compiled(
 
     def forward(keep, *args):
         fast = functools.partial(_forward, segment, keep)
-        kept = jax.eval_shape(fast, *args)[1]  # the plain gradient below makes no use of it
 
         def plain(projection, carry, xs, present):
+            kept = jax.eval_shape(fast, projection, carry, xs, present)[1]  # the plain gradient below reads none of it
             return _scan(update, present, projection, carry, xs), jax.tree.map(jnp.zeros_like, kept)
 
         return _differentiated_as(plain, fast)(*args)
@@ -133,9 +133,7 @@ class Kept(NamedTuple):
 
 def _forward(segment, keep, projection, carry, xs, present):
     """((carry, ys), what is kept)."""
-    w_x, w_h, b = projection
-    weights = _packed(jnp.concatenate([w_x, w_h])), _packed(b[None])
-    whole = keep and segment == len(xs)
+    weights, whole = _forward_weights(projection), keep and segment == len(xs)
 
     def run(carry, inputs, _=None):
         xs, present = inputs
@@ -164,7 +162,7 @@ def _backward(segment, with_d_xs, tapped, projection, carry, xs, present, kept, 
     w_x, w_h, b = projection
     shape, x, h, nothing = xs.shape, _flat(xs), _rows(carry[1]), jnp.zeros(0, jnp.float32)
     if kept.gates is None:
-        read = [nothing, nothing, _packed(jnp.concatenate([w_x, w_h])), _packed(b[None])]
+        read = [nothing, nothing, *_forward_weights(projection)]
         kept = [kept.cells, nothing, kept.hiddens]
     else:
         read = [kept.hiddens, h, nothing, nothing]
@@ -190,6 +188,12 @@ def _rows(x: Float[Array, "*B N"]) -> Float[Array, "B N"]:
 
 def _flags(present: Bool[Array, "T *B"] | None) -> Bool[Array, "T B"] | None:
     return None if present is None else present.reshape(len(present), -1)
+
+
+def _forward_weights(projection: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    """Those of [x, h] and of 1, packed."""
+    w_x, w_h, b = projection
+    return _packed(jnp.concatenate([w_x, w_h])), _packed(b[None])
 
 
 def _packed(w: Float[Array, "K N"]) -> Float[Array, "P 4 K width"]:
